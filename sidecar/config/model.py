@@ -1,0 +1,252 @@
+"""The configuration as the program uses it: frozen, typed, every default written here once.
+
+Reading files into it, with positions and suggestions, belongs to ``sidecar.config.parser``. A
+value whose YAML form carries a unit (``30s``, ``64KiB``) has the unit in its name here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+Mode = Literal["enforce", "observe"]
+Profile = Literal["generic", "rfc9068", "keycloak"]
+Assurance = Literal["strict", "standard", "compat"]
+
+ASYMMETRIC_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+"""RFC 7518, section 3.1 and RFC 8037; the only ones, and the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener binds or a peer listens. *host* is an IP literal or a DNS name."""
+
+    host: str
+    port: int
+    """0 to 65535; 0 only where we bind, and then the kernel chooses."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of an HTTP server, from a URL without path."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @property
+    def address(self) -> Address:
+        return Address(self.host, self.port)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
+# --- issuers ---
+
+
+@dataclass(frozen=True, slots=True)
+class JwksFile:
+    """A key set on disk (RFC 7517), read again when it changes."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class JwksUri:
+    """A key set at a URL, fetched and refreshed."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Provider metadata at a URL that names the key set (OpenID Connect Discovery, RFC 8414)."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """One trusted issuer: whose tokens, for which audiences, under which keys."""
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...] | None
+    """``None`` means ``any``: legal and warned about."""
+    keys: JwksFile | JwksUri | Discovery
+    algorithms: tuple[str, ...] = ASYMMETRIC_ALGORITHMS
+    profile: Profile = "generic"
+    leeway_seconds: float = 30.0
+    max_token_age_seconds: float | None = None
+    """Refuse tokens whose ``iat`` is longer ago than this."""
+    require_exp: bool = True
+    refresh_interval_seconds: float = 300.0
+    refresh_cooldown_seconds: float = 10.0
+    """Least time between two fetches that unknown ``kid`` values may cause."""
+    allow_plaintext: bool = False
+    """Permit ``http://`` to something other than a loopback literal."""
+
+
+# --- inbound ---
+
+
+class Allow(Enum):
+    """What a rule asks of a caller who needs no particular right."""
+
+    ANYONE = "anyone"
+    AUTHENTICATED = "authenticated"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Names that must be present: all of them, or at least one."""
+
+    names: tuple[str, ...]
+    match: Literal["all", "any"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Rights a rule requires; ``None`` where it does not ask."""
+
+    scopes: Demand | None = None
+    roles: Demand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """First match wins. *name* is the metric label."""
+
+    name: str
+    paths: tuple[str, ...]
+    access: Allow | Require
+    methods: tuple[str, ...] | None = None
+    """``None``: every method."""
+    mode: Mode | None = None
+    """``None``: as the listener says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one HTTP listener and of the connections behind it."""
+
+    max_head_bytes: int = 32 * 1024
+    """Request line and header section together; over it 431 (target alone: 414)."""
+    max_fields: int = 100
+    max_target_bytes: int = 8 * 1024
+    max_body_bytes: int | None = None
+    """``None``: unbounded. Bodies stream, so length costs no memory."""
+    max_connections: int = 10_000
+    max_upstream_connections: int = 1_024
+    header_timeout_seconds: float = 10.0
+    """First byte of a head to its end."""
+    idle_timeout_seconds: float = 60.0
+    """Kept-alive downstream connection without a request."""
+    body_timeout_seconds: float = 30.0
+    """Longest silence inside a body, in either direction."""
+    connect_timeout_seconds: float = 3.0
+    response_timeout_seconds: float = 60.0
+    """Request sent to response head received."""
+    upstream_idle_timeout_seconds: float = 4.0
+    """Pooled upstream connection; under the 5 s at which many servers close theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The listener in front of the app."""
+
+    listen: Address
+    app: Origin
+    rules: tuple[Rule, ...]
+    mode: Mode = "enforce"
+    token_to_app: Literal["withhold", "forward"] = "withhold"
+    max_token_bytes: int = 16 * 1024
+    allow_encoded_slash: bool = False
+    allow_semicolon: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+# --- attribution and outbound ---
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """How calls of the app find the request that caused them."""
+
+    carrier: Literal["auto", "python", "none"] = "auto"
+    max_age_seconds: float = 60.0
+    max_calls: int = 1_000
+    """Outbound attempts that one inbound request may cause."""
+    ledger_capacity: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A named place the app may call, with its token rule."""
+
+    name: str
+    listen: Address
+    upstream: Origin
+    hosts: tuple[str, ...] = ()
+    """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
+    token: Literal["relay", "none"] = "relay"
+    min_assurance: Assurance = "strict"
+    without_context: Literal["refuse", "anonymous"] = "refuse"
+    anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
+    app_credentials: Literal["refuse", "keep"] = "refuse"
+    allow_plaintext: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """All destinations by name."""
+
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
+
+
+# --- the rest ---
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Metrics and probes, nothing else."""
+
+    listen: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is written to standard output (access) and standard error (everything else)."""
+
+    access: Literal["all", "refusals", "off"] = "all"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCache:
+    """Bound of the verified-token cache."""
+
+    max_entries: int = 10_000
+    max_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One immutable snapshot of everything the operator decided."""
+
+    issuers: Mapping[str, Issuer]
+    inbound: Inbound
+    admin: Admin
+    outbound: Outbound = field(default_factory=Outbound)
+    attribution: Attribution = field(default_factory=Attribution)
+    log: Log = field(default_factory=Log)
+    token_cache: TokenCache = field(default_factory=TokenCache)
+    drain_timeout_seconds: float = 25.0
+    """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

@@ -1,0 +1,34 @@
+"""Every name of ours that appears on the wire, in one place.
+
+The carriers run inside the app and import nothing of ours, so they repeat these
+values; their tests compare them with this module.
+"""
+
+from typing import Final
+
+HANDLE_PREFIX: Final = "sdc1"
+HANDLE_RANDOM_LENGTH: Final = 28
+"""Characters of ``[0-9a-z]`` after the prefix: 144 bits."""
+HANDLE_LENGTH: Final = len(HANDLE_PREFIX) + HANDLE_RANDOM_LENGTH
+
+CONTEXT_HEADER: Final = "x-sidecar-context"
+"""Carries the handle from the sidecar to the app, and from the app's carrier back."""
+
+CARRIER_HEADER: Final = "x-sidecar-carrier"
+"""The carrier's self-report on outbound calls: ``<name>/<version>; grade=<grade>``."""
+
+MEMBER_KEY: Final = "sdctx"
+"""Key of our member in ``baggage``, ``correlation-context`` and ``tracestate``."""
+
+REASON_HEADER: Final = "x-sidecar-reason"
+"""On answers the sidecar itself wrote: the reason's stable code."""
+
+DECISION_HEADER: Final = "x-sidecar-decision"
+"""On answers the sidecar itself wrote: the decision id, also in the access log."""
+
+SIDECAR_PREFIX: Final = "x-sidecar-"
+IDENTITY_PREFIX: Final = "x-auth-"
+"""Default prefix of the identity headers that the app receives."""
+
+PROBLEM_TYPE_PREFIX: Final = "urn:jwt-sidecar:reason:"
+"""``type`` of our problem documents (RFC 9457) is this plus the reason's code."""
