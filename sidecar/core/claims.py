@@ -1,0 +1,224 @@
+"""Judge the claims of a token whose signature is good (RFC 7519, section 4.1).
+
+Owns which claims must be there, their types, and time. The clock is the caller's: ``now`` is an
+argument. What differs between issuers belongs to ``sidecar.core.profiles``.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+from sidecar.core.encoding import EncodingError, is_plain, json_object, printable
+from sidecar.core.jose import ALGORITHMS
+from sidecar.core.outcome import Denial, Reason
+from sidecar.core.principal import Principal
+from sidecar.core.profiles import (
+    PROFILES,
+    Claims,
+    Profile,
+    ProfileName,
+    read_names,
+    read_scopes,
+)
+
+MAX_SUBJECT_LENGTH: Final = 1024
+"""Characters; RFC 7519 has no limit, OpenID Connect Core says 255."""
+MAX_NUMERIC_DATE: Final = 2**53
+"""Seconds; above it a JSON number is no longer exact (RFC 8259, section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPolicy:
+    """What this service demands of one issuer's tokens.
+
+    Raises ``ValueError`` for an algorithm that cannot be checked.
+    """
+
+    name: str
+    """The issuer's name in the configuration."""
+    issuer: str
+    """Compared with ``iss`` character by character (RFC 7519, section 4.1.1)."""
+    audiences: frozenset[str] | None
+    """Any one of these must be in ``aud``; ``None`` accepts every audience."""
+    algorithms: frozenset[str] = ALGORITHMS
+    profile: ProfileName = "generic"
+    leeway_seconds: float = 30.0
+    max_token_age_seconds: float | None = None
+    """Refuse a token whose ``iat`` is longer ago than this (plus leeway), or absent."""
+    require_exp: bool = True
+
+    def __post_init__(self) -> None:
+        if unknown := self.algorithms - ALGORITHMS:
+            raise ValueError(f"unsupported algorithms: {sorted(unknown)}")
+
+    @property
+    def rules(self) -> Profile:
+        return PROFILES[self.profile]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When a token may be used, leeway included: ``valid_from <= now < valid_until``.
+
+    Two instants say all that a cached token must be asked again on every use.
+    """
+
+    expires_at: float
+    """``exp`` as it stands, ``inf`` when absent."""
+    not_before: float
+    """``nbf`` as it stands, ``-inf`` when absent."""
+    valid_from: float
+    expired_from: float
+    too_old_from: float
+
+    @property
+    def valid_until(self) -> float:
+        return min(self.expired_from, self.too_old_from)
+
+    def refuse(self, now: float) -> Denial | None:
+        """Say why the token cannot be used at *now*, in seconds since the epoch."""
+        # Written so that anything but a plain yes refuses, a NaN clock included.
+        if self.valid_from <= now < self.valid_until:
+            return None
+        if now < self.valid_from:
+            return Denial(
+                Reason.TOKEN_NOT_YET_VALID,
+                f"the token is valid {self.valid_from - now:.0f} s from now, leeway included;"
+                " compare the clocks",
+            )
+        if self.too_old_from <= now < self.expired_from:
+            return Denial(
+                Reason.TOKEN_TOO_OLD,
+                f"the token is {now - self.too_old_from:.0f} s older than it may be",
+            )
+        return Denial(
+            Reason.TOKEN_EXPIRED, f"the token expired {now - self.expires_at:.0f} s ago (exp)"
+        )
+
+
+def parse_claims(payload: bytes) -> dict[str, Any] | Denial:
+    """Decode the claims set of a token; nothing in it is checked yet."""
+    try:
+        return json_object(payload)
+    except EncodingError as error:
+        return Denial(Reason.TOKEN_MALFORMED, f"the token's claims set is {error}")
+
+
+def read_principal(claims: dict[str, Any], policy: IssuerPolicy) -> Principal | Denial:
+    """Judge everything but time: subject, audience, the profile's claims, scopes and roles.
+
+    An audience mismatch comes before expiry because waiting for a new token does not help.
+    """
+    for denial in (
+        _refuse_subject(claims),
+        _refuse_audience(claims, policy.audiences),
+        _refuse_required(claims, policy.rules.required),
+    ):
+        if denial is not None:
+            return denial
+    scopes = read_scopes(claims)
+    if isinstance(scopes, Denial):
+        return scopes
+    roles = policy.rules.read_roles(claims)
+    if isinstance(roles, Denial):
+        return roles
+    return Principal(
+        issuer_name=policy.name,
+        issuer=policy.issuer,
+        subject=claims["sub"],
+        scopes=scopes,
+        roles=roles,
+        claims=claims,
+    )
+
+
+def read_lifetime(claims: Claims, policy: IssuerPolicy) -> Lifetime | Denial:
+    """Read ``exp``, ``nbf`` and ``iat`` (RFC 7519, sections 4.1.4 to 4.1.6) under *policy*."""
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not _is_numeric_date(claims[name]):
+            return Denial(
+                Reason.CLAIMS_MALFORMED,
+                f"the token's {name} is not a number of seconds since the epoch",
+            )
+    if policy.require_exp and "exp" not in claims:
+        return _missing("exp")
+    max_age = policy.max_token_age_seconds
+    if max_age is not None and "iat" not in claims:
+        return _missing("iat")
+    leeway = policy.leeway_seconds
+    expires_at = float(claims.get("exp", inf))
+    not_before = float(claims.get("nbf", -inf))
+    issued_at = float(claims.get("iat", -inf))
+    return Lifetime(
+        expires_at=expires_at,
+        not_before=not_before,
+        valid_from=max(not_before, issued_at) - leeway,
+        expired_from=expires_at + leeway,
+        too_old_from=inf if max_age is None else issued_at + max_age + leeway,
+    )
+
+
+def _is_numeric_date(value: object) -> bool:
+    # ``bool`` is an ``int`` in Python, but ``true`` is no date in JSON.
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= MAX_NUMERIC_DATE
+    )
+
+
+def _refuse_subject(claims: Claims) -> Denial | None:
+    match claims.get("sub"):
+        case None:
+            return _missing("sub")
+        case str(subject) if (
+            0 < len(subject) <= MAX_SUBJECT_LENGTH
+            # A header value loses its outer spaces: " admin" would reach the app as "admin".
+            and subject == subject.strip()
+            and is_plain(subject)
+        ):
+            return None
+        case _:
+            return Denial(
+                Reason.CLAIMS_MALFORMED,
+                f"the token's sub is not a plain string of 1 to {MAX_SUBJECT_LENGTH} characters",
+            )
+
+
+def _refuse_audience(claims: Claims, accepted: frozenset[str] | None) -> Denial | None:
+    if "aud" not in claims:
+        if accepted is None:
+            return None
+        return Denial(
+            Reason.AUDIENCE_MISMATCH,
+            f"the token has no aud; this service accepts {_shown(accepted)}",
+        )
+    audience = claims["aud"]
+    found = read_names("aud", [audience] if isinstance(audience, str) else audience)
+    if isinstance(found, Denial):
+        return found
+    if accepted is None or not accepted.isdisjoint(found):
+        return None
+    return Denial(
+        Reason.AUDIENCE_MISMATCH,
+        f"the token's audience is {_shown(found)}; this service accepts {_shown(accepted)}",
+    )
+
+
+def _refuse_required(claims: Claims, names: tuple[str, ...]) -> Denial | None:
+    for name in names:
+        if name not in claims:
+            return _missing(name)
+        if name in ("client_id", "jti") and not (isinstance(claims[name], str) and claims[name]):
+            return Denial(
+                Reason.CLAIMS_MALFORMED, f"the token's {name} is not a string, or an empty one"
+            )
+    return None
+
+
+def _missing(name: str) -> Denial:
+    return Denial(Reason.CLAIM_MISSING, f"the token has no {name} claim")
+
+
+def _shown(names: frozenset[str]) -> str:
+    return printable(f"[{', '.join(sorted(names))}]")

@@ -1,0 +1,80 @@
+"""Field names that are ours to set or to remove, and the identity lines the app receives.
+
+A reserved name is removed wherever somebody else wrote it: on the way in, on the way out and in
+responses. Frameworks fold names differently (``X_Auth_Subject`` reaches a WSGI app as
+``X-Auth-Subject``), so names are compared with every non-alphanumeric mapped to ``-``.
+"""
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from sidecar.core.names import CARRIER_HEADER, CONTEXT_HEADER, IDENTITY_PREFIX, SIDECAR_PREFIX
+from sidecar.core.principal import Principal
+
+# Marks that the wire reports for these names; its own are below 16.
+RESERVED: Final = 16
+"""Only we may write it."""
+AUTHORIZATION: Final = 17
+CONTEXT: Final = 18
+"""The dedicated header, in exactly its own spelling."""
+CARRIER: Final = 19
+"""The carrier's self-report, in exactly its own spelling."""
+OVERRIDE: Final = 20
+"""Tells an app to read another method or path than the one the rules saw."""
+
+_OVERRIDES: Final = frozenset(
+    (
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+    )
+)
+_FOLD = re.compile(r"[^0-9a-z]")
+
+
+def classify(lower_name: bytes) -> int:
+    """Return the mark of a lower-case field name, 0 for one that passes untouched."""
+    if lower_name == b"authorization":
+        return AUTHORIZATION
+    name = lower_name.decode("ascii")
+    if name == CONTEXT_HEADER:
+        return CONTEXT
+    if name == CARRIER_HEADER:
+        return CARRIER
+    folded = _FOLD.sub("-", name)
+    if folded.startswith((IDENTITY_PREFIX, SIDECAR_PREFIX)):
+        return RESERVED
+    if folded in _OVERRIDES:
+        return OVERRIDE
+    return 0
+
+
+def identity_lines(principal: Principal) -> bytes:
+    """Return the lines that tell the app who calls: subject, issuer, scopes, roles.
+
+    Values are percent-encoded as UTF-8 outside printable ASCII, and ``%`` itself, so that any
+    claim fits in a field value and ``unquote`` gives it back. Scopes are separated by spaces (RFC
+    6749, 3.3), roles by commas; a comma within a role is encoded.
+    """
+    lines = [
+        f"{IDENTITY_PREFIX}subject: {_encode(principal.subject)}\r\n",
+        f"{IDENTITY_PREFIX}issuer: {_encode(principal.issuer)}\r\n",
+    ]
+    if principal.scopes:
+        scopes = " ".join(_encode(scope) for scope in sorted(principal.scopes))
+        lines.append(f"{IDENTITY_PREFIX}scopes: {scopes}\r\n")
+    if principal.roles:
+        roles = ",".join(_encode(role, comma=False) for role in sorted(principal.roles))
+        lines.append(f"{IDENTITY_PREFIX}roles: {roles}\r\n")
+    return "".join(lines).encode("ascii")
+
+
+_VISIBLE: Final = " !\"#$&'()*+-./:;<=>?@[\\]^`{|}"
+
+
+def _encode(value: str, *, comma: bool = True) -> str:
+    return quote(value, safe=_VISIBLE + "," if comma else _VISIBLE, errors="replace").strip()

@@ -1,0 +1,106 @@
+"""Read the compact serialization of a JWS (RFC 7515, section 3.1) without believing any of it.
+
+Owns form and header. Which key may check the signature belongs to ``sidecar.core.keyset``, what
+the payload must say to ``sidecar.core.claims``. Of the header only ``alg``, ``kid``, ``typ``,
+``crit`` and ``b64`` are read: keys that a token brings along or points to (``jwk``, ``jku``,
+``x5c``, ``x5u``) are ignored (RFC 8725, section 3.10).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.core.encoding import EncodingError, base64url_decode, json_object, printable
+from sidecar.core.outcome import Denial, Reason
+
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""All we can check: the asymmetric ones of RFC 7518, section 3.1 and RFC 8037, section 3.1."""
+
+MAX_KID_LENGTH: Final = 1024
+"""Characters. Real ones are thumbprints, UUIDs or URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """A well-formed signed token, not yet verified."""
+
+    alg: str
+    """One of ``ALGORITHMS``."""
+    kid: str | None
+    typ: str | None
+    """Lower-cased: media types are case-insensitive (RFC 7515, section 4.1.9)."""
+    signing_input: bytes = field(repr=False)
+    payload: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+def too_large(size_bytes: int, max_bytes: int) -> Denial:
+    """Refuse a token for its size alone, before anybody hashes or parses it."""
+    return Denial(
+        Reason.TOKEN_TOO_LARGE,
+        f"the token has {size_bytes} bytes; this service accepts {max_bytes}",
+    )
+
+
+def parse_compact(token: bytes) -> Compact | Denial:
+    """Take *token* apart. Any bytes give a value; their number is the caller's to bound."""
+    parts = token.split(b".", 5)
+    if len(parts) == 5:
+        return Denial(
+            Reason.TOKEN_TYPE,
+            "the token has five parts, so it is encrypted (JWE); this service accepts signed ones",
+        )
+    if len(parts) != 3:
+        return _malformed("the token is not three parts joined by dots")
+    protected, payload, signature = parts
+    try:
+        header = json_object(base64url_decode(protected))
+    except EncodingError as error:
+        return _malformed(f"the token's header is {error}")
+    if (denial := _refuse_header(header)) is not None:
+        return denial
+    typ = header.get("typ")
+    try:
+        return Compact(
+            alg=header["alg"],
+            kid=header.get("kid"),
+            typ=typ.lower() if typ is not None else None,
+            signing_input=token[: len(protected) + 1 + len(payload)],
+            payload=base64url_decode(payload),
+            signature=base64url_decode(signature),
+        )
+    except EncodingError as error:
+        return _malformed(f"the token's payload or signature is {error}")
+
+
+def _refuse_header(header: dict[str, Any]) -> Denial | None:
+    match header.get("alg"):
+        case str(alg) if alg in ALGORITHMS:
+            pass
+        case str(alg) if alg.lower() == "none":
+            return Denial(Reason.ALGORITHM_REFUSED, "the token is not signed (alg none)")
+        case str(alg):
+            return Denial(
+                Reason.ALGORITHM_REFUSED,
+                f"the token's alg is {printable(alg)}; only asymmetric signatures are accepted",
+            )
+        case _:
+            return _malformed("the token's header has no alg, or one that is not a string")
+    if "crit" in header or "b64" in header:
+        return Denial(
+            Reason.CRITICAL_UNKNOWN,
+            "the token's header has crit or b64; no extension is understood here",
+        )
+    match header.get("kid", ""):
+        case str(kid) if len(kid) <= MAX_KID_LENGTH:
+            pass
+        case _:
+            return _malformed(f"the token's kid is not a string of at most {MAX_KID_LENGTH}")
+    if not isinstance(header.get("typ", ""), str):
+        return _malformed("the token's typ is not a string")
+    return None
+
+
+def _malformed(detail: str) -> Denial:
+    return Denial(Reason.TOKEN_MALFORMED, detail)

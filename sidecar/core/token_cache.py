@@ -1,0 +1,63 @@
+"""A bounded table of what is known about tokens, by the SHA-256 of the token.
+
+Owns bounds and order of eviction. What is kept, and whether it still holds, belong to
+``sidecar.core.verification``.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+
+class Costed(Protocol):
+    """Something that knows how much memory keeping it takes."""
+
+    @property
+    def cost_bytes(self) -> int: ...
+
+
+T = TypeVar("T", bound=Costed)
+
+
+class TokenCache(Generic[T]):
+    """Bounded by entries and by bytes; the least recently used entry goes first.
+
+    A look-up costs the same however many entries there are. An entry that alone exceeds the
+    bound is not kept, which costs a verification per use and nothing else.
+    """
+
+    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+        self._entries: OrderedDict[bytes, T] = OrderedDict()
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, digest: bytes) -> T | None:
+        """Return the entry and mark it as used."""
+        entry = self._entries.get(digest)
+        if entry is not None:
+            self._entries.move_to_end(digest)
+        return entry
+
+    def put(self, digest: bytes, entry: T) -> None:
+        """Keep *entry*, evicting the least recently used ones until both bounds hold."""
+        self.discard(digest)
+        self._entries[digest] = entry
+        self.size_bytes += entry.cost_bytes
+        while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
+            _, evicted = self._entries.popitem(last=False)
+            self.size_bytes -= evicted.cost_bytes
+
+    def discard(self, digest: bytes) -> None:
+        """Forget the entry, if there is one."""
+        entry = self._entries.pop(digest, None)
+        if entry is not None:
+            self.size_bytes -= entry.cost_bytes
+
+    def retain(self, holds: Callable[[T], bool]) -> None:
+        """Forget every entry of which *holds* says no."""
+        for digest in [digest for digest, entry in self._entries.items() if not holds(entry)]:
+            self.discard(digest)

@@ -1,0 +1,226 @@
+"""Decide whether a token is to be believed, and remember those that are.
+
+Owns the order of the checks and the verified-token cache. Fetching a key that is missing belongs
+to ``sidecar.issuers``: here a missing key is an answer, ``KeyNeeded``, and no wait.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+
+from sidecar.core.claims import IssuerPolicy, parse_claims, read_lifetime, read_principal
+from sidecar.core.encoding import printable
+from sidecar.core.jose import Compact, parse_compact, too_large
+from sidecar.core.keyset import KeySet, VerificationKey
+from sidecar.core.outcome import Denial, Reason
+from sidecar.core.principal import Credential, Principal
+from sidecar.core.profiles import Claims
+from sidecar.core.token_cache import TokenCache
+
+__all__ = ["IssuerPolicy", "KeyNeeded", "Rejected", "Verdict", "Verified", "Verifier"]
+
+_ENTRY_OVERHEAD_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The token is good at the moment asked about."""
+
+    credential: Credential
+    identity: bytes = field(repr=False)
+    """What ``render`` made of the principal: computed once per token, not per request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The token is not good, whatever keys may arrive."""
+
+    denial: Denial
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNeeded:
+    """Undecided: no installed key has this name, or none is installed. Obtain keys, ask again."""
+
+    issuer_name: str
+    kid: str | None
+
+
+Verdict = Verified | Rejected | KeyNeeded
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A verified token, and what must still be true for it to be so again."""
+
+    verified: Verified
+    valid_from: float
+    valid_until: float
+    kid: str | None
+    alg: str
+    key: VerificationKey
+
+    @property
+    def issuer_name(self) -> str:
+        return self.verified.credential.principal.issuer_name
+
+    @property
+    def cost_bytes(self) -> int:
+        return len(self.verified.credential.token) + _ENTRY_OVERHEAD_BYTES
+
+
+class Verifier:
+    """Judges tokens against the policies of the configured issuers. For one thread.
+
+    Only good tokens are remembered: a refusal costs its sender as much the second time, and a
+    flood of bad tokens evicts no good one. Clock readings are seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        policies: Iterable[IssuerPolicy],
+        *,
+        render: Callable[[Principal], bytes],
+        max_token_bytes: int,
+        cache_max_entries: int,
+        cache_max_bytes: int,
+    ) -> None:
+        """Raise ``ValueError`` when two policies share a name or an ``iss``."""
+        self._policies: dict[str, IssuerPolicy] = {}
+        for policy in policies:
+            if policy.issuer in self._policies:
+                raise ValueError(f"two issuers have the iss {printable(policy.issuer)}")
+            self._policies[policy.issuer] = policy
+        self._names = frozenset(policy.name for policy in self._policies.values())
+        if len(self._names) != len(self._policies):
+            raise ValueError("two issuers have the same name")
+        self._keys: dict[str, KeySet] = {}
+        self._cache: TokenCache[_Entry] = TokenCache(
+            max_entries=cache_max_entries, max_bytes=cache_max_bytes
+        )
+        self._render = render
+        self._max_token_bytes = max_token_bytes
+        self.hits = 0
+        self.misses = 0
+
+    def verify(self, token: bytes, *, now: float) -> Verdict:
+        """Judge *token* at *now*. Any bytes give a verdict; nothing raises."""
+        if len(token) > self._max_token_bytes:
+            return Rejected(too_large(len(token), self._max_token_bytes))
+        digest = sha256(token).digest()
+        entry = self._cache.get(digest)
+        if entry is not None:
+            if entry.valid_from <= now < entry.valid_until:
+                self.hits += 1
+                return entry.verified
+            self._cache.discard(digest)
+        self.misses += 1
+        outcome = self._verify_anew(token, digest, now)
+        if isinstance(outcome, _Entry):
+            self._cache.put(digest, outcome)
+            return outcome.verified
+        return Rejected(outcome) if isinstance(outcome, Denial) else outcome
+
+    def install(self, issuer_name: str, keys: KeySet) -> None:
+        """Use *keys* for the issuer from now on.
+
+        Tokens whose key the new set would no longer choose are forgotten. Raises ``ValueError``
+        for an issuer without policy.
+        """
+        if issuer_name not in self._names:
+            raise ValueError(f"no policy for the issuer {printable(issuer_name)}")
+        if self._keys.get(issuer_name) == keys:
+            return
+        self._keys[issuer_name] = keys
+        # Few keys vouch for many tokens, and the loop waits for this.
+        selected = cache(keys.select)
+        self._cache.retain(
+            lambda entry: (
+                entry.issuer_name != issuer_name or entry.key in selected(entry.kid, entry.alg)
+            )
+        )
+
+    def _verify_anew(self, token: bytes, digest: bytes, now: float) -> _Entry | Denial | KeyNeeded:
+        compact = parse_compact(token)
+        if isinstance(compact, Denial):
+            return compact
+        claims = parse_claims(compact.payload)
+        if isinstance(claims, Denial):
+            return claims
+        # Nothing is proven yet: the issuer that the token claims only selects what it must meet.
+        policy = self._policy_for(claims)
+        if isinstance(policy, Denial):
+            return policy
+        if compact.alg not in policy.algorithms:
+            return _algorithm_refused(compact.alg, policy)
+        if (denial := policy.rules.refuse_type(compact.typ, claims)) is not None:
+            return denial
+        key = self._find_signer(compact, policy)
+        if not isinstance(key, VerificationKey):
+            return key
+        principal = read_principal(claims, policy)
+        if isinstance(principal, Denial):
+            return principal
+        lifetime = read_lifetime(claims, policy)
+        if isinstance(lifetime, Denial):
+            return lifetime
+        if (denial := lifetime.refuse(now)) is not None:
+            return denial
+        credential = Credential(principal, token, digest, lifetime.expires_at, lifetime.not_before)
+        return _Entry(
+            Verified(credential, self._render(principal)),
+            lifetime.valid_from,
+            lifetime.valid_until,
+            compact.kid,
+            compact.alg,
+            key,
+        )
+
+    def _policy_for(self, claims: Claims) -> IssuerPolicy | Denial:
+        match claims.get("iss"):
+            case None:
+                return Denial(Reason.CLAIM_MISSING, "the token has no iss claim")
+            case str(issuer):
+                policy = self._policies.get(issuer)
+                return policy if policy is not None else self._issuer_mismatch(issuer)
+            case _:
+                return Denial(Reason.CLAIMS_MALFORMED, "the token's iss is not a string")
+
+    def _issuer_mismatch(self, issuer: str) -> Denial:
+        trusted = printable(f"[{', '.join(self._policies)}]")
+        return Denial(
+            Reason.ISSUER_MISMATCH,
+            f"the token's issuer is {printable(issuer)}; this service trusts {trusted}",
+        )
+
+    def _find_signer(
+        self, compact: Compact, policy: IssuerPolicy
+    ) -> VerificationKey | Denial | KeyNeeded:
+        keys = self._keys.get(policy.name)
+        if keys is None:
+            return KeyNeeded(policy.name, compact.kid)
+        candidates = keys.select(compact.kid, compact.alg)
+        for key in candidates:
+            if key.verify(compact.alg, compact.signing_input, compact.signature):
+                return key
+        named = compact.kid in keys.kids
+        if named and not candidates:
+            return Denial(
+                Reason.ALGORITHM_REFUSED,
+                f"the issuer did not publish the token's key for {compact.alg}",
+            )
+        if named or (candidates and compact.kid is None):
+            return Denial(
+                Reason.SIGNATURE_INVALID,
+                f"the token's signature was not made with a key of {printable(policy.name)}",
+            )
+        return KeyNeeded(policy.name, compact.kid)
+
+
+def _algorithm_refused(alg: str, policy: IssuerPolicy) -> Denial:
+    accepted = ", ".join(sorted(policy.algorithms))
+    return Denial(
+        Reason.ALGORITHM_REFUSED,
+        f"the token's alg is {alg}; {printable(policy.name)} may use [{accepted}]",
+    )

@@ -1,0 +1,148 @@
+"""The ledger: every live inbound exchange of this process, by its handle.
+
+The heart of the outbound half. It is exact or it is nothing: a handle that is not found here
+attaches no token.
+"""
+
+import os
+from array import array
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from sidecar.core.attribution import Entry, Gone
+from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
+from sidecar.core.outcome import Reason
+from sidecar.core.principal import Credential
+
+_ALPHABET: Final = b"0123456789abcdefghijklmnopqrstuvwxyz"
+_TO_ALPHABET: Final = bytes(_ALPHABET[octet % 36] for octet in range(256))
+# 252 is the largest multiple of 36 below 256: dropping the rest keeps every character equally
+# likely.
+_UNEVEN: Final = bytes(range(252, 256))
+_BLOCK_BYTES: Final = 8192
+
+CLOSED_SLOTS: Final = 65_536
+"""Closed handles that are remembered, so that ``dead`` can be told from ``unknown``."""
+CLOSED_SECONDS: Final = 600.0
+
+
+class HandleSource:
+    """Unguessable handles, drawn from the system's randomness in blocks."""
+
+    def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._random = random
+        self._block = b""
+        self._position = 0
+
+    def draw(self, length: int) -> bytes:
+        """Return *length* fresh characters of ``[0-9a-z]``."""
+        start = self._position
+        end = start + length
+        while end > len(self._block):
+            self._block = self._random(_BLOCK_BYTES).translate(_TO_ALPHABET, _UNEVEN)
+            start, end = 0, length
+        self._position = end
+        return self._block[start:end]
+
+
+class ClosedHandles:
+    """Keyed digests of handles that have ended, in a table of fixed size.
+
+    A newer digest may take the slot of an older one, which then reads ``unknown`` instead of
+    ``dead``: both refuse, so the table buys an explanation and never safety.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._digests = array("Q", bytes(8 * CLOSED_SLOTS))
+        self._times = array("d", bytes(8 * CLOSED_SLOTS))
+
+    def _digest(self, handle: bytes) -> int:
+        return int.from_bytes(blake2b(handle, digest_size=8, key=self._key).digest(), "little")
+
+    def add(self, handle: bytes, now: float) -> None:
+        digest = self._digest(handle)
+        slot = digest % CLOSED_SLOTS
+        self._digests[slot] = digest
+        self._times[slot] = now
+
+    def holds(self, handle: bytes, now: float) -> bool:
+        digest = self._digest(handle)
+        slot = digest % CLOSED_SLOTS
+        return self._digests[slot] == digest and now - self._times[slot] <= CLOSED_SECONDS
+
+
+class Ledger:
+    """Bounded table of live inbound exchanges, by handle.
+
+    Full means a new inbound request is refused, never that a live entry is evicted: an evicted
+    entry turns a correct outbound call into a refusal that nobody can explain. Anonymous entries
+    have a partition of their own, a quarter of *capacity* beside it, and one subject may hold at
+    most a quarter of *capacity*, so that no caller can lock out the others.
+    """
+
+    def __init__(
+        self, capacity: int, *, clock: Callable[[], float], handles: HandleSource | None = None
+    ) -> None:
+        self._share = max(1, capacity // 4)
+        self._capacity = capacity
+        self._clock = clock
+        self._handles = handles or HandleSource()
+        self._live: dict[bytes, Entry] = {}
+        self._anonymous = 0
+        self._by_subject: dict[tuple[str, str], int] = {}
+        self._closed = ClosedHandles(os.urandom(32))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def capacity(self) -> int:
+        """Entries that fit in all, the anonymous partition included."""
+        return self._capacity + self._share
+
+    def open(self, credential: Credential | None, route: str) -> Entry | Reason:
+        """Enter a request that is about to be forwarded; a reason means it may not be."""
+        if credential is None:
+            if self._anonymous >= self._share:
+                return Reason.LEDGER_FULL
+            self._anonymous += 1
+        else:
+            if len(self._live) - self._anonymous >= self._capacity:
+                return Reason.LEDGER_FULL
+            principal = credential.principal
+            subject = (principal.issuer, principal.subject)
+            held = self._by_subject.get(subject, 0)
+            if held >= self._share:
+                return Reason.LEDGER_SHARE
+            self._by_subject[subject] = held + 1
+        handle = HANDLE_PREFIX.encode() + self._handles.draw(HANDLE_RANDOM_LENGTH)
+        entry = Entry(handle, credential, route, self._clock())
+        self._live[handle] = entry
+        return entry
+
+    def close(self, entry: Entry) -> None:
+        """End *entry* and wipe it; closing twice does nothing."""
+        if not entry.live:
+            return
+        entry.live = False
+        del self._live[entry.handle]
+        self._closed.add(entry.handle, self._clock())
+        credential, entry.credential = entry.credential, None
+        if credential is None:
+            self._anonymous -= 1
+            return
+        subject = (credential.principal.issuer, credential.principal.subject)
+        held = self._by_subject[subject]
+        if held == 1:
+            del self._by_subject[subject]
+        else:
+            self._by_subject[subject] = held - 1
+
+    def find(self, handle: bytes) -> Entry | Gone | None:
+        """Return the live entry, ``DEAD`` for one that ended lately, or ``None``."""
+        entry = self._live.get(handle)
+        if entry is not None:
+            return entry
+        return Gone.DEAD if self._closed.holds(handle, self._clock()) else None

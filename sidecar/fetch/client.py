@@ -1,0 +1,102 @@
+"""The one client for keys, discovery and other APIs of issuers, opened on first use.
+
+Owns the life of the session and the errors. What the session does, and what it refuses,
+is in ``sidecar.fetch.session``; it is imported on the first request, because a pod whose
+keys are on disk should not pay for an HTTP client in memory and start-up time.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    import ssl
+
+    from sidecar.fetch.session import Session
+
+Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Resolves a host name (for a port) to IP literals; raises ``OSError`` where it cannot."""
+
+FetchFault = Literal["network_error", "http_error", "refused_address"]
+"""``network_error``: no complete answer came. ``http_error``: an answer came that we do not
+accept (status, coding, size, redirects). ``refused_address``: we did not even ask."""
+
+
+class FetchError(Exception):
+    """A document could not be fetched.
+
+    The message is one line that names the host and the cause, and never contains the path,
+    the query or credentials of the URL.
+    """
+
+    def __init__(self, message: str, kind: FetchFault) -> None:
+        super().__init__(message)
+        self.kind: FetchFault = kind
+
+
+class Fetcher:
+    """Guarded HTTP client: at most one session, made lazily, closed by whoever made this.
+
+    Use it as an asynchronous context manager, or call ``close()``.
+    """
+
+    def __init__(
+        self, *, lookup: Lookup | None = None, ssl_context: "ssl.SSLContext | None" = None
+    ) -> None:
+        """Make a client that resolves by *lookup* (default: the system's resolver).
+
+        *ssl_context* says which certificates are trusted; the default is the system's store.
+        """
+        self._lookup = lookup
+        self._ssl_context = ssl_context
+        self._session: Session | None = None
+        self._closed = False
+
+    async def get(
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool = False,
+        named_by: str | None = None,
+    ) -> bytes:
+        """Return the content of a 200 answer, at most *max_bytes* long.
+
+        *timeout_seconds* bounds everything together: lookup, connection, redirects (at most
+        three) and content. *allow_plaintext* permits ``http://`` to something other than a
+        loopback literal or ``localhost``. *named_by* is the URL of the document in which
+        *url* was found, if any: the rules for redirects then hold between the two.
+
+        Raises ``FetchError``.
+        """
+        if self._closed:
+            raise FetchError("the client is closed", "network_error")
+        if self._session is None:
+            from sidecar.fetch.session import Session
+
+            self._session = Session(lookup=self._lookup, ssl_context=self._ssl_context)
+        return await self._session.get(
+            url,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
+            allow_plaintext=allow_plaintext,
+            named_by=named_by,
+        )
+
+    async def close(self) -> None:
+        """Close the session. Further requests raise ``FetchError``."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,207 @@
+"""An aiohttp client session that does only what fetching an issuer's documents needs.
+
+Owns asking the guard at every step: before each hop for the URL, after each lookup for the
+addresses. The rules themselves are in ``sidecar.fetch.guard``.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from sidecar import __version__
+from sidecar.fetch import guard
+from sidecar.fetch.client import FetchError, FetchFault, Lookup
+
+MAX_REDIRECTS: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_HEADERS: Final = {
+    "Accept": "application/json",
+    # A small compressed answer can be a large document: the size limit would be met too late.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"jwt-sidecar/{__version__}",
+}
+
+
+async def system_lookup(host: str, port: int) -> Sequence[str]:
+    """Resolve *host* as the system does."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+class _AddressRefused(Exception):  # noqa: N818 - carries a refusal through aiohttp, never escapes
+    pass
+
+
+class _GuardedResolver(AbstractResolver):
+    """Gives aiohttp addresses that passed the guard; those are what it connects to.
+
+    One refused address refuses the name: an answer that mixes good and forbidden addresses
+    is how names are rebound.
+    """
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - aiohttp's; we take both
+    ) -> list[ResolveResult]:
+        addresses = await self._lookup(host, port)
+        for address in addresses:
+            if cause := guard.why_address_refused(address):
+                raise _AddressRefused(cause)
+            if guard.is_localhost(host) and not guard.is_loopback(address):
+                raise _AddressRefused("localhost does not resolve to a loopback address")
+        if not addresses:
+            raise OSError("no address")
+        return [_resolved(host, address, port) for address in dict.fromkeys(addresses)]
+
+    async def close(self) -> None:
+        """Release nothing: a lookup holds nothing between calls."""
+
+
+def _resolved(host: str, address: str, port: int) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host=address,
+        port=port,
+        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+        proto=0,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )
+
+
+class Session:
+    """A guarded session; needs a running loop to be made, and to be closed in the same one."""
+
+    def __init__(self, *, lookup: Lookup | None, ssl_context: ssl.SSLContext | None) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=_GuardedResolver(lookup or system_lookup),
+                # Neither a cached answer nor an old connection outlives a check.
+                use_dns_cache=False,
+                force_close=True,
+                ssl=ssl_context or True,
+            ),
+            headers=_HEADERS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def get(
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool,
+        named_by: str | None,
+    ) -> bytes:
+        """Return the content of a 200 answer; see ``Fetcher.get``."""
+        origin = _parsed(named_by) if named_by is not None else None
+        target = _checked(_parsed(url), origin, allow_plaintext=allow_plaintext)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                for _ in range(MAX_REDIRECTS + 1):
+                    answer = await self._ask(target, max_bytes)
+                    if isinstance(answer, bytes):
+                        return answer
+                    target = _checked(answer, target, allow_plaintext=allow_plaintext)
+        except TimeoutError:
+            raise _error(
+                target, f"no complete answer within {timeout_seconds:g} s", "network_error"
+            ) from None
+        raise _error(target, f"more than {MAX_REDIRECTS} redirects", "http_error")
+
+    async def _ask(self, url: URL, max_bytes: int) -> bytes | URL:
+        """Return the content, or the URL to which the server redirects."""
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                if response.status in _REDIRECTS:
+                    return _location(url, response)
+                return await _content(url, response, max_bytes)
+        except _AddressRefused as refused:
+            raise _error(url, str(refused), "refused_address") from None
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _error(url, _cause(error), "network_error") from error
+
+
+async def _content(url: URL, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    if response.status != 200:
+        raise _error(url, f"answered with status {response.status}", "http_error")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise _error(url, "answered with a content coding nobody asked for", "http_error")
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > max_bytes:
+            raise _error(url, f"the document is larger than {max_bytes} bytes", "http_error")
+    return bytes(content)
+
+
+def _location(url: URL, response: aiohttp.ClientResponse) -> URL:
+    location = guard.parse_url(response.headers.get("Location", ""))
+    if location is None:
+        raise _error(url, "redirected without a valid location", "http_error")
+    return url.join(location)
+
+
+def _parsed(text: str) -> URL:
+    url = guard.parse_url(text)
+    if url is None:
+        raise FetchError("not a valid URL", "refused_address")
+    return url
+
+
+def _checked(target: URL, origin: URL | None, *, allow_plaintext: bool) -> URL:
+    """Return *target* if it may be asked, being named by *origin* or else by the operator."""
+    if cause := guard.why_url_refused(target, allow_plaintext=allow_plaintext):
+        raise _error(target, cause, "refused_address")
+    if origin is not None and (cause := guard.why_hop_refused(origin, target)):
+        raise _error(target, cause, "refused_address")
+    return target
+
+
+def _cause(error: Exception) -> str:
+    """Say what broke, in our words where aiohttp's would repeat the URL."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not accepted: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return "the name does not resolve"
+        case aiohttp.ClientSSLError():
+            return "no TLS connection could be made"
+        case aiohttp.ClientConnectorError(os_error=reason):
+            return f"no connection could be made: {reason.strerror or type(reason).__name__}"
+        case aiohttp.ClientPayloadError():
+            return "the answer ended early"
+        case aiohttp.ServerDisconnectedError() | ConnectionError():
+            return "the connection was closed before an answer"
+        case aiohttp.ClientResponseError():
+            return "the answer was not valid HTTP"
+        case _:
+            return f"the request failed ({type(error).__name__})"
+
+
+def _error(url: URL, cause: str, kind: FetchFault) -> FetchError:
+    """Name the host of *url* and nothing else of it."""
+    host = url.raw_host or "no host"
+    port = "" if url.explicit_port is None else f":{url.explicit_port}"
+    shown = f"[{host}]" if ":" in host else host
+    return FetchError(" ".join(f"{shown[:255]}{port}: {cause}".split()), kind)

@@ -1,0 +1,253 @@
+"""An inbound request: verify its token, check the rules, hand it to the app.
+
+The only place where an inbound decision becomes an action. The request is forwarded on the
+strength of a ``Permit`` and of nothing else.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from sidecar.core.attribution import Entry
+from sidecar.core.bearer import read_bearer
+from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, OVERRIDE, RESERVED
+from sidecar.core.names import CONTEXT_HEADER
+from sidecar.core.outcome import Denial, Reason
+from sidecar.core.paths import PathOptions, canonical
+from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
+from sidecar.core.principal import Credential
+from sidecar.core.problem import problem_body, problem_lines
+from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
+from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.telemetry.exchanges import ExchangeReporter
+from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
+from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
+from sidecar.wire.heads import RequestHead, ResponseHead
+from sidecar.wire.upstream import Pool
+
+_CONTEXT_LINE = CONTEXT_HEADER.encode() + b": %b\r\n"
+_DECISION_LENGTH = 16
+
+
+class KeySource(Protocol):
+    """Where the keys of one issuer come from."""
+
+    def refusal(self, kid: str | None) -> Reason | None: ...
+    def obtain(self) -> Awaitable[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InboundSettings:
+    """What the operator decided about the listener."""
+
+    forward_token: bool
+    """Let the app see the token; otherwise it is removed."""
+    paths: PathOptions
+
+
+class InboundHandler:
+    """Makes an exchange of each request, with everything the exchanges share."""
+
+    def __init__(
+        self,
+        *,
+        settings: InboundSettings,
+        policy: Policy,
+        verifier: Verifier,
+        keys: Mapping[str, KeySource],
+        ledger: Ledger,
+        pool: Pool,
+        metrics: Direction,
+        reporter: ExchangeReporter,
+        ids: HandleSource,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.verifier = verifier
+        self.keys = keys
+        self.ledger = ledger
+        self.pool = pool
+        self.metrics = metrics
+        self.reporter = reporter
+        self.ids = ids
+        self.wall_clock = wall_clock
+        self.no_route = metrics.route(NO_ROUTE)
+        authority = f"[{pool.host}]" if ":" in pool.host else pool.host
+        self.host_line = f"host: {authority}:{pool.port}\r\n".encode()
+        """For HTTP/1.0 requests that name no host."""
+
+    def begin(self, head: RequestHead, peer: str) -> "InboundExchange":  # noqa: ARG002
+        self.reporter.begun()
+        return InboundExchange(self, head)
+
+    def malformed(self, reason: Reason, detail: str) -> Answer:
+        denial = Denial(reason, detail, public=True)
+        decision = self.ids.draw(_DECISION_LENGTH).decode()
+        self.reporter.refused_message(denial, self.no_route, decision)
+        return _answer(denial, decision)
+
+
+class InboundExchange:
+    """One request from a caller to the app."""
+
+    __slots__ = (
+        "_credential", "_decision", "_denial", "_enforced", "_entry", "_handler", "_head",
+        "_identity", "_path", "_query", "_route", "_rule", "_token",
+    )  # fmt: skip
+
+    def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
+        self._handler = handler
+        self._head = head
+        self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
+        self._route: RouteMetrics = handler.no_route
+        self._path = head.target
+        self._query = b""
+        self._rule: PolicyRule | None = None
+        self._token = b""
+        self._credential: Credential | None = None
+        self._identity = b""
+        self._entry: Entry | None = None
+        self._denial: Denial | None = None
+        self._enforced = True
+
+    def start(self) -> Action:
+        """Find the rule, and the token where the rule asks for one."""
+        handler, head = self._handler, self._head
+        raw_path, mark, query = head.target.partition(b"?")
+        path = canonical(raw_path, handler.settings.paths) if head.target != b"*" else raw_path
+        if isinstance(path, Denial):
+            return self._refuse(path)
+        self._path, self._query = path, mark + query
+        rule = handler.policy.match(head.method, path)
+        if rule is None:
+            return self._refuse(Denial(Reason.NO_RULE, "no rule matches this method and path"))
+        self._rule = rule
+        self._route = handler.metrics.route(rule.name)
+        sent = self._take_out_ours()
+        if rule.requirement is None:
+            return self._authorize(rule)
+        token = read_bearer(sent)
+        if token is None:
+            return self._refuse(Denial(Reason.TOKEN_MISSING))
+        if isinstance(token, Denial):
+            return self._refuse(token)
+        self._token = token
+        return self._verify(rule, may_wait=True)
+
+    def resume(self) -> Action:
+        assert self._rule is not None
+        return self._verify(self._rule, may_wait=False)
+
+    def _take_out_ours(self) -> list[bytes]:
+        """Drop what only we may set, and the credential; return the Authorization values."""
+        head = self._head
+        sent: list[bytes] = []
+        for mark, index, value in head.marked:
+            if mark == AUTHORIZATION:
+                sent.append(value)
+                head.lines[index] = b""
+            elif mark in (RESERVED, CONTEXT, CARRIER, OVERRIDE):
+                head.lines[index] = b""
+        return sent
+
+    def _verify(self, rule: PolicyRule, *, may_wait: bool) -> Action:
+        handler = self._handler
+        match handler.verifier.verify(self._token, now=handler.wall_clock()):
+            case Verified(credential=credential, identity=identity):
+                self._credential = credential
+                self._identity = identity
+                return self._authorize(rule)
+            case Rejected(denial=denial):
+                return self._refuse(denial)
+            case KeyNeeded(issuer_name=issuer, kid=kid):
+                source = handler.keys[issuer]
+                reason = source.refusal(kid)
+                if reason is None and may_wait:
+                    return Pending(source.obtain())
+                return self._refuse(
+                    Denial(
+                        reason or Reason.KEYS_UNAVAILABLE, f"issuer {issuer}: {_key_detail(reason)}"
+                    )
+                )
+            case never:
+                assert_never(never)
+
+    def _authorize(self, rule: PolicyRule) -> Action:
+        principal = None if self._credential is None else self._credential.principal
+        match authorize(rule, principal):
+            case Permit() as permit:
+                return self._forward(permit)
+            case Denial() as denial:
+                return self._refuse(denial)
+            case never:
+                assert_never(never)
+
+    def _forward(self, permit: Permit) -> Forward:
+        """Send the request to the app, which only a permit allows."""
+        if permit.unmet is not None:
+            self._denial = permit.unmet
+            self._enforced = False
+        return Forward(self._handler.pool, self._path + self._query)
+
+    def commit(self) -> bytes | Answer:
+        """Enter the request in the ledger; from here on its calls may use its token."""
+        entry = self._handler.ledger.open(self._credential, self._route.name)
+        if isinstance(entry, Reason):
+            return self._refuse(Denial(entry))
+        self._entry = entry
+        lines = _CONTEXT_LINE % entry.handle + self._identity
+        if self._handler.settings.forward_token and self._token:
+            lines += b"authorization: Bearer %b\r\n" % self._token
+        if not self._head.host:
+            lines += self._handler.host_line
+        return lines
+
+    def respond(self, head: ResponseHead) -> None:
+        for mark, index, _ in head.marked:
+            if mark in (RESERVED, CONTEXT, CARRIER):
+                head.lines[index] = b""
+
+    def fail(self, reason: Reason, detail: str) -> Answer:
+        return self._refuse(Denial(reason, detail))
+
+    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
+        if self._entry is not None:
+            self._handler.ledger.close(self._entry)
+        if fault is not None:
+            self._denial = Denial(fault, "the response was begun and could not be completed")
+            self._enforced = True
+        self._handler.reporter.ended(
+            method=self._head.method,
+            path=self._path,
+            route=self._route,
+            status=status,
+            duration_seconds=timing.duration,
+            overhead_seconds=timing.overhead,
+            decision=self._decision,
+            credential=self._credential,
+            denial=self._denial,
+            enforced=self._enforced,
+        )
+
+    def _refuse(self, denial: Denial) -> Answer:
+        if self._entry is not None:
+            # An app that never saw the request whole, or did not answer it, has no more calls.
+            self._handler.ledger.close(self._entry)
+        self._denial = denial
+        self._enforced = True
+        return _answer(denial, self._decision)
+
+
+def _answer(denial: Denial, decision: str) -> Answer:
+    return Answer(
+        denial.reason.facts.status,
+        problem_lines(denial, decision=decision, to_app=False),
+        problem_body(denial, decision=decision, to_app=False),
+    )
+
+
+def _key_detail(reason: Reason | None) -> str:
+    if reason is Reason.KEY_UNKNOWN:
+        return "its key set, fetched just now, has no such key for this algorithm"
+    return "its key set could not be loaded"

@@ -1,0 +1,276 @@
+"""An outbound request: find the inbound request that caused it, attach that one's credential.
+
+The only place where an attribution becomes an action. What was decided is checked once more just
+before the head is written, because a call may wait for a connection while its caller leaves.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from sidecar.core.attachment import (
+    Attach,
+    Attachment,
+    DestinationRules,
+    Leave,
+    Refuse,
+    decide,
+    decide_unattributed,
+)
+from sidecar.core.attribution import (
+    Attribute,
+    Attributed,
+    AttributionRules,
+    Evidence,
+    check,
+)
+from sidecar.core.bearer import read_bearer
+from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
+from sidecar.core.outcome import Denial, Reason
+from sidecar.core.principal import Credential
+from sidecar.core.problem import problem_body, problem_lines
+from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.telemetry.access_log import AttributionRecord
+from sidecar.telemetry.exchanges import ExchangeReporter
+from sidecar.telemetry.metrics import Metrics, RouteMetrics
+from sidecar.wire.exchange import Action, Answer, Forward, Timing
+from sidecar.wire.fields import HOST
+from sidecar.wire.heads import RequestHead, ResponseHead
+from sidecar.wire.upstream import Pool
+
+_DECISION_LENGTH: Final = 16
+_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
+MAX_REMEMBERED_HOSTS: Final = 256
+
+
+class AcceptedHosts:
+    """Which ``Host`` values a mapped port serves: loopback names and the destination's own.
+
+    Anything else means that somebody pointed a name of theirs at our address (DNS rebinding).
+    """
+
+    def __init__(self, hosts: tuple[str, ...]) -> None:
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._remembered: dict[bytes, bool] = {}
+
+    def accepts(self, host: bytes) -> bool:
+        """Whether *host*, the field's value with or without a port, is served here."""
+        known = self._remembered.get(host)
+        if known is None:
+            known = self._decide(host)
+            if len(self._remembered) >= MAX_REMEMBERED_HOSTS:
+                self._remembered.clear()
+            self._remembered[host] = known
+        return known
+
+    def _decide(self, host: bytes) -> bool:
+        name = re.sub(r":[0-9]*$", "", host.decode("latin-1").lower())
+        return name in self._hosts or _LOOPBACK.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundSettings:
+    """What the operator decided about one destination."""
+
+    name: str
+    destination: DestinationRules
+    attribution: AttributionRules
+    hosts: AcceptedHosts
+
+
+class OutboundHandler:
+    """Makes an exchange of each call to one destination, with everything they share."""
+
+    def __init__(
+        self,
+        *,
+        settings: OutboundSettings,
+        attribute: Attribute,
+        ledger: Ledger,
+        pool: Pool,
+        metrics: Metrics,
+        route: RouteMetrics,
+        reporter: ExchangeReporter,
+        ids: HandleSource,
+        authority: str,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``."""
+        self.settings = settings
+        self.attribute = attribute
+        self.ledger = ledger
+        self.pool = pool
+        self.metrics = metrics
+        self.route = route
+        self.reporter = reporter
+        self.ids = ids
+        self.host_line = f"host: {authority}\r\n".encode()
+        self.clock = clock
+        self.wall_clock = wall_clock
+
+    def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
+        self.reporter.begun()
+        return OutboundExchange(self, head)
+
+    def malformed(self, reason: Reason, detail: str) -> Answer:
+        denial = Denial(reason, detail, public=True)
+        decision = self.ids.draw(_DECISION_LENGTH).decode()
+        self.reporter.refused_message(denial, self.route, decision)
+        return _answer(denial, decision)
+
+
+class OutboundExchange:
+    """One call of the app to a destination."""
+
+    __slots__ = (
+        "_attachment", "_attribution", "_credential", "_decision", "_denial", "_handler", "_head",
+    )  # fmt: skip
+
+    def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
+        self._handler = handler
+        self._head = head
+        self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
+        self._attachment: Attach | Leave | None = None
+        self._attribution: AttributionRecord | None = None
+        self._credential: Credential | None = None
+        self._denial: Denial | None = None
+
+    def start(self) -> Action:
+        """Collect the evidence, remove everything that must not leave the pod, decide."""
+        handler, head = self._handler, self._head
+        if not handler.settings.hosts.accepts(head.host):
+            return self._refuse(
+                Denial(
+                    Reason.DESTINATION_UNKNOWN,
+                    f"the listener of {handler.settings.name} serves localhost and the names "
+                    "under `hosts`",
+                )
+            )
+        match self._decide(*self._take_out()):
+            case Refuse(denial=denial):
+                return self._refuse(denial)
+            case Attach() | Leave() as attachment:
+                return self._forward(attachment)
+            case never:
+                assert_never(never)
+
+    def resume(self) -> Action:
+        raise AssertionError("an outbound exchange never waits for a decision")
+
+    def _take_out(self) -> tuple[Evidence, bytes | None]:
+        """Drop handles, reserved names and Host; return what the call claims and its token."""
+        head = self._head
+        keep_app = self._handler.settings.destination.keep_app_credentials
+        authorization: tuple[bytes, ...] = ()
+        context: tuple[bytes, ...] = ()
+        carrier: tuple[bytes, ...] = ()
+        for mark, index, value in head.marked:
+            if mark == CONTEXT:
+                context += (value,)
+            elif mark == CARRIER:
+                carrier += (value,)
+            elif mark == AUTHORIZATION:
+                authorization += (value,)
+                if keep_app:
+                    continue
+            elif mark not in (RESERVED, HOST):
+                continue
+            head.lines[index] = b""
+        token = read_bearer(authorization) if authorization else None
+        return Evidence(context, carrier), b"" if isinstance(token, Denial) else token
+
+    def _decide(self, evidence: Evidence, app_token: bytes | None) -> Attachment:
+        handler = self._handler
+        rules = handler.settings.destination
+        early = decide_unattributed(rules, app_token)
+        if early is not None:
+            return early
+        result = handler.attribute(
+            evidence,
+            handler.settings.attribution,
+            handler.ledger.find,
+            handler.clock(),
+            handler.wall_clock(),
+        )
+        attachment = decide(rules, result, app_token)
+        outcome = _outcome(attachment)
+        grade = result.grade.label
+        handler.metrics.attributed(result.method, grade, outcome)
+        self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
+        if isinstance(result, Attributed):
+            self._credential = result.entry.credential
+        return attachment
+
+    def _forward(self, attachment: Attach | Leave) -> Forward:
+        """Send the call on, which only a decision to attach or to leave allows."""
+        self._attachment = attachment
+        return Forward(self._handler.pool, self._head.target)
+
+    def commit(self) -> bytes | Answer:
+        """Check the entry once more and give the credential that is attached."""
+        handler = self._handler
+        attachment = self._attachment
+        if not isinstance(attachment, Attach):
+            return handler.host_line
+        entry = attachment.entry
+        denial = check(entry, handler.settings.attribution, handler.clock(), handler.wall_clock())
+        if denial is None and entry.credential is None:
+            denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
+        if denial is not None:
+            return self._refuse(denial)
+        assert entry.credential is not None
+        entry.calls += 1
+        self._credential = entry.credential
+        return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
+
+    def respond(self, head: ResponseHead) -> None:
+        for mark, index, _ in head.marked:
+            if mark in (RESERVED, CONTEXT, CARRIER):
+                head.lines[index] = b""
+
+    def fail(self, reason: Reason, detail: str) -> Answer:
+        return self._refuse(Denial(reason, detail))
+
+    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
+        handler = self._handler
+        if fault is not None:
+            self._denial = Denial(fault, "the response was begun and could not be completed")
+        handler.reporter.ended(
+            method=self._head.method,
+            path=self._head.target,
+            route=handler.route,
+            status=status,
+            duration_seconds=timing.duration,
+            overhead_seconds=timing.overhead,
+            decision=self._decision,
+            credential=self._credential,
+            denial=self._denial,
+            attribution=self._attribution,
+            destination=handler.settings.name,
+        )
+
+    def _refuse(self, denial: Denial) -> Answer:
+        self._denial = denial
+        return _answer(denial, self._decision)
+
+
+def _outcome(attachment: Attachment) -> str:
+    match attachment:
+        case Attach():
+            return "attached"
+        case Leave():
+            return "anonymous"
+        case Refuse(denial=denial):
+            return denial.reason.code
+        case never:
+            assert_never(never)
+
+
+def _answer(denial: Denial, decision: str) -> Answer:
+    return Answer(
+        denial.reason.facts.status,
+        problem_lines(denial, decision=decision, to_app=True),
+        problem_body(denial, decision=decision, to_app=True),
+    )

@@ -1,0 +1,110 @@
+"""Every metric of ours: its name, its labels and what it says, in one place.
+
+Names and labels are public: dashboards and alerts are written against them. Counting, and who
+counts what, belongs to ``sidecar.telemetry.metrics``.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric as it appears in the exposition."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+REQUESTS: Final = Family(
+    "sidecar_requests_total",
+    "counter",
+    "Exchanges finished, refused ones included.",
+    ("direction", "route", "method", "code"),
+)
+REQUEST_DURATION: Final = Family(
+    "sidecar_request_duration_seconds",
+    "histogram",
+    "First byte of the request head to last byte of the response.",
+    ("direction", "route"),
+)
+OVERHEAD: Final = Family(
+    "sidecar_overhead_seconds",
+    "histogram",
+    "Time the sidecar itself added to an exchange, without waiting for the other side.",
+    ("direction",),
+)
+IN_FLIGHT: Final = Family(
+    "sidecar_requests_in_flight",
+    "gauge",
+    "Exchanges begun and not yet finished.",
+    ("direction",),
+)
+REJECTIONS: Final = Family(
+    "sidecar_rejections_total",
+    "counter",
+    'Refusals by reason; enforced="false" was counted and let through (mode observe).',
+    ("direction", "reason", "route", "enforced"),
+)
+ATTRIBUTIONS: Final = Family(
+    "sidecar_attributions_total",
+    "counter",
+    "Outbound calls by the evidence that named their cause, its grade, and what came of it.",
+    ("method", "grade", "outcome"),
+)
+LEDGER_ENTRIES: Final = Family(
+    "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
+)
+LEDGER_CAPACITY: Final = Family(
+    "sidecar_ledger_capacity", "gauge", "Entries at which new inbound requests are refused."
+)
+TOKEN_CACHE_LOOKUPS: Final = Family(
+    "sidecar_token_cache_lookups_total",
+    "counter",
+    "Tokens looked up in the cache of verified tokens.",
+    ("result",),
+)
+ISSUER_STATE: Final = Family(
+    "sidecar_issuer_state",
+    "gauge",
+    "1 for the state the issuer's keys are in, 0 for the others.",
+    ("issuer", "state"),
+)
+JWKS_REFRESHES: Final = Family(
+    "sidecar_jwks_refreshes_total",
+    "counter",
+    "Attempts to load an issuer's key set.",
+    ("issuer", "result"),
+)
+JWKS_LAST_SUCCESS: Final = Family(
+    "sidecar_jwks_last_success_timestamp_seconds",
+    "gauge",
+    "When an issuer's key set was last loaded, in seconds since the epoch; 0 is never.",
+    ("issuer",),
+)
+CONFIG_RELOADS: Final = Family(
+    "sidecar_config_reloads_total", "counter", "Attempts to reload the configuration.", ("result",)
+)
+CONFIG_LAST_RELOAD_SUCCESSFUL: Final = Family(
+    "sidecar_config_last_reload_successful",
+    "gauge",
+    "1 unless the newest configuration was refused and an older one is still in force.",
+)
+ACCESS_LOG_DROPPED: Final = Family(
+    "sidecar_access_log_dropped_lines_total",
+    "counter",
+    "Access log lines lost because nobody read them in time or writing failed.",
+)
+BUILD_INFO: Final = Family(
+    "sidecar_build_info", "gauge", "1, labelled with the version that runs.", ("version",)
+)
+
+CATALOGUE: Final = (
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, LEDGER_ENTRIES,
+    LEDGER_CAPACITY, TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
+    CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL, ACCESS_LOG_DROPPED, BUILD_INFO,
+)  # fmt: skip

@@ -1,0 +1,88 @@
+"""What is counted and logged when an exchange ends, the same for both directions."""
+
+from sidecar.core.outcome import Denial
+from sidecar.core.principal import Credential
+from sidecar.telemetry.access_log import AccessLog, AccessRecord, AttributionRecord
+from sidecar.telemetry.metrics import Direction, RouteMetrics
+
+
+class ExchangeReporter:
+    """One direction's metrics and the access log."""
+
+    def __init__(self, direction: Direction, log: AccessLog) -> None:
+        self._direction = direction
+        self._log = log
+
+    def begun(self) -> None:
+        self._direction.in_flight += 1
+
+    def ended(
+        self,
+        *,
+        method: bytes,
+        path: bytes,
+        route: RouteMetrics,
+        status: int,
+        duration_seconds: float,
+        overhead_seconds: float,
+        decision: str,
+        credential: Credential | None,
+        denial: Denial | None,
+        enforced: bool = True,
+        attribution: AttributionRecord | None = None,
+        destination: str = "",
+    ) -> None:
+        """Count one exchange and write its line. *path* may still have its query."""
+        direction = self._direction
+        direction.in_flight -= 1
+        route.finished(method, status, duration_seconds)
+        direction.overhead.observe(overhead_seconds)
+        log = self._log
+        if denial is not None:
+            direction.reject(denial.reason, route.name, enforced)
+            if not log.logs_refusals:
+                return
+        elif not log.logs_all:
+            return
+        record = AccessRecord(
+            direction=direction.name,
+            decision=decision,
+            method=method.decode("latin-1"),
+            path=path.partition(b"?")[0].decode("latin-1"),
+            route=route.name,
+            status=status,
+            duration_ms=duration_seconds * 1000,
+            overhead_ms=overhead_seconds * 1000,
+            attribution=attribution,
+            destination=destination,
+        )
+        if credential is not None:
+            record.issuer = credential.principal.issuer_name
+            record.subject = credential.principal.subject
+            record.token = credential.log_id
+        if denial is not None:
+            record.reason = denial.reason.code
+            record.detail = denial.detail
+            record.enforced = enforced
+        log.add(record)
+
+    def refused_message(self, denial: Denial, route: RouteMetrics, decision: str) -> None:
+        """Count bytes that were no request, or a connection that was not accepted."""
+        self._direction.reject(denial.reason, route.name, True)
+        route.finished(b"", denial.reason.facts.status, 0.0)
+        if self._log.logs_refusals:
+            self._log.add(
+                AccessRecord(
+                    direction=self._direction.name,
+                    decision=decision,
+                    method="",
+                    path="",
+                    route=route.name,
+                    status=denial.reason.facts.status,
+                    reason=denial.reason.code,
+                    detail=denial.detail,
+                    enforced=True,
+                    duration_ms=0.0,
+                    overhead_ms=0.0,
+                )
+            )

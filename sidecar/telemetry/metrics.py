@@ -1,0 +1,342 @@
+"""Count what happens, cheaply, and tell Prometheus when it asks.
+
+Owns the counts and their bounds. Counting is plain integers, because every request pays for it;
+metric families are made only when somebody scrapes. Names and labels are in
+``sidecar.telemetry.catalogue``; serving the text belongs to ``sidecar.admin``. One thread counts
+and renders, so there are no locks.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from sidecar.core.outcome import Reason
+from sidecar.telemetry import catalogue
+from sidecar.telemetry.catalogue import Family
+from sidecar.telemetry.histogram import Histogram
+
+OTHER: Final = "other"
+"""The label value of everything outside a closed set or over a bound."""
+
+NO_ROUTE: Final = "none"
+"""The route of an exchange that ended before any rule or destination was found."""
+
+MAX_ROUTES: Final = 200
+MAX_CODES_PER_ROUTE: Final = 32
+MAX_TALLY_SERIES: Final = 256
+MAX_ISSUERS: Final = 100
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
+ISSUER_STATES: Final = ("loading", "fresh", "stale", "failed")
+
+DURATION_BOUNDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+OVERHEAD_BOUNDS: Final = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+)  # fmt: skip
+
+_METHOD_INDEX: Final = {name.encode(): index for index, name in enumerate(METHODS[:-1])}
+_OTHER_METHOD: Final = len(METHODS) - 1
+_OPENMETRICS: Final = "application/openmetrics-text"
+
+
+class Tally:
+    """Counts by label values. Over *max_series* a new combination counts as all ``other``."""
+
+    __slots__ = ("_counts", "_max_series")
+
+    def __init__(self, *, max_series: int = MAX_TALLY_SERIES) -> None:
+        self._counts: dict[tuple[str, ...], int] = {}
+        self._max_series = max_series
+
+    def add(self, *labels: str) -> None:
+        count = self._counts.get(labels)
+        if count is None and len(self._counts) >= self._max_series:
+            labels = (OTHER,) * len(labels)
+            count = self._counts.get(labels)
+        self._counts[labels] = (count or 0) + 1
+
+    def items(self) -> Iterable[tuple[tuple[str, ...], int]]:
+        return self._counts.items()
+
+
+class RouteMetrics:
+    """Requests and durations of one route. Resolved once, kept by whoever reports to it."""
+
+    __slots__ = ("_other_codes", "_rows", "duration", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.duration = Histogram(DURATION_BOUNDS)
+        self._rows: dict[int, list[int]] = {}
+        self._other_codes = [0] * len(METHODS)
+
+    def finished(self, method: bytes, code: int, duration_seconds: float) -> None:
+        """Count one exchange that ended with status *code*.
+
+        A peer chooses codes and a caller methods. Methods outside ``METHODS``, codes outside 100
+        to 599 and, per route, codes after the first ``MAX_CODES_PER_ROUTE`` are ``other``.
+        """
+        row = self._rows.get(code)
+        if row is None:
+            row = self._row(code)
+        row[_METHOD_INDEX.get(method, _OTHER_METHOD)] += 1
+        self.duration.observe(duration_seconds)
+
+    def _row(self, code: int) -> list[int]:
+        if not 100 <= code <= 599 or len(self._rows) >= MAX_CODES_PER_ROUTE:
+            return self._other_codes
+        return self._rows.setdefault(code, [0] * len(METHODS))
+
+    def requests(self) -> Iterator[tuple[str, str, int]]:
+        """Yield method, code and count of everything that was counted at least once."""
+        rows = [(str(code), row) for code, row in self._rows.items()]
+        for code, row in (*rows, (OTHER, self._other_codes)):
+            for method, count in zip(METHODS, row, strict=True):
+                if count:
+                    yield method, code, count
+
+
+class Direction:
+    """What is counted for all inbound, or all outbound, exchanges."""
+
+    __slots__ = ("_other", "_refusals", "_routes", "in_flight", "name", "overhead")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.in_flight = 0
+        """The exchange adds one when it begins and takes one away when it ends."""
+        self.overhead = Histogram(OVERHEAD_BOUNDS)
+        self._other = RouteMetrics(OTHER)
+        self._routes = {NO_ROUTE: RouteMetrics(NO_ROUTE), OTHER: self._other}
+        self._refusals: dict[tuple[str, str, bool], int] = {}
+
+    def declare(self, routes: Iterable[str]) -> None:
+        """Give each name its own series while fewer than ``MAX_ROUTES`` have one."""
+        for name in routes:
+            if name not in self._routes and len(self._routes) < MAX_ROUTES + 2:
+                self._routes[name] = RouteMetrics(name)
+
+    def route(self, name: str) -> RouteMetrics:
+        """Return the metrics of a declared route, or those of ``other``."""
+        return self._routes.get(name, self._other)
+
+    def reject(self, reason: Reason, route: str, enforced: bool) -> None:
+        """Count a refusal; *enforced* is false where it was only observed."""
+        key = (reason.code, route if route in self._routes else OTHER, enforced)
+        self._refusals[key] = self._refusals.get(key, 0) + 1
+
+    def routes(self) -> Iterable[RouteMetrics]:
+        return self._routes.values()
+
+    def refusals(self) -> Iterable[tuple[tuple[str, str, bool], int]]:
+        """Return counts by reason code, route and whether the refusal was enforced."""
+        return self._refusals.items()
+
+
+class IssuerMetrics:
+    """What one issuer's keys report about themselves."""
+
+    __slots__ = ("last_success", "name", "refreshes", "state")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = ISSUER_STATES[0]
+        self.last_success = 0.0
+        self.refreshes = Tally(max_series=16)
+
+    def state_changed(self, state: str) -> None:
+        """Take one of ``ISSUER_STATES``; raise ValueError on another, which is a defect of ours."""
+        if state not in ISSUER_STATES:
+            raise ValueError(f"unknown issuer state {state!r}")
+        self.state = state
+
+    def refreshed(self, result: str) -> None:
+        """Count an attempt to load the key set by its *result*."""
+        self.refreshes.add(result)
+
+    def succeeded(self, at: float) -> None:
+        """Remember when, in seconds since the epoch, the key set was last loaded."""
+        self.last_success = at
+
+
+class _TokenCache:
+    """Totals over every cache watched so far: a reload starts a new one at zero."""
+
+    __slots__ = ("_hits", "_hits_before", "_misses", "_misses_before")
+
+    def __init__(self, hits: Callable[[], int], misses: Callable[[], int]) -> None:
+        self._hits, self._misses = hits, misses
+        self._hits_before = self._misses_before = 0
+
+    def replace(self, hits: Callable[[], int], misses: Callable[[], int]) -> None:
+        self._hits_before, self._misses_before = self.hits, self.misses
+        self._hits, self._misses = hits, misses
+
+    @property
+    def hits(self) -> int:
+        return self._hits_before + self._hits()
+
+    @property
+    def misses(self) -> int:
+        return self._misses_before + self._misses()
+
+
+class Metrics(Collector):
+    """Everything this process counts, in a registry of its own."""
+
+    def __init__(self, *, version: str) -> None:
+        self._version = version
+        self._directions: dict[str, Direction] = {}
+        self._issuers: dict[str, IssuerMetrics] = {}
+        self._attributions = Tally()
+        self._ledger: tuple[Callable[[], int], int] | None = None
+        self._token_cache: _TokenCache | None = None
+        self._access_log_dropped: Callable[[], int] | None = None
+        self._reloads = {"success": 0, "failure": 0}
+        self._last_reload_successful = True
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def direction(self, name: str, routes: Iterable[str]) -> Direction:
+        """Return the metrics of direction *name*; asked again, add *routes* and keep counting."""
+        direction = self._directions.setdefault(name, Direction(name))
+        direction.declare(routes)
+        return direction
+
+    def issuer(self, name: str) -> IssuerMetrics:
+        """Return the metrics of issuer *name*; over ``MAX_ISSUERS`` those of ``other``."""
+        if name not in self._issuers and len(self._issuers) >= MAX_ISSUERS:
+            name = OTHER
+        return self._issuers.setdefault(name, IssuerMetrics(name))
+
+    def attributed(self, method: str, grade: str, outcome: str) -> None:
+        """Count one outbound call that was attributed, or refused for want of attribution."""
+        self._attributions.add(method, grade, outcome)
+
+    def watch_ledger(self, entries: Callable[[], int], capacity: int) -> None:
+        """Ask *entries* for the number of live entries at each scrape."""
+        self._ledger = entries, capacity
+
+    def watch_token_cache(self, hits: Callable[[], int], misses: Callable[[], int]) -> None:
+        """Ask at each scrape; a second cache goes on counting where the first one stopped."""
+        if self._token_cache is None:
+            self._token_cache = _TokenCache(hits, misses)
+        else:
+            self._token_cache.replace(hits, misses)
+
+    def watch_access_log(self, dropped: Callable[[], int]) -> None:
+        """Ask *dropped* for the number of lost access log lines at each scrape."""
+        self._access_log_dropped = dropped
+
+    def config_reloaded(self, successful: bool) -> None:
+        """Count an attempt to reload. Start-up is none: it either succeeds or ends the process."""
+        self._reloads["success" if successful else "failure"] += 1
+        self._last_reload_successful = successful
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the exposition and its content type, OpenMetrics where *accept* lists it.
+
+        The encoder is chosen by our own word: prometheus-client would repeat parameters of
+        *accept* in the content type.
+        """
+        names = (part.partition(";")[0].strip() for part in accept.split(","))
+        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in names else "")
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family that has something to say."""
+        yield from self._exchanges()
+        yield from self._issuer_families()
+        yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
+        if self._ledger is not None:
+            entries, capacity = self._ledger
+            yield _gauge(catalogue.LEDGER_ENTRIES, [((), entries())])
+            yield _gauge(catalogue.LEDGER_CAPACITY, [((), capacity)])
+        if (cache := self._token_cache) is not None:
+            lookups = [(("hit",), cache.hits), (("miss",), cache.misses)]
+            yield _counter(catalogue.TOKEN_CACHE_LOOKUPS, lookups)
+        if self._access_log_dropped is not None:
+            yield _counter(catalogue.ACCESS_LOG_DROPPED, [((), self._access_log_dropped())])
+        reloads = [((result,), count) for result, count in self._reloads.items()]
+        yield _counter(catalogue.CONFIG_RELOADS, reloads)
+        last = [((), int(self._last_reload_successful))]
+        yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESSFUL, last)
+        yield _gauge(catalogue.BUILD_INFO, [((self._version,), 1)])
+
+    def _exchanges(self) -> Iterator[Metric]:
+        directions = self._directions.values()
+        yield _counter(
+            catalogue.REQUESTS,
+            (
+                ((direction.name, route.name, method, code), count)
+                for direction in directions
+                for route in direction.routes()
+                for method, code, count in route.requests()
+            ),
+        )
+        yield _histogram(
+            catalogue.REQUEST_DURATION,
+            (
+                ((direction.name, route.name), route.duration)
+                for direction in directions
+                for route in direction.routes()
+                if route.duration.count
+            ),
+        )
+        yield _histogram(catalogue.OVERHEAD, (((d.name,), d.overhead) for d in directions))
+        yield _gauge(catalogue.IN_FLIGHT, (((d.name,), d.in_flight) for d in directions))
+        yield _counter(
+            catalogue.REJECTIONS,
+            (
+                ((direction.name, reason, route, "true" if enforced else "false"), count)
+                for direction in directions
+                for (reason, route, enforced), count in direction.refusals()
+            ),
+        )
+
+    def _issuer_families(self) -> Iterator[Metric]:
+        issuers = self._issuers.values()
+        yield _gauge(
+            catalogue.ISSUER_STATE,
+            (((i.name, state), int(i.state == state)) for i in issuers for state in ISSUER_STATES),
+        )
+        yield _counter(
+            catalogue.JWKS_REFRESHES,
+            (((i.name, *labels), count) for i in issuers for labels, count in i.refreshes.items()),
+        )
+        yield _gauge(catalogue.JWKS_LAST_SUCCESS, (((i.name,), i.last_success) for i in issuers))
+
+
+def _counter(family: Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _gauge(family: Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric
+
+
+def _histogram(family: Family, samples: Iterable[tuple[tuple[str, ...], Histogram]]) -> Metric:
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, histogram in samples:
+        metric.add_metric(labels, histogram.cumulative(), histogram.sum)
+    return metric

@@ -1,0 +1,148 @@
+"""One complete identity provider on loopback: discovery, key set and token endpoint.
+
+Owns the HTTP. What tokens say belongs to ``sidecar.testbed.token_mint``, and who may have one to
+``sidecar.testbed.token_endpoint``. Its tokens protect nothing: passwords are public, and it
+listens on loopback only.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from sidecar.testbed.token_endpoint import Grant, TokenEndpoint, TokenError
+from sidecar.testbed.token_mint import TokenMint
+from sidecar.testbed.users import SERVICES, USERS
+
+_MAX_FORM_BYTES = 16 * 1024
+_FORM = "application/x-www-form-urlencoded"
+_NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
+
+
+class IdentityProvider:
+    """Serves from ``async with`` to its end; ``mint`` issues any token, also ones no endpoint would.
+
+    *audience* is the ``aud`` of ordinary tokens. Port 0 lets the kernel choose; the issuer's
+    URL is known once it serves. Raises ``OSError`` on entry when the port is taken.
+    """
+
+    mint: TokenMint
+
+    def __init__(
+        self,
+        *,
+        audience: Sequence[str],
+        port: int = 0,
+        algorithms: Sequence[str] = ("RS256", "ES256"),
+        lifetime_seconds: float = 300.0,
+    ) -> None:
+        self.key_set_requests = 0
+        """How often the key set was asked for."""
+        self._audience = tuple(audience)
+        self._port = port
+        self._algorithms = tuple(algorithms)
+        self._lifetime_seconds = lifetime_seconds
+        self._endpoint = TokenEndpoint(USERS, SERVICES)
+        self._runner = web.AppRunner(self._application(), access_log=None)
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` of every token and the prefix of every URL here; known once it serves."""
+        return self.mint.issuer
+
+    @property
+    def discovery_url(self) -> str:
+        """Where the metadata is (OpenID Connect Discovery 1.0, section 4)."""
+        return f"{self.issuer}/.well-known/openid-configuration"
+
+    @property
+    def jwks_url(self) -> str:
+        """Where the key set is."""
+        return f"{self.issuer}/jwks"
+
+    @property
+    def token_url(self) -> str:
+        """Where tokens are asked for."""
+        return f"{self.issuer}/token"
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+            await site.start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        host, port = self._runner.addresses[0][:2]
+        self.mint = TokenMint(
+            f"http://{host}:{port}",
+            audience=self._audience,
+            algorithms=self._algorithms,
+            lifetime_seconds=self._lifetime_seconds,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=_MAX_FORM_BYTES)
+        application.router.add_get("/.well-known/openid-configuration", self._discovery)
+        application.router.add_get("/jwks", self._key_set)
+        application.router.add_post("/token", self._token)
+        return application
+
+    async def _discovery(self, _request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "issuer": self.issuer,
+                "jwks_uri": self.jwks_url,
+                "token_endpoint": self.token_url,
+                "grant_types_supported": ["client_credentials", "password"],
+                "token_endpoint_auth_methods_supported": [
+                    "client_secret_basic",
+                    "client_secret_post",
+                ],
+                "response_types_supported": [],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": list(self.mint.algorithms),
+            }
+        )
+
+    async def _key_set(self, _request: web.Request) -> web.Response:
+        self.key_set_requests += 1
+        return web.json_response(self.mint.jwks(), content_type="application/jwk-set+json")
+
+    async def _token(self, request: web.Request) -> web.Response:
+        if request.content_type != _FORM:
+            return _error(TokenError("invalid_request", f"send a form as {_FORM}"))
+        form = parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
+        match self._endpoint.decide(form, request.headers.get("Authorization")):
+            case TokenError() as error:
+                return _error(error)
+            case Grant(subject, scope):
+                return web.json_response(
+                    {
+                        "access_token": self.mint.token(subject),
+                        "token_type": "Bearer",
+                        "expires_in": int(self.mint.lifetime_seconds),
+                        "scope": scope,
+                    },
+                    headers=_NOT_STORED,
+                )
+
+
+def _error(error: TokenError) -> web.Response:
+    challenge = {"WWW-Authenticate": 'Basic realm="token"'} if error.basic else {}
+    return web.json_response(
+        {"error": error.code, "error_description": error.description},
+        status=error.status,
+        headers={**_NOT_STORED, **challenge},
+    )

@@ -1,0 +1,530 @@
+"""Connections others open to us: requests in, responses out, one exchange at a time.
+
+Owns the order of things on one connection: when the next request may be read, when the other
+side must wait, when the connection must close. What may be forwarded, an ``Exchange`` decides.
+"""
+
+import asyncio
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core.outcome import Reason
+from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
+from sidecar.wire.deadlines import NEVER
+from sidecar.wire.exchange import CLIENT_GONE, Action, Answer, Exchange, Forward, Timing
+from sidecar.wire.heads import (
+    HEAD_END,
+    MessageError,
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+)
+from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES, Pool, UpstreamConnection
+
+if TYPE_CHECKING:
+    from sidecar.wire.listener import Listener
+
+MAX_HELD_BYTES: Final = 64 * 1024
+"""Content or pipelined bytes kept while nothing can take them; over it reading is paused."""
+LINGER_SECONDS: Final = 2.0
+"""How long an answered connection is still read, so that a reset does not destroy the answer."""
+LINGER_BYTES: Final = 1024 * 1024
+
+_CONTINUE_CLOSE: Final = b"connection: close\r\n"
+
+
+class Reading(IntEnum):
+    """Where in the request we are."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    COMPLETE = 3
+    """The request is read; its response is not yet complete."""
+    LINGER = 4
+    CLOSED = 5
+
+
+class Downstream(asyncio.Protocol):
+    """One connection from a caller (inbound) or from the app (outbound)."""
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._peer = ""
+        self._reading = Reading.IDLE
+        self._buffer = b""
+        self._looping = False
+        self._paused = False
+        self._write_blocked = False
+        self._lingered = 0
+        self.deadline = NEVER
+        # of the exchange in progress
+        self._exchange: Exchange | None = None
+        self._head: RequestHead = cast(RequestHead, None)
+        self._timing: Timing = cast(Timing, None)
+        self._body: BodyReader | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._target = b""
+        self._upstream: UpstreamConnection | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self._status = 0
+        self._close = False
+        self.head_only = False
+        self.chunks_allowed = True
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self.deadline = self._listener.clock() + self._listener.limits.idle_timeout_seconds
+        refusal = self._listener.opened(self, self._peer)
+        if refusal is not None:
+            self._write_answer(refusal)
+            self._begin_linger()
+
+    def data_received(self, data: bytes) -> None:
+        reading = self._reading
+        if reading <= Reading.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._read_requests()
+        elif reading == Reading.BODY:
+            self._read_body(data)
+        elif reading == Reading.COMPLETE:
+            self._buffer += data
+            if len(self._buffer) > MAX_HELD_BYTES:
+                self._pause()
+        elif reading == Reading.LINGER:
+            self._lingered += len(data)
+            if self._lingered > LINGER_BYTES:
+                self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """A caller that stops sending is gone: its identity must not live on (half-close)."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._reading = Reading.CLOSED
+        self._listener.closed(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+        if self._exchange is not None:
+            self._settle(self._status or CLIENT_GONE, None)
+
+    def pause_writing(self) -> None:
+        self._write_blocked = True
+        self.deadline = self._listener.clock() + self._listener.limits.body_timeout_seconds
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume_writing(self) -> None:
+        self._write_blocked = False
+        now = self._listener.clock()
+        self._rearm(now)
+        if self._upstream is not None:
+            self._upstream.resume(now)
+        if self._reading <= Reading.HEAD and self._buffer:
+            self._read_requests()
+
+    def expire(self, now: float) -> None:
+        """The caller took too long: to send, to read, or to go away."""
+        if self._reading == Reading.HEAD and not self._write_blocked:
+            self._refuse_message(
+                Reason.REQUEST_TIMEOUT, "the header section did not arrive in time"
+            )
+        elif self._reading == Reading.BODY and not self._write_blocked and not self._status:
+            self._break_off(Reason.REQUEST_TIMEOUT, "the content did not arrive in time")
+        else:
+            self.deadline = now + LINGER_SECONDS
+            self._transport.abort()
+
+    # --- reading requests ---
+
+    def _read_requests(self) -> None:
+        """Take requests off the buffer until one has to be waited for.
+
+        A loop and not a recursion: a caller may send any number of requests at once.
+        """
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            while self._buffer and self._reading <= Reading.HEAD and not self._write_blocked:
+                if not self._read_head():
+                    break
+        finally:
+            self._looping = False
+        if self._write_blocked and self._buffer and self._reading <= Reading.HEAD:
+            self._pause()
+
+    def _read_head(self) -> bool:
+        """Begin the exchange whose head is complete; false while it is not."""
+        buffer = self._buffer
+        listener = self._listener
+        if buffer.startswith(b"\r\n"):  # one empty line is ignored (RFC 9112, 2.2)
+            buffer = self._buffer = buffer[2:]
+        end = buffer.find(HEAD_END)
+        if end < 0 or end > listener.limits.max_head_bytes:
+            self._await_head(buffer)
+            return False
+        self._buffer = buffer[end + 4 :]
+        try:
+            head = parse_request_head(buffer[: end + 2], listener.names, listener.limits)
+        except MessageError as error:
+            self._refuse_message(error.reason, error.detail)
+            return False
+        self._begin(head)
+        return True
+
+    def _await_head(self, buffer: bytes) -> None:
+        limits = self._listener.limits
+        if len(buffer) > limits.max_head_bytes:
+            line_end = buffer.find(b"\r\n")
+            if line_end < 0 or line_end > limits.max_target_bytes + 64:
+                self._refuse_message(
+                    Reason.TARGET_TOO_LONG, f"over {limits.max_target_bytes} bytes"
+                )
+            else:
+                self._refuse_message(Reason.HEAD_TOO_LARGE, f"over {limits.max_head_bytes} bytes")
+        elif buffer.count(b"\n") != buffer.count(b"\r\n"):
+            self._refuse_message(Reason.MESSAGE_MALFORMED, "bare LF in the head")
+        elif self._reading == Reading.IDLE and buffer:
+            self._reading = Reading.HEAD
+            self.deadline = self._listener.clock() + limits.header_timeout_seconds
+
+    def _begin(self, head: RequestHead) -> None:
+        listener = self._listener
+        now = listener.clock()
+        self._head = head
+        self._timing = Timing(now)
+        self._status = 0
+        self._close = head.close
+        self.head_only = head.method == b"HEAD"
+        self.chunks_allowed = not head.http10
+        self._exchange = exchange = listener.handler.begin(head, self._peer)
+        if head.chunked:
+            self._body = ChunkedBody(chunked_onward=True, max_bytes=listener.limits.max_body_bytes)
+        elif head.length:
+            self._body = LengthBody(head.length)
+        else:
+            self._body = None
+            self._reading = Reading.COMPLETE
+            self.deadline = NEVER
+            self._act(exchange.start())
+            return
+        self._reading = Reading.BODY
+        self.deadline = now + listener.limits.body_timeout_seconds
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+            if self._exchange is not exchange:  # the content was malformed and has been answered
+                return
+        self._act(exchange.start())
+
+    def _read_body(self, data: bytes) -> None:
+        body = self._body
+        if body is None or self._exchange is None:
+            return
+        try:
+            out, rest = body.feed(data)
+        except MessageError as error:
+            self._break_off(error.reason, error.detail)
+            return
+        if body.done:
+            self._reading = Reading.COMPLETE
+            self._buffer = rest
+            self.deadline = NEVER
+        else:
+            self.deadline = self._listener.clock() + self._listener.limits.body_timeout_seconds
+        upstream = self._upstream
+        if upstream is None:
+            self._hold(out)
+        else:
+            if out:
+                upstream.write(out)
+            if body.done:
+                upstream.expect_response(self._listener.clock())
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > MAX_HELD_BYTES:
+                self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+            if self._reading == Reading.BODY:
+                self.deadline = NEVER  # we are the ones who wait
+
+    def _unpause(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._rearm(self._listener.clock())
+            self._transport.resume_reading()
+
+    def _rearm(self, now: float) -> None:
+        limits = self._listener.limits
+        if self._write_blocked:
+            self.deadline = now + limits.body_timeout_seconds
+        elif self._reading == Reading.BODY and not self._paused:
+            self.deadline = now + limits.body_timeout_seconds
+        elif self._reading == Reading.HEAD:
+            self.deadline = now + limits.header_timeout_seconds
+        elif self._reading == Reading.IDLE:
+            self.deadline = now + limits.idle_timeout_seconds
+        elif self._reading != Reading.LINGER:
+            self.deadline = NEVER
+
+    # --- carrying out what was decided ---
+
+    def _act(self, action: Action) -> None:
+        kind = action.__class__
+        if kind is Forward:
+            action = cast(Forward, action)
+            self._target = action.target
+            upstream = action.pool.take()
+            if upstream is not None:
+                self._send(upstream)
+            elif action.pool.is_full:
+                self._fail(Reason.OVERLOADED, "every connection to the app or destination is busy")
+            else:
+                self._wait(self._connect(action.pool))
+        elif kind is Answer:
+            self._answer(cast(Answer, action))
+        else:
+            self._wait(self._await_decision(action))
+
+    def _wait(self, work: "asyncio.Future[None] | object") -> None:
+        self._waiting = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+
+    async def _await_decision(self, pending: Action) -> None:
+        await pending.wait  # type: ignore[union-attr]
+        self._waiting = None
+        if self._exchange is not None:
+            self._act(self._exchange.resume())
+
+    async def _connect(self, pool: Pool) -> None:
+        try:
+            upstream = await pool.open()
+        except TimeoutError:
+            problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
+        except OSError as error:
+            problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
+        else:
+            self._waiting = None
+            if self._exchange is None:
+                pool.put(upstream)
+            else:
+                self._send(upstream)
+            return
+        self._waiting = None
+        self._fail(*problem)
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        """Check once more, then write head and held content in one piece."""
+        exchange = self._exchange
+        assert exchange is not None
+        lines = exchange.commit()
+        if isinstance(lines, Answer):
+            upstream.release()
+            self._answer(lines)
+            return
+        data = self._head.serialize(self._target, lines)
+        if self._held:
+            data += b"".join(self._held)
+            self._held.clear()
+            self._held_bytes = 0
+        self._upstream = upstream
+        upstream.send(self, data)
+        now = self._listener.clock()
+        self._timing.sent = now
+        if self._reading == Reading.COMPLETE:
+            upstream.expect_response(now)
+        else:
+            self._unpause()
+
+    # --- Requester: what the upstream connection tells us ---
+
+    @property
+    def request_sent(self) -> bool:
+        return self._reading == Reading.COMPLETE
+
+    def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        clock = self._listener.clock
+        self._timing.answered = clock()
+        exchange.respond(head)
+        self._status = head.status
+        if self._reading == Reading.BODY or self._listener.draining:
+            self._close = True
+        if head.length is None and not chunked and not self.head_only and not self.chunks_allowed:
+            self._close = True
+        extra = b"transfer-encoding: chunked\r\n" if chunked else b""
+        if self._close:
+            extra += _CONTINUE_CLOSE
+        if not self._transport.is_closing():
+            self._transport.write(head.serialize(extra) + data)
+        self._timing.relayed = clock()
+
+    def response_continued(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def response_ended(self) -> None:
+        self._upstream = None
+        self._complete()
+
+    def upstream_lost(self, reason: Reason, detail: str) -> None:
+        self._upstream = None
+        if self._status:
+            # The head is out: the only honest sign that the content is not whole.
+            self._settle(self._status, reason)
+            self._transport.abort()
+        else:
+            self._fail(reason, detail)
+
+    def upstream_blocked(self) -> None:
+        self._pause()
+
+    def upstream_unblocked(self) -> None:
+        self._unpause()
+
+    # --- answering and ending ---
+
+    def _fail(self, reason: Reason, detail: str) -> None:
+        if self._exchange is not None:
+            self._answer(self._exchange.fail(reason, detail))
+
+    def _break_off(self, reason: Reason, detail: str) -> None:
+        """The request turned out to be bad after its exchange had begun."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+        if self._status or self._exchange is None:
+            self._settle(self._status, reason)
+            self._transport.abort()
+            return
+        self._close = True
+        self._fail(reason, detail)
+
+    def _refuse_message(self, reason: Reason, detail: str) -> None:
+        """The bytes are no request: answer outside any exchange, and close."""
+        self._close = True
+        self.head_only = False
+        self._write_answer(self._listener.handler.malformed(reason, detail))
+        self._begin_linger()
+
+    def _answer(self, answer: Answer) -> None:
+        if self._reading == Reading.BODY or answer.close or self._listener.draining:
+            self._close = True
+        self._status = answer.status
+        self._write_answer(answer)
+        self._complete()
+
+    def _write_answer(self, answer: Answer) -> None:
+        if self._transport.is_closing():
+            return
+        close = _CONTINUE_CLOSE if self._close or self._exchange is None else b""
+        head = b"HTTP/1.1 %d %b\r\n%bdate: %b\r\ncontent-length: %d\r\n%b\r\n" % (
+            answer.status,
+            phrase(answer.status),
+            answer.lines,
+            self._listener.date,
+            len(answer.body),
+            close,
+        )
+        self._transport.write(head if self.head_only else head + answer.body)
+
+    def _settle(self, status: int, fault: Reason | None) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._timing.ended = self._listener.clock()
+            exchange.finish(status, self._timing, fault)
+        self._body = None
+        if self._held:
+            self._held.clear()
+            self._held_bytes = 0
+
+    def _complete(self) -> None:
+        """The response is written: close, or be ready for the next request."""
+        unread = self._reading == Reading.BODY
+        self._settle(self._status, None)
+        if self._reading == Reading.CLOSED:
+            return
+        if self._close or unread or self._listener.draining:
+            self._begin_linger()
+            return
+        self._reading = Reading.IDLE
+        if self._write_blocked:
+            return  # resume_writing goes on
+        self.deadline = self._timing.ended + self._listener.limits.idle_timeout_seconds
+        if self._paused:
+            self._unpause()
+        if self._buffer:
+            self._read_requests()
+
+    def _begin_linger(self) -> None:
+        """Send what is written, then read on for a while before closing (RFC 9112, 9.6)."""
+        self._reading = Reading.LINGER
+        self._buffer = b""
+        if self._transport.is_closing():
+            return
+        self.deadline = self._listener.clock() + LINGER_SECONDS
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def drain(self) -> None:
+        """Close when idle; otherwise after the exchange in progress."""
+        if self._reading == Reading.IDLE:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
+def describe(error: OSError) -> str:
+    """One line for the log: what the system said, without addresses of its own making."""
+    return (error.strerror or str(error) or type(error).__name__)[:200]
+
+
+def phrase(status: int) -> bytes:
+    """The reason phrase of a status that we write ourselves."""
+    return _PHRASES.get(status, b"Error")
+
+
+_PHRASES: Final = {
+    200: b"OK",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}

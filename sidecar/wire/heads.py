@@ -1,0 +1,338 @@
+"""Head of an HTTP/1.1 message: bytes to a value, strictly, and back (RFC 9112, 2 to 6).
+
+What two parsers could read differently is refused, never repaired. Whoever forwards a head
+drops lines by their index and adds lines of its own; the framing and ``Connection`` lines are
+written here, from what was understood and not from what was sent.
+"""
+
+import re
+from typing import Final
+
+from sidecar.core.outcome import Reason
+from sidecar.wire.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    FIRST_APPLICATION_MARK,
+    HOP_BY_HOP,
+    HOST,
+    ILLEGAL,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    NameTable,
+    is_token,
+)
+from sidecar.wire.limits import WireLimits
+
+HEAD_END: Final = b"\r\n\r\n"
+
+_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""Everything a line may contain: no control characters, so no NUL, bare CR or bare LF."""
+_TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
+_LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(1026))
+MAX_FIELDS_EVER: Final = 1024
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]+)([/?].*)?")
+_COMMON_METHODS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS"))
+_MAX_LENGTH_DIGITS = 18
+
+PROTECTED_FROM_CONNECTION: Final = frozenset(
+    (b"host", b"content-length", b"authorization", b"cookie", b"forwarded", b"traceparent",
+     b"tracestate", b"baggage")
+)  # fmt: skip
+"""A request that asks us to delete one of these on the way is an attack, not a hint."""
+
+
+class MessageError(Exception):
+    """The peer sent something that is not the HTTP we accept. *reason* decides the answer."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def _malformed(detail: str) -> MessageError:
+    return MessageError(Reason.MESSAGE_MALFORMED, detail)
+
+
+class RequestHead:
+    """A request's head as understood. *lines* are the field lines, each with its CRLF.
+
+    *marked* lists ``(mark, index into lines, value)`` for the fields that are not ordinary.
+    Assigning ``b""`` to a line drops it.
+    """
+
+    __slots__ = (
+        "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "target",
+    )  # fmt: skip
+
+    def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:
+        self.method = method
+        self.target = target
+        self.lines = lines
+        self.marked: list[tuple[int, int, bytes]] = []
+        self.host = b""
+        self.length = 0
+        """Content-Length; meaningless where *chunked*."""
+        self.chunked = False
+        self.close = False
+        """The connection ends after this exchange, by the peer's wish or version."""
+        self.http10 = False
+
+    def serialize(self, target: bytes, extra: bytes) -> bytes:
+        """The head to send onward, with *extra* complete lines, as HTTP/1.1."""
+        framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+            self.method,
+            target,
+            b"".join(self.lines),
+            extra,
+            framing,
+        )
+
+
+class ResponseHead:
+    """A response's head as understood; *lines* and *marked* as in ``RequestHead``."""
+
+    __slots__ = ("chunked", "close", "length", "lines", "marked", "status", "status_line")
+
+    def __init__(self, status: int, status_line: bytes, lines: list[bytes]) -> None:
+        self.status = status
+        self.status_line = status_line
+        self.lines = lines
+        self.marked: list[tuple[int, int, bytes]] = []
+        self.length: int | None = None
+        """Content-Length, ``None`` where absent."""
+        self.chunked = False
+        self.close = False
+
+    def drop(self, mark: int) -> None:
+        """Drop every line with *mark*."""
+        for each, index, _ in self.marked:
+            if each == mark:
+                self.lines[index] = b""
+
+    def serialize(self, extra: bytes) -> bytes:
+        """The head to send onward, with *extra* complete lines, as HTTP/1.1."""
+        return b"%b%b%b\r\n" % (self.status_line, b"".join(self.lines), extra)
+
+
+def split_lines(raw: bytes, max_fields: int) -> list[bytes]:
+    """Cut *raw*, which ends with one CRLF, into lines that keep theirs.
+
+    Every CR and LF must be part of a CRLF and no other control character may occur: what is left
+    after deleting all text is compared with as many CRLF as there are lines.
+
+    Raises:
+        MessageError: control characters, bare CR or LF, or more than *max_fields* fields.
+    """
+    lines = raw.splitlines(keepends=True)
+    count = len(lines)
+    if count > max_fields + 1:
+        raise MessageError(Reason.HEAD_TOO_LARGE, f"more than {max_fields} fields")
+    if raw.translate(None, _TEXT) != _LINE_ENDS[count]:
+        raise _malformed("control character, bare CR or bare LF in the head")
+    return lines
+
+
+def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:
+    """Read *raw*: request line and field lines, each with CRLF, without the empty line.
+
+    Raises:
+        MessageError: anything RFC 9112 forbids, or that this release does not serve.
+    """
+    lines = split_lines(raw, limits.max_fields)
+    try:
+        method, target, version = lines[0].split(b" ")
+    except ValueError:
+        raise _malformed("the request line is not method, target and version") from None
+    del lines[0]
+    if method not in _COMMON_METHODS and not is_token(method):
+        raise _malformed("the method is not a token")
+    if version != b"HTTP/1.1\r\n" and version != b"HTTP/1.0\r\n":
+        if re.fullmatch(rb"HTTP/[0-9](?:\.[0-9])?\r\n", version):
+            raise MessageError(Reason.VERSION_UNSUPPORTED, "only HTTP/1.1 and 1.0 are served")
+        raise _malformed("the version is not HTTP")
+    if len(target) > limits.max_target_bytes:
+        raise MessageError(Reason.TARGET_TOO_LONG, f"over {limits.max_target_bytes} bytes")
+    if not target or target.translate(None, _TARGET):
+        raise _malformed("the target is empty or has characters that a target cannot have")
+    head = RequestHead(method, target, lines)
+    old = version == b"HTTP/1.0\r\n"
+    _read_fields(head, names)
+    _frame_request(head, old, limits)
+    if target[0] != 0x2F:  # not origin form
+        _resolve_target(head)
+    return head
+
+
+def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
+    marked = head.marked
+    index = 0
+    for line in head.lines:
+        colon = line.find(b":")
+        mark = names[line[:colon]] if colon > 0 else ILLEGAL
+        if mark:
+            if mark < 0:
+                raise _malformed("a field line has no legal name")
+            marked.append((mark, index, line[colon + 1 :].strip()))
+        index += 1  # noqa: SIM113 - enumerate would build a tuple for every field
+
+
+def _frame_request(head: RequestHead, old: bool, limits: WireLimits) -> None:
+    host: bytes | None = None
+    length: bytes | None = None
+    head.close = head.http10 = old
+    for mark, index, value in head.marked:
+        if mark >= FIRST_APPLICATION_MARK:
+            continue
+        if mark == HOST:
+            if host is not None:
+                raise _malformed("more than one Host")
+            host = value
+        elif mark == CONTENT_LENGTH:
+            if length is not None:
+                raise _malformed("more than one Content-Length")
+            length = value
+        elif mark == CONNECTION:
+            head.lines[index] = b""
+            _read_connection(head, value, request=True)
+        elif mark == TRANSFER_ENCODING:
+            _read_coding(head, value, old=old)
+            head.lines[index] = b""
+        elif mark == HOP_BY_HOP:
+            head.lines[index] = b""
+        elif mark == EXPECT:
+            raise MessageError(
+                Reason.EXPECTATION_UNSUPPORTED, "send the content without waiting for 100 Continue"
+            )
+        elif mark == UPGRADE:
+            raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
+    if length is not None:
+        if head.chunked:
+            raise _malformed("both Content-Length and Transfer-Encoding")
+        head.length = _read_length(length)
+        if limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
+            raise MessageError(Reason.BODY_TOO_LARGE, f"over {limits.max_body_bytes} bytes")
+    if host is None:
+        if not old:
+            raise _malformed("no Host")
+    elif not _HOST.fullmatch(host):
+        raise _malformed("Host is not host[:port]")
+    else:
+        head.host = host
+
+
+def _read_length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+        raise _malformed("Content-Length is not one decimal number")
+    return int(value)
+
+
+def _read_coding(head: RequestHead | ResponseHead, value: bytes, *, old: bool) -> None:
+    if old:
+        raise _malformed("Transfer-Encoding in HTTP/1.0")
+    if head.chunked:
+        raise _malformed("more than one Transfer-Encoding")
+    lowered = value.lower()
+    if lowered != b"chunked":
+        if all(is_token(part.strip()) for part in lowered.split(b",")) and lowered.endswith(
+            b"chunked"
+        ):
+            raise MessageError(Reason.CODING_UNSUPPORTED, "only chunked is served")
+        raise _malformed("Transfer-Encoding is not chunked")
+    head.chunked = True
+
+
+def _read_connection(head: RequestHead | ResponseHead, value: bytes, *, request: bool) -> None:
+    """Note ``close`` and drop the fields that the value names (RFC 9110, 7.6.1)."""
+    for part in value.lower().split(b","):
+        option = part.strip(b" \t")
+        if option == b"close":
+            head.close = True
+        elif option and option != b"keep-alive":
+            _drop_named(head, option, request=request)
+
+
+def _drop_named(head: RequestHead | ResponseHead, option: bytes, *, request: bool) -> None:
+    if not is_token(option):
+        raise _malformed("Connection has an option that is not a token")
+    if request and (
+        option in PROTECTED_FROM_CONNECTION
+        or option.startswith((b"x-forwarded", b"x-auth-", b"x-sidecar-"))
+    ):
+        raise MessageError(
+            Reason.CONNECTION_PROTECTED, f"Connection names {option.decode('ascii')}"
+        )
+    if option in (b"content-length", b"transfer-encoding", b"date"):
+        return  # framing is ours to judge, whatever Connection says
+    for index, line in enumerate(head.lines):
+        if line[: line.find(b":")].lower() == option:
+            head.lines[index] = b""
+
+
+def _resolve_target(head: RequestHead) -> None:
+    """Turn absolute form into origin form; allow ``*`` to OPTIONS alone (RFC 9112, 3.2)."""
+    if head.method == b"CONNECT":
+        raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
+    if head.target == b"*" and head.method == b"OPTIONS":
+        return
+    match = _ABSOLUTE.fullmatch(head.target)
+    if match is None:
+        raise _malformed("the target is neither a path nor an http URL")
+    authority, rest = match.groups()
+    if not _HOST.fullmatch(authority):
+        raise _malformed("the target's authority is not host[:port]")
+    if _without_default_port(authority) != _without_default_port(head.host):
+        raise _malformed("the target's authority and Host differ")
+    head.target = b"/" + rest if rest and rest[0] == 0x3F else rest or b"/"
+
+
+def _without_default_port(authority: bytes) -> bytes:
+    return authority.lower().removesuffix(b":80")
+
+
+def parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> ResponseHead:
+    """Read *raw*: status line and field lines, each with CRLF, without the empty line.
+
+    Raises:
+        MessageError: anything RFC 9112 forbids. The reason is the upstream's.
+    """
+    try:
+        return _parse_response_head(raw, names, max_fields)
+    except MessageError as error:
+        raise MessageError(Reason.UPSTREAM_MALFORMED, error.detail) from None
+
+
+def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> ResponseHead:
+    lines = split_lines(raw, max_fields)
+    match = _STATUS_LINE.fullmatch(lines[0])
+    if match is None:
+        raise _malformed("the status line is not HTTP/1.x, a status from 100 to 599 and a reason")
+    old = match[1] == b"0"
+    status_line = b"HTTP/1.1" + lines[0][8:] if old else lines[0]
+    del lines[0]
+    head = ResponseHead(int(match[2]), status_line, lines)
+    head.close = old
+    _read_fields(head, names)
+    for mark, index, value in head.marked:
+        if mark >= FIRST_APPLICATION_MARK:
+            continue
+        if mark == CONTENT_LENGTH:
+            if head.length is not None:
+                raise _malformed("more than one Content-Length")
+            head.length = _read_length(value)
+        elif mark == TRANSFER_ENCODING:
+            _read_coding(head, value, old=old)
+            head.lines[index] = b""
+        elif mark == CONNECTION:
+            head.lines[index] = b""
+            _read_connection(head, value, request=False)
+        elif mark in (HOP_BY_HOP, UPGRADE):
+            head.lines[index] = b""
+    if head.chunked and head.length is not None:
+        raise _malformed("both Content-Length and Transfer-Encoding")
+    return head

@@ -1,0 +1,103 @@
+"""A bound socket, the connections it accepted, and how it stops."""
+
+import asyncio
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final
+
+from sidecar.core.outcome import Reason
+from sidecar.wire.deadlines import Deadlines
+from sidecar.wire.downstream import Downstream
+from sidecar.wire.exchange import Answer, Handler
+from sidecar.wire.fields import NameTable
+from sidecar.wire.limits import WireLimits
+
+BACKLOG: Final = 1024
+
+
+class Listener:
+    """One listening socket in front of one handler.
+
+    Over *max_connections* a new connection is answered 503 and closed; those that are open stay.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        limits: WireLimits,
+        names: NameTable,
+        deadlines: Deadlines,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        accepts: Callable[[str], bool],
+    ) -> None:
+        """*accepts* says whether a peer with this address may use the listener at all."""
+        self.handler = handler
+        self.limits = limits
+        self.names = names
+        self.clock = clock
+        self.draining = False
+        self._deadlines = deadlines
+        self._wall_clock = wall_clock
+        self._accepts = accepts
+        self._connections: set[Downstream] = set()
+        self._server: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.date = b""
+        self._tick(0.0)
+        deadlines.every_sweep(self._tick)
+
+    def _tick(self, _now: float) -> None:
+        self.date = formatdate(self._wall_clock(), usegmt=True).encode("ascii")
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Bind and listen; return the address in use.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Downstream(self), host, port, backlog=BACKLOG
+        )
+        name = self._server.sockets[0].getsockname()
+        return name[0], name[1]
+
+    def opened(self, connection: Downstream, peer: str) -> Answer | None:
+        """Take note of a new connection; an answer means that it is refused."""
+        self._connections.add(connection)
+        self._deadlines.add(connection)
+        self._empty.clear()
+        if not self._accepts(peer):
+            return self.handler.malformed(Reason.PEER_REFUSED, "the peer is not of this pod")
+        if len(self._connections) > self.limits.max_connections:
+            return self.handler.malformed(
+                Reason.OVERLOADED, f"over {self.limits.max_connections} connections"
+            )
+        return None
+
+    def closed(self, connection: Downstream) -> None:
+        self._connections.discard(connection)
+        self._deadlines.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Accept no more, let exchanges in progress finish, then close what is left."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.abort()

@@ -1,0 +1,338 @@
+"""Connections we open, and the pool that keeps idle ones for the next request.
+
+A connection goes back to the pool only when everything about it is known: the request was sent
+whole, the response was read whole, nothing came after it, and neither side wants to close.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from sidecar.core.outcome import Reason
+from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
+from sidecar.wire.deadlines import NEVER, Deadlines
+from sidecar.wire.fields import CONTENT_LENGTH, NameTable
+from sidecar.wire.heads import HEAD_END, MessageError, ResponseHead, parse_response_head
+from sidecar.wire.limits import WireLimits
+
+MAX_INTERIM_RESPONSES = 16
+WRITE_HIGH_WATER_BYTES = 64 * 1024
+"""Bytes that may wait in a write buffer before the other side's reading is paused."""
+
+
+class Requester(Protocol):
+    """The downstream side of the exchange that an upstream connection is serving."""
+
+    head_only: bool
+    """The request was HEAD: no content follows, whatever the fields say."""
+    chunks_allowed: bool
+    """The caller speaks HTTP/1.1."""
+
+    @property
+    def request_sent(self) -> bool:
+        """Whether the whole request has been passed on."""
+        ...
+
+    def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None: ...
+    def response_continued(self, data: bytes) -> None: ...
+    def response_ended(self) -> None: ...
+    def upstream_lost(self, reason: Reason, detail: str) -> None: ...
+    def upstream_blocked(self) -> None: ...
+    def upstream_unblocked(self) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to the app or to a destination; serves one exchange at a time."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._buffer = b""
+        self._body: BodyReader | None = None
+        self._reusable = False
+        self._interim = 0
+        self._blocked = False
+        self._paused = False
+        self._open = False
+        self.requester: Requester | None = None
+        self.deadline = NEVER
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+
+    # --- called by the requester ---
+
+    def send(self, requester: Requester, data: bytes) -> None:
+        """Begin an exchange with the request's head and what there is of its content."""
+        self.requester = requester
+        self._body = None
+        self._interim = 0
+        self.deadline = NEVER
+        self.transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def expect_response(self, now: float) -> None:
+        """The request is sent: from *now* the response's head is awaited."""
+        if self._body is None:
+            self.deadline = now + self._pool.limits.response_timeout_seconds
+
+    def pause(self) -> None:
+        """The caller reads more slowly than we deliver."""
+        if self._open and not self._paused:
+            self._paused = True
+            self.deadline = NEVER
+            self.transport.pause_reading()
+
+    def resume(self, now: float) -> None:
+        if self._open and self._paused:
+            self._paused = False
+            self._rearm(now)
+            self.transport.resume_reading()
+
+    def release(self) -> None:
+        """Nothing was sent: the connection is as good as before."""
+        self._pool.put(self)
+
+    def abort(self) -> None:
+        """Give up the connection and whatever it was doing."""
+        self.requester = None
+        self.deadline = NEVER
+        self.transport.abort()
+
+    def _rearm(self, now: float) -> None:
+        limits = self._pool.limits
+        if self._body is not None:
+            self.deadline = now + limits.body_timeout_seconds
+        elif self.requester is not None and self.requester.request_sent:
+            self.deadline = now + limits.response_timeout_seconds
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self._open = True
+        # Should whoever asked for it be gone by now, nobody else will close it.
+        self.deadline = self._pool.clock() + self._pool.limits.upstream_idle_timeout_seconds
+        self._pool.opened(self)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        if self.requester is not None:
+            self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
+            self.requester.upstream_blocked()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        if self.requester is not None:
+            self.deadline = NEVER
+            self._rearm(self._pool.clock())
+            self.requester.upstream_unblocked()
+
+    def data_received(self, data: bytes) -> None:
+        requester = self.requester
+        if (
+            requester is None
+        ):  # bytes that belong to no request: the connection is not to be trusted
+            self.transport.abort()
+            return
+        try:
+            if self._body is None:
+                self._receive_head(requester, data)
+            else:
+                self._receive_body(requester, self._body, data)
+        except MessageError as error:
+            self._lost(Reason.UPSTREAM_MALFORMED, error.detail)
+
+    def _receive_head(self, requester: Requester, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(HEAD_END)
+            limits = self._pool.limits
+            if end < 0 or end > limits.max_head_bytes:
+                if len(data) > limits.max_head_bytes:
+                    raise MessageError(
+                        Reason.UPSTREAM_MALFORMED,
+                        f"the header section is over {limits.max_head_bytes} bytes",
+                    )
+                if data.count(b"\n") != data.count(b"\r\n"):
+                    raise MessageError(Reason.UPSTREAM_MALFORMED, "bare LF in the head")
+                self._buffer = data
+                return
+            head = parse_response_head(data[: end + 2], self._pool.names, limits.max_fields)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            self._interim += 1
+            if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
+                raise MessageError(Reason.UPSTREAM_MALFORMED, f"unexpected status {head.status}")
+        self._begin_body(requester, head, data)
+
+    def _begin_body(self, requester: Requester, head: ResponseHead, data: bytes) -> None:
+        body: BodyReader
+        chunked = False
+        self._reusable = not head.close
+        if requester.head_only or head.status == 204 or head.status == 304:
+            body = LengthBody(0)
+            if head.status == 204:  # which must not have one (RFC 9110, 8.6)
+                head.drop(CONTENT_LENGTH)
+        elif head.chunked:
+            chunked = requester.chunks_allowed
+            body = ChunkedBody(chunked_onward=chunked)
+        elif head.length is not None:
+            body = LengthBody(head.length)
+        else:
+            chunked = requester.chunks_allowed
+            body = UntilCloseBody(chunked_onward=chunked)
+            self._reusable = False
+        self._body = body
+        if body.done:
+            out, rest = b"", data
+        else:
+            out, rest = body.feed(data) if data else (b"", b"")
+        requester.response_begun(head, chunked, out)
+        if body.done:
+            self._end(requester, rest)
+        elif not self._paused:
+            self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
+
+    def _receive_body(self, requester: Requester, body: BodyReader, data: bytes) -> None:
+        out, rest = body.feed(data)
+        if out:
+            requester.response_continued(out)
+        if body.done:
+            self._end(requester, rest)
+        elif not self._paused:
+            self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
+
+    def _end(self, requester: Requester, rest: bytes) -> None:
+        keep = self._reusable and not rest and requester.request_sent and not self._blocked
+        self.requester = None
+        self._body = None
+        if keep and self._open and not self.transport.is_closing():
+            self._pool.put(self)
+        else:
+            self.deadline = NEVER
+            self.transport.abort()
+        requester.response_ended()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open = False
+        self._pool.closed(self)
+        requester, body = self.requester, self._body
+        if requester is None:
+            return
+        if body is not None and exc is None:
+            whole, out = body.end()
+            if whole:
+                if out:
+                    requester.response_continued(out)
+                self.requester = None
+                requester.response_ended()
+                return
+        stage = "before an answer" if body is None else "in the middle of the answer"
+        self._lost(Reason.UPSTREAM_RESET, f"the connection was closed {stage}")
+
+    def expire(self, now: float) -> None:  # noqa: ARG002 - Timed passes the time
+        if self.requester is None:
+            self.deadline = NEVER
+            self.transport.abort()
+            return
+        if self._blocked:
+            detail = "the request was not read in time"
+        elif self._body is None:
+            detail = "no answer in time"
+        else:
+            detail = "the answer stopped coming"
+        self._lost(Reason.UPSTREAM_TIMEOUT, detail)
+
+    def _lost(self, reason: Reason, detail: str) -> None:
+        requester = self.requester
+        self.requester = None
+        self.deadline = NEVER
+        if self._open:
+            self.transport.abort()
+        if requester is not None:
+            requester.upstream_lost(reason, detail)
+
+
+class Pool:
+    """Connections to one origin: idle ones for re-use, newest first, and a bound on all.
+
+    At the bound a request is refused with ``overloaded`` and not queued: a queue here would only
+    hide that the app is slower than its callers.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        limits: WireLimits,
+        names: NameTable,
+        deadlines: Deadlines,
+        clock: Callable[[], float],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.limits = limits
+        self.names = names
+        self.clock = clock
+        self._deadlines = deadlines
+        self._idle: list[UpstreamConnection] = []
+        self._all: set[UpstreamConnection] = set()
+        self._opening = 0
+
+    def take(self) -> UpstreamConnection | None:
+        """Return an idle connection, or ``None``: then ``open`` one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.transport.is_closing():
+                connection.deadline = NEVER
+                return connection
+        return None
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep *connection* for the next request."""
+        connection.deadline = self.clock() + self.limits.upstream_idle_timeout_seconds
+        self._idle.append(connection)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._all) + self._opening >= self.limits.max_upstream_connections
+
+    async def open(self) -> UpstreamConnection:
+        """Connect within the connect timeout.
+
+        Raises:
+            OSError: no connection could be made; ``TimeoutError`` when it took too long.
+        """
+        loop = asyncio.get_running_loop()
+        self._opening += 1
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self), self.host, self.port
+                )
+        finally:
+            self._opening -= 1
+        return connection
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        self._all.add(connection)
+        self._deadlines.add(connection)
+
+    def closed(self, connection: UpstreamConnection) -> None:
+        self._all.discard(connection)
+        self._deadlines.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        """Close every connection, busy ones too."""
+        for connection in list(self._all):
+            connection.transport.abort()
