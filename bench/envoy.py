@@ -1,7 +1,7 @@
 """Envoy with ``jwt_authn``: one worker, keys inline, the token not passed on.
 
-It is asked for no more than verification: no claim headers, no access log, no tracing. What the
-sidecar does beyond that (identity headers, rules, a log line per request) counts against the sidecar.
+It is asked for no more than verification: no claim headers, no access log, no tracing. What
+the sidecar does beyond that (identity headers, a log line per request) counts against the sidecar.
 """
 
 import json

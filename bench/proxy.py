@@ -1,4 +1,4 @@
-"""What the benchmark must know of a proxy, whichever it is: how to start it and where it answers."""
+"""What the benchmark must know of any proxy: how to start it and where it answers."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -25,7 +25,6 @@ KEEPALIVE_SECONDS: Final = 75.0
 MAX_LINE_BYTES: Final = 2048
 MAX_HEADERS: Final = 64
 MAX_BODY_WAIT_SECONDS: Final = 1.0
-STOP_TIMEOUT_SECONDS: Final = 1.0
 
 _INDEX: Final = """jwt-sidecar
 /metrics  Prometheus metrics
@@ -61,12 +60,15 @@ class AdminServer:
         bound: tuple[str, int] = self._listener.sockets[0].getsockname()[:2]
         return bound
 
-    async def stop(self) -> None:
-        """Stop listening, finish what is being answered (bounded), close every connection."""
+    async def stop(self, *, timeout_seconds: float = 1.0) -> None:
+        """Stop listening, finish what is being answered, close every connection.
+
+        Whoever does not take an answer within twice *timeout_seconds* is cut off.
+        """
         if self._listener is None or self._connections is None:
             return
         self._listener.close()
-        await self._connections.close()
+        await self._connections.close(timeout_seconds)
         await self._listener.wait_closed()
         self._listener = self._connections = None
 
@@ -135,10 +137,9 @@ class _Connections(Server):
         self._open.pop(handler, None)
         super().connection_lost(handler, exc)
 
-    async def close(self) -> None:
-        """Finish what is being answered, within ``STOP_TIMEOUT_SECONDS``; then abort."""
+    async def close(self, timeout_seconds: float) -> None:
         self.pre_shutdown()
-        await self.shutdown(STOP_TIMEOUT_SECONDS)
+        await self.shutdown(timeout_seconds)
         for transport in list(self._open.values()):
             transport.abort()
 

@@ -77,6 +77,8 @@ def compose(text: str, file: str, findings: Findings) -> Node | None:
     """
     try:
         return _Composer(text, file, findings).document()
+    except _TooDeepError:
+        pass
     except yaml.MarkedYAMLError as error:
         _report_syntax(error, text, file, findings)
     except yaml.reader.ReaderError as error:
@@ -88,6 +90,10 @@ def under(path: str, key: str) -> str:
     """Return the path of *key* inside *path*."""
     shown = key if len(key) <= 60 else key[:59] + "…"
     return f"{path}.{shown}" if path else shown
+
+
+class _TooDeepError(Exception):
+    """Reported already. Reading on would cost the square of the depth inside libyaml."""
 
 
 class _Composer:
@@ -117,8 +123,7 @@ class _Composer:
         sound = self._is_sound(event, path)
         if depth > MAX_DEPTH:
             self._error(event, path, f"is nested more than {MAX_DEPTH} deep")
-            self._skip(event)
-            return BrokenNode(self._place(event))
+            raise _TooDeepError
         match event:
             case yaml.ScalarEvent():
                 node: Node = ScalarNode(self._place(event), event.value, not event.style)
@@ -189,6 +194,8 @@ class _Composer:
                 level -= 1
             if level == 0:
                 return
+            if level > MAX_DEPTH:
+                raise _TooDeepError
             event = next(self._events)
 
     def _place(self, event: Any) -> Place:

@@ -109,13 +109,13 @@ def read_principal(claims: dict[str, Any], policy: IssuerPolicy) -> Principal | 
 
     An audience mismatch comes before expiry because waiting for a new token does not help.
     """
-    for denial in (
-        _refuse_subject(claims),
-        _refuse_audience(claims, policy.audiences),
-        _refuse_required(claims, policy.rules.required),
-    ):
-        if denial is not None:
-            return denial
+    denial = (
+        _refuse_subject(claims)
+        or _refuse_audience(claims, policy.audiences)
+        or _refuse_required(claims, policy.rules.required)
+    )
+    if denial is not None:
+        return denial
     scopes = read_scopes(claims)
     if isinstance(scopes, Denial):
         return scopes
@@ -168,21 +168,20 @@ def _is_numeric_date(value: object) -> bool:
 
 
 def _refuse_subject(claims: Claims) -> Denial | None:
-    match claims.get("sub"):
-        case None:
-            return _missing("sub")
-        case str(subject) if (
-            0 < len(subject) <= MAX_SUBJECT_LENGTH
-            # A header value loses its outer spaces: " admin" would reach the app as "admin".
-            and subject == subject.strip()
-            and is_plain(subject)
-        ):
-            return None
-        case _:
-            return Denial(
-                Reason.CLAIMS_MALFORMED,
-                f"the token's sub is not a plain string of 1 to {MAX_SUBJECT_LENGTH} characters",
-            )
+    subject = claims.get("sub")
+    if (
+        is_plain(subject)
+        and 0 < len(subject) <= MAX_SUBJECT_LENGTH
+        # A header value loses its outer spaces: " admin" would reach the app as "admin".
+        and subject == subject.strip()
+    ):
+        return None
+    if subject is None:
+        return _missing("sub")
+    return Denial(
+        Reason.CLAIMS_MALFORMED,
+        f"the token's sub is not a plain string of 1 to {MAX_SUBJECT_LENGTH} characters",
+    )
 
 
 def _refuse_audience(claims: Claims, accepted: frozenset[str] | None) -> Denial | None:

@@ -57,7 +57,7 @@ def _canonical_slowly(path: bytes, options: PathOptions) -> bytes | Denial:
     if b"" in segments[:-1]:
         return _ambiguous("empty path segment")
     # A matrix parameter hides a dot segment from whoever strips it later: "..;x".
-    if any(segment.split(b";")[0] in (b".", b"..") for segment in segments):
+    if any(re.split(rb";|%3B", segment)[0] in (b".", b"..") for segment in segments):
         return _ambiguous("dot segment in the path")
     return decoded
 

@@ -152,9 +152,9 @@ class Verifier:
         policy = self._policy_for(claims)
         if isinstance(policy, Denial):
             return policy
-        if compact.alg not in policy.algorithms:
-            return _algorithm_refused(compact.alg, policy)
-        if (denial := policy.rules.refuse_type(compact.typ, claims)) is not None:
+        if compact.header.alg not in policy.algorithms:
+            return _algorithm_refused(compact.header.alg, policy)
+        if (denial := policy.rules.refuse_type(compact.header.typ, claims)) is not None:
             return denial
         key = self._find_signer(compact, policy)
         if not isinstance(key, VerificationKey):
@@ -172,8 +172,8 @@ class Verifier:
             Verified(credential, self._render(principal)),
             lifetime.valid_from,
             lifetime.valid_until,
-            compact.kid,
-            compact.alg,
+            compact.header.kid,
+            compact.header.alg,
             key,
         )
 
@@ -199,23 +199,23 @@ class Verifier:
     ) -> VerificationKey | Denial | KeyNeeded:
         keys = self._keys.get(policy.name)
         if keys is None:
-            return KeyNeeded(policy.name, compact.kid)
-        candidates = keys.select(compact.kid, compact.alg)
+            return KeyNeeded(policy.name, compact.header.kid)
+        candidates = keys.select(compact.header.kid, compact.header.alg)
         for key in candidates:
-            if key.verify(compact.alg, compact.signing_input, compact.signature):
+            if key.verify(compact.header.alg, compact.signing_input, compact.signature):
                 return key
-        named = compact.kid in keys.kids
+        named = compact.header.kid in keys.kids
         if named and not candidates:
             return Denial(
                 Reason.ALGORITHM_REFUSED,
-                f"the issuer did not publish the token's key for {compact.alg}",
+                f"the issuer did not publish the token's key for {compact.header.alg}",
             )
-        if named or (candidates and compact.kid is None):
+        if named or (candidates and compact.header.kid is None):
             return Denial(
                 Reason.SIGNATURE_INVALID,
                 f"the token's signature was not made with a key of {printable(policy.name)}",
             )
-        return KeyNeeded(policy.name, compact.kid)
+        return KeyNeeded(policy.name, compact.header.kid)
 
 
 def _algorithm_refused(alg: str, policy: IssuerPolicy) -> Denial:

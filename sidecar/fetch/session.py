@@ -136,8 +136,6 @@ class Session:
                 return await _content(url, response, max_bytes)
         except _AddressRefused as refused:
             raise _error(url, str(refused), "refused_address") from None
-        except TimeoutError:
-            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _error(url, _cause(error), "network_error") from error
 

@@ -196,7 +196,12 @@ class IssuerKeys:
         self._report.refreshed("success" if is_new else "unchanged")
         self._report.succeeded(self._finished_at)
         if self._enter("fresh") or is_new:
-            _log.info("issuer %s: fresh, %d keys, %d skipped", self._name, len(keys), keys.skipped)
+            _log.info(
+                "issuer %s: fresh, usable keys: %d, skipped: %d",
+                self._name,
+                len(keys),
+                keys.skipped,
+            )
 
     def _failed(self, result: Result, cause: str) -> None:
         self._finished_at = self._clock()
@@ -207,10 +212,10 @@ class IssuerKeys:
         self._report.refreshed(result)
         if self._enter("stale" if self.loaded else "failed"):
             _log.warning(
-                "issuer %s: %s, %s: %s; next try in %.1f s",
+                "issuer %s: %s, keys kept: %d: %s; next try in %.1f s",
                 self._name,
                 self._state,
-                f"{len(self._keys)} keys kept" if self._keys is not None else "no keys",
+                len(self._keys) if self._keys is not None else 0,
                 cause,
                 self._due_in_seconds,
             )

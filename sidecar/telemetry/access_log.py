@@ -126,19 +126,24 @@ class AccessLog:
             self._begin_batch()
 
     def close(self, timeout_seconds: float = 2.0) -> None:
-        """Write what was added and end; waits at most *timeout_seconds*. Later records are lost."""
-        if self._lines:
-            self._hand_over_or_drop()
-        self.logs_all = self.logs_refusals = False
-        self._writer.close(timeout_seconds)
+        """Write what was added and end; wait at most *timeout_seconds*. Later records are ignored.
 
-    def _hand_over_or_drop(self) -> None:
-        if not self._offer():
+        Blocks its caller, so it belongs after the last exchange. May be called again.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        self.logs_all = self.logs_refusals = False
+        if self._lines:
+            self._hand_over_or_drop(timeout_seconds)
+        self._writer.close(max(0.0, deadline - time.monotonic()))
+
+    def _hand_over_or_drop(self, timeout_seconds: float = 0.0) -> None:
+        if not self._offer(timeout_seconds):
             self._dropped += len(self._lines)
         self._begin_batch()
 
-    def _offer(self) -> bool:
-        return self._writer.offer(b"\n".join(self._lines) + b"\n", len(self._lines))
+    def _offer(self, timeout_seconds: float = 0.0) -> bool:
+        batch = b"\n".join(self._lines) + b"\n"
+        return self._writer.offer(batch, len(self._lines), timeout_seconds=timeout_seconds)
 
     def _begin_batch(self) -> None:
         self._lines.clear()

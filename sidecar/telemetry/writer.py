@@ -51,20 +51,23 @@ class BatchWriter:
         """Lines whose batch could not be written. Only the thread adds to it."""
         self._thread: Thread | None = None
 
-    def offer(self, batch: bytes, lines: int) -> bool:
-        """Take over *batch* and return true, or return false at once when the queue is full."""
+    def offer(self, batch: bytes, lines: int, *, timeout_seconds: float = 0.0) -> bool:
+        """Take over *batch*, or return false when the queue stays full for *timeout_seconds*."""
         if self._thread is None:
             self._thread = Thread(target=self._run, name="access-log", daemon=True)
             self._thread.start()
         try:
-            self._queue.put_nowait((batch, lines))
+            self._queue.put((batch, lines), timeout_seconds > 0.0, timeout_seconds)
         except Full:
             return False
         return True
 
     def close(self, timeout_seconds: float) -> None:
-        """Write what was taken over and end the thread; give up after *timeout_seconds*."""
-        if self._thread is None:
+        """Write what was taken over and end the thread; give up after *timeout_seconds*.
+
+        May be called again.
+        """
+        if self._thread is None or not self._thread.is_alive():
             return
         deadline = time.monotonic() + timeout_seconds
         try:

@@ -12,31 +12,29 @@ from sidecar.core.keyset import KeySet, parse_jwks
 
 NOW = 1_800_000_000.0
 ISSUER = "https://issuer.test"
-CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-@cache
 def private_key(alg: str, name: str = "a") -> Any:
     """Return the key called *name* that signs with *alg*; the RSA algorithms share theirs."""
-    match alg[:2]:
-        case "RS" | "PS":
-            return _rsa_key(name)
-        case "ES":
-            curve = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
-            return ec.generate_private_key(curve[alg])
-        case _:
-            if alg == "Ed448":
-                return ed448.Ed448PrivateKey.generate()
-            return ed25519.Ed25519PrivateKey.generate()
+    return _private_key("RSA" if alg[:2] in ("RS", "PS") else alg, name)
 
 
 @cache
-def _rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001 - one per name
-    return rsa.generate_private_key(65537, bits)
+def _private_key(kind: str, name: str) -> Any:
+    match kind:
+        case "RSA":
+            return rsa.generate_private_key(65537, 2048)
+        case "Ed448":
+            return ed448.Ed448PrivateKey.generate()
+        case "EdDSA":
+            return ed25519.Ed25519PrivateKey.generate()
+        case _:
+            return ec.generate_private_key(CURVES[kind])
 
 
 @cache

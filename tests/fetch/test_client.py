@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -186,11 +187,13 @@ async def test_nobody_listens(fetcher: Fetcher, unused_tcp_port: int) -> None:
     assert error.kind == "network_error"
 
 
-async def test_unknown_name(fetcher: Fetcher) -> None:
+async def test_unknown_name(fetcher: Fetcher, names: Names) -> None:
     """A name that does not resolve is named as such."""
-    error = await refusal(fetcher, "https://nowhere.test/")
-    assert str(error) == "nowhere.test: the name does not resolve"
-    assert error.kind == "network_error"
+    names.addresses["empty.test"] = []
+    for host in ("nowhere.test", "empty.test"):
+        error = await refusal(fetcher, f"https://{host}/")
+        assert str(error) == f"{host}: the name does not resolve"
+        assert error.kind == "network_error"
 
 
 async def test_url_is_checked_before_anything_is_asked(fetcher: Fetcher, names: Names) -> None:
@@ -339,6 +342,25 @@ async def test_closed_client_refuses(fetcher: Fetcher) -> None:
     """A closed client raises its own error and opens nothing."""
     await fetcher.close()
     assert "closed" in str(await refusal(fetcher, "http://127.0.0.1:1/"))
+
+
+def test_works_on_the_loop_of_production(names: Names) -> None:
+    """On uvloop, too, content arrives, refusals refuse and causes are named."""
+
+    async def conversation() -> None:
+        names.addresses["meta.test"] = ["169.254.169.254"]
+        server = TestServer(web.Application(), host="127.0.0.1")
+        server.app.router.add_get("/keys", content)
+        await server.start_server()
+        async with Fetcher() as system, Fetcher(lookup=names.lookup) as scripted:
+            url = server.make_url("/keys")
+            assert await get(system, url.with_host("localhost")) == b"content"
+            assert (await refusal(scripted, "https://meta.test/")).kind == "refused_address"
+            assert "does not resolve" in str(await refusal(scripted, "https://idp.test/"))
+            await server.close()
+            assert "no connection could be made" in str(await refusal(system, url))
+
+    uvloop.run(conversation())
 
 
 def test_client_is_cheap_until_used() -> None:

@@ -6,6 +6,7 @@ import gzip
 import logging
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,11 @@ async def pass_seconds(bench: Bench, seconds: float) -> None:
 
 async def test_first_load(bench: Bench, provider: Provider) -> None:
     """Keys are loaded at once and installed; state and time of success are reported."""
-    assert not bench.keys.loaded
+    assert not bench.is_loaded()
     assert bench.report.states == ["loading"]
     async with bench.running():
         await bench.time.asleep()
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     assert bench.keys.last_error == ""
     assert bench.installed.sets == [{"one"}]
     assert bench.report.states == ["loading", "fresh"]
@@ -89,13 +90,13 @@ async def test_outage_at_start(bench: Bench, provider: Provider) -> None:
     provider.fail(503)
     async with bench.running():
         await bench.time.asleep()
-        assert not bench.keys.loaded
+        assert not bench.is_loaded()
         assert bench.report.states == ["loading", "failed"]
         assert "status 503" in bench.keys.last_error
         provider.publish("one")
         await bench.time.end_one_sleep()
         await bench.time.asleep()
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     assert bench.keys.last_error == ""
     assert bench.report.states == ["loading", "failed", "fresh"]
     assert bench.report.results == ["http_error", "success"]
@@ -123,7 +124,7 @@ async def test_back_off_doubles_to_a_limit(bench: Bench, provider: Provider) -> 
             if provider.requests > len(instants):
                 instants.append(bench.time.now)
             await bench.time.end_one_sleep()
-    waits = [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(instants)]
     assert waits == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 15, 15], abs=1e-3)
 
 
@@ -134,7 +135,7 @@ async def test_back_off_starts_anew_after_success(bench: Bench, provider: Provid
         for _ in range(4):
             await bench.time.end_one_sleep()
         provider.publish("one")
-        while not bench.keys.loaded:
+        while not bench.is_loaded():
             await bench.time.end_one_sleep()
             await bench.time.asleep()
         provider.fail()
@@ -158,7 +159,7 @@ async def test_outage_keeps_the_keys(bench: Bench, provider: Provider) -> None:
         await bench.time.asleep()
         provider.fail()
         await pass_seconds(bench, 600)
-        assert bench.keys.loaded
+        assert bench.is_loaded()
         assert bench.report.states == ["loading", "fresh", "stale"]
         provider.publish("one")
         await pass_seconds(bench, 30)
@@ -205,7 +206,7 @@ async def test_unusable_answer_replaces_nothing(
         provider.answer = answer
         await pass_seconds(bench, 300)
     assert bench.installed.sets == [{"one"}]
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     assert bench.report.states == ["loading", "fresh", "stale"]
     assert bench.report.results == ["success", result]
 
@@ -264,7 +265,7 @@ async def test_obtain_alone_loads(bench: Bench, provider: Provider) -> None:
     """Without any set, asking is worth it, and makes the set available."""
     assert bench.keys.refusal("one") is None
     await bench.keys.obtain()
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     assert bench.installed.sets == [{"one"}]
 
 
@@ -287,7 +288,7 @@ async def test_many_callers_one_fetch(bench: Bench, provider: Provider) -> None:
         await provider.asked.wait()
         provider.gate.set()
     assert provider.requests == 1
-    assert bench.keys.loaded
+    assert bench.is_loaded()
 
 
 async def test_callers_join_the_background(bench: Bench, provider: Provider) -> None:
@@ -299,7 +300,7 @@ async def test_callers_join_the_background(bench: Bench, provider: Provider) -> 
         caller = asyncio.create_task(bench.keys.obtain())
         provider.gate.set()
         await caller
-        assert bench.keys.loaded
+        assert bench.is_loaded()
     assert provider.requests == 1
 
 
@@ -422,7 +423,7 @@ async def test_cancelled_caller_does_not_end_the_fetch(bench: Bench, provider: P
         await first
     provider.gate.set()
     await second
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     assert provider.requests == 1
 
 
@@ -439,10 +440,10 @@ async def test_cancelled_background_releases_everything(
         caller = asyncio.create_task(bench.keys.obtain())
         await asyncio.sleep(0)
     await caller
-    assert not bench.keys.loaded
+    assert not bench.is_loaded()
     provider.gate.set()
     await bench.keys.obtain()
-    assert bench.keys.loaded
+    assert bench.is_loaded()
     gc.collect()
     assert {task for task in asyncio.all_tasks() - before if "keys of" in task.get_name()} == set()
     assert complaints == []
@@ -485,10 +486,10 @@ async def test_log_speaks_of_changes_only(
         await pass_seconds(bench, 400)
     port = bench.keys.last_error.split(":")[1]
     assert [record.getMessage() for record in caplog.records] == [
-        "issuer shop: failed, no keys: "
+        "issuer shop: failed, keys kept: 0: "
         f"127.0.0.1:{port}: answered with status 503; next try in 0.2 s",
-        "issuer shop: fresh, 1 keys, 0 skipped",
-        "issuer shop: stale, 1 keys kept: "
+        "issuer shop: fresh, usable keys: 1, skipped: 0",
+        "issuer shop: stale, keys kept: 1: "
         f"127.0.0.1:{port}: answered with status 502; next try in 0.2 s",
     ]
 

@@ -10,8 +10,7 @@ import os
 import sys
 
 
-def _run_next():
-    # type: () -> None
+def _run_next() -> None:
     """Execute the next ``sitecustomize`` further down ``sys.path``, under that name."""
     from importlib.machinery import PathFinder
 
@@ -27,10 +26,9 @@ def _run_next():
     spec.loader.exec_module(module)
 
 
-def _activate():
-    # type: () -> None
+def _activate() -> None:
     try:
-        import sidecar_carrier
+        import sidecar_carrier  # type: ignore[import-not-found]  # found on PYTHONPATH
 
         sidecar_carrier.activate()
     except Exception as error:

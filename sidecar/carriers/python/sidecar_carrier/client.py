@@ -36,7 +36,7 @@ class _Call:
 
     def __init__(self, handle: Optional[str]) -> None:
         self.handle = handle
-        self.copied = []  # type: List[str]
+        self.copied: List[str] = []
         self.is_complete = False
 
     def lines(self) -> bytes:

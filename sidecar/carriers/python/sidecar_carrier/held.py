@@ -46,11 +46,11 @@ class Cell:
     __slots__ = ("_fork", "by_coroutine", "by_thread", "handle")
 
     def __init__(self, handle: str) -> None:
-        self.handle = handle  # type: Optional[str]
+        self.handle: Optional[str] = handle
         self._fork = _fork
-        self.by_thread = {}  # type: Dict[int, Permit]
+        self.by_thread: Dict[int, Permit] = {}
         # Weak: a request may gather for as long as it lives, its finished children need not.
-        self.by_coroutine = weakref.WeakKeyDictionary()  # type: MutableMapping[Any, Permit]
+        self.by_coroutine: MutableMapping[Any, Permit] = weakref.WeakKeyDictionary()
 
     def is_live(self) -> bool:
         return self.handle is not None and self._fork == _fork
@@ -61,7 +61,9 @@ class Cell:
         self.by_coroutine.clear()
 
 
-_request = contextvars.ContextVar("sidecar_request", default=None)  # type: contextvars.ContextVar[Optional[Cell]]
+_request: contextvars.ContextVar[Optional[Cell]] = contextvars.ContextVar(
+    "sidecar_request", default=None
+)
 _fork = 0
 
 

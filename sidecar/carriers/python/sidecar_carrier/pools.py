@@ -86,7 +86,7 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(*args: Any, **kwargs: Any) -> Any:
         block = args[0].__dict__.get(_SLOT) if len(args) > 1 else None
         if block is not None and _may_use(block, sys._getframe(1)):
-            args = (args[0], held.Errand(block.cell, block.permit, args[1])) + args[2:]
+            args = (args[0], held.Errand(block.cell, block.permit, args[1]), *args[2:])
         return original(*args, **kwargs)
 
     return submit

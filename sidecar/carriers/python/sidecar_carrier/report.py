@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_said = set()  # type: set[str]
+_said: set[str] = set()
 
 
 def once(line: str) -> None:

@@ -31,7 +31,7 @@ def patch(module: ModuleType) -> None:
     _watch_ends(base)
     _watch_subclasses(base)
 
-    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+    def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
         _watch_ends(cls)
 

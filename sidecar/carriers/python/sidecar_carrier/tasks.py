@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _STEP_TIMEOUT_SECONDS = 1.0
 """How long a worker thread waits for the step that started its job to end."""
 
-_waiting = weakref.WeakKeyDictionary()  # type: MutableMapping[Any, Any]
+_waiting: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 """By task: the future for which an older ``wait_for`` awaits a waiter of its own."""
 
 
@@ -55,7 +55,7 @@ class _Joined(held.Permit):
         super().__init__(parent)
         self._task = task
         self._step_ended = False
-        self.future = None  # type: Any
+        self.future: Any = None
         # Due after the step of *task* that is running, and before the first step of any child.
         task.get_loop().call_soon(self._end_step)
 
@@ -106,9 +106,7 @@ def _current(in_loop: bool) -> Optional[Tuple[held.Cell, held.Permit]]:
     """The request the caller may speak for, if it is (or is not) inside a running loop."""
     try:
         found = held.current()
-        if found is None or isinstance(held.running(), int) == in_loop:
-            return None
-        return found
+        return found if found and isinstance(held.running(), int) != in_loop else None
     except Exception as error:
         _complain(error)
         return None
@@ -149,10 +147,10 @@ def _gathering(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def wait_for(fut: Any, timeout: Any, **kwargs: Any) -> Any:
+    async def wait_for(fut: Any, *args: Any, **kwargs: Any) -> Any:
         found = _current(in_loop=True)
-        if found is None or timeout is None:
-            return await original(fut, timeout, **kwargs)
+        if found is None:
+            return await original(fut, *args, **kwargs)
         cell, parent = found
         permit = held.Permit(parent)
         _give(cell, permit, fut)
@@ -160,7 +158,7 @@ def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
         if hasattr(fut, "done"):
             _waiting[task] = fut
         try:
-            return await original(fut, timeout, **kwargs)
+            return await original(fut, *args, **kwargs)
         finally:
             permit.is_open = False
             _waiting.pop(task, None)

@@ -1,0 +1,127 @@
+"""An upstream on loopback that records the bytes of every head it receives."""
+
+import socketserver
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One request's line and header section, as received."""
+
+    raw: bytes
+
+    @property
+    def method(self) -> str:
+        return self.raw.split(b" ", 2)[0].decode()
+
+    @property
+    def target(self) -> str:
+        return self.raw.split(b" ", 2)[1].decode()
+
+    def values(self, name: str) -> list[str]:
+        """Every value of the field *name*, one per line it stood on."""
+        fields = [line.split(b":", 1) for line in self.raw.split(b"\r\n")[1:] if line]
+        return [value.strip().decode() for key, value in fields if key.lower() == name.encode()]
+
+
+class Upstream:
+    """Answers 200 to everything; a path that is held is answered when it is let go."""
+
+    def __init__(self, address: Any = ("127.0.0.1", 0), tls: ssl.SSLContext | None = None) -> None:
+        family = socketserver.ThreadingUnixStreamServer if isinstance(address, str) else _Tcp
+        self._server = family(address, _make_handler(self, tls))
+        self._server.daemon_threads = True
+        self._heads: list[Head] = []
+        self._changed = threading.Condition()
+        self._held: dict[str, threading.Event] = {}
+        self._scheme = "https" if tls else "http"
+
+    def url(self, path: str) -> str:
+        return f"{self._scheme}://127.0.0.1:{self.port}{path}"
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @contextmanager
+    def running(self) -> Iterator["Upstream"]:
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.socket.close()
+
+    @contextmanager
+    def holding(self, path: str) -> Iterator[None]:
+        self._held[path] = threading.Event()
+        try:
+            yield
+        finally:
+            self._held.pop(path).set()
+
+    def heads(self, path: str) -> list[Head]:
+        with self._changed:
+            return [head for head in self._heads if head.target.endswith(path)]
+
+    def wait_for(self, path: str) -> Head:
+        """Return the first head for *path* as soon as there is one."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: any(head.target == path for head in self._heads), TIMEOUT_SECONDS
+            ), f"no call to {path}"
+            return next(head for head in self._heads if head.target == path)
+
+    def receive(self, head: Head) -> None:
+        with self._changed:
+            self._heads.append(head)
+            self._changed.notify_all()
+        held = self._held.get(head.target)
+        if held is not None:
+            assert held.wait(TIMEOUT_SECONDS)
+
+
+class _Tcp(socketserver.ThreadingTCPServer):
+    request_queue_size = 128
+
+
+def _make_handler(upstream: Upstream, tls: ssl.SSLContext | None) -> Any:
+    class Handler(socketserver.StreamRequestHandler):
+        def setup(self) -> None:
+            if tls is not None:
+                self.request = tls.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def handle(self) -> None:
+            while head := self._read_head():
+                self._skip_body(head)
+                upstream.receive(head)
+                length = "" if head.method == "CONNECT" else "content-length: 0\r\n"
+                self.wfile.write(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
+
+        def _read_head(self) -> Head | None:
+            lines = []
+            while line := self.rfile.readline():
+                lines.append(line)
+                if line == b"\r\n":
+                    return Head(b"".join(lines))
+            return None
+
+        def _skip_body(self, head: Head) -> None:
+            for length in head.values("content-length"):
+                self.rfile.read(int(length))
+            if head.values("transfer-encoding"):
+                while size := int(self.rfile.readline(), 16):
+                    self.rfile.read(size + 2)
+                self.rfile.readline()
+
+    return Handler
