@@ -12,8 +12,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import uvloop
 
@@ -58,7 +59,12 @@ class StartError(Exception):
 
 def run(config: model.Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``StartError``."""
-    uvloop.run(serve(config, announce=lambda line: print(line, file=sys.stderr, flush=True)))
+    uvloop.run(serve(config, announce=_say))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 async def serve(
@@ -77,7 +83,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with operator_log(config.log.level):
-        sidecar = Sidecar(config, attribute_over)
+        sidecar = Sidecar(config, attribute_over=attribute_over)
         async with sidecar.running(announce):
             announce("sidecar: started" if sidecar.missing() else "sidecar: ready")
             await stop.wait()
@@ -85,17 +91,33 @@ async def serve(
         announce("sidecar: stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The addresses in use, where the configuration may have said port 0."""
+
+    inbound: model.Address
+    admin: model.Address
+    outbound: Mapping[str, model.Address]
+
+
 class Sidecar:
     """One configuration, wired."""
 
-    def __init__(self, config: model.Config, attribute_over: AttributeOver) -> None:
+    def __init__(
+        self,
+        config: model.Config,
+        *,
+        attribute_over: AttributeOver = lambda _ledger: attribute,
+        write_access_log: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """*write_access_log* takes batches of lines; standard output where it is not given."""
         self._config = config
         self._clock = time.monotonic
         self._deadlines = Deadlines(self._clock)
         self._names = NameTable(classify)
         self._ids = HandleSource()
         self._metrics = Metrics(version=__version__)
-        self._access_log = AccessLog(_write_standard_output, config.log.access)
+        self._access_log = AccessLog(write_access_log or _write_standard_output, config.log.access)
         self._ledger = Ledger(config.attribution.ledger_capacity, clock=self._clock)
         self._fetcher = Fetcher()
         self._verifier = Verifier(
@@ -107,7 +129,7 @@ class Sidecar:
         )
         self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
         self._draining = False
-        self._bound = False
+        self._is_bound = False
         self._pools: list[Pool] = []
         self._inbound = self._inbound_listener()
         self._outbound = self._outbound_listeners(attribute_over(self._ledger))
@@ -125,7 +147,7 @@ class Sidecar:
         """What stands between us and readiness, one line each; nothing means ready."""
         if self._draining:
             return ["draining"]
-        if not self._bound:
+        if not self._is_bound:
             return ["listeners: not bound yet"]
         return [
             f"issuer {name}: keys not loaded ({keys.last_error or 'still loading'})"
@@ -134,21 +156,20 @@ class Sidecar:
         ]
 
     @asynccontextmanager
-    async def running(self, announce: Callable[[str], None]) -> AsyncIterator[None]:
+    async def running(self, announce: Callable[[str], None]) -> AsyncIterator[Bound]:
         """Everything is started on entry and drained on exit.
 
         A background task that ends in an unexpected error ends the process with it: a sidecar
         whose keys silently stopped being refreshed is worse than one that is restarted.
         """
         try:
-            await self._bind(announce)
+            bound = await self._bind(announce)
             self._deadlines.start(asyncio.get_running_loop())
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(keys.run()) for keys in self._keys.values()]
                 await self._first_keys()
-                yield
-                self._draining = True
-                await self._drain()
+                yield bound
+                await self.drain()
                 for task in background:
                     task.cancel()
         finally:
@@ -163,22 +184,25 @@ class Sidecar:
             async with asyncio.timeout(5.0):
                 await asyncio.gather(*(keys.obtain() for keys in self._keys.values()))
 
-    async def _bind(self, announce: Callable[[str], None]) -> None:
+    async def _bind(self, announce: Callable[[str], None]) -> Bound:
         config = self._config
-        bound = await _bound("admin", config.admin.listen, self._admin.start)
-        announce(f"sidecar: listening admin {bound}")
-        for destination in config.outbound.destinations.values():
-            listener = self._outbound[destination.name]
-            bound = await _bound(f"outbound {destination.name}", destination.listen, listener.start)
+        admin = await _bound("admin", config.admin.listen, self._admin.start)
+        announce(f"sidecar: listening admin {admin}")
+        outbound = {}
+        for name, destination in config.outbound.destinations.items():
+            start = self._outbound[name].start
+            outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
             announce(
-                f"sidecar: listening outbound {destination.name} {bound} -> {destination.upstream}"
+                f"sidecar: listening outbound {name} {outbound[name]} -> {destination.upstream}"
             )
-        bound = await _bound("inbound", config.inbound.listen, self._inbound.start)
-        announce(f"sidecar: listening inbound {bound} -> {config.inbound.app}")
-        self._bound = True
+        inbound = await _bound("inbound", config.inbound.listen, self._inbound.start)
+        announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
+        self._is_bound = True
+        return Bound(inbound, admin, outbound)
 
-    async def _drain(self) -> None:
-        """Inbound stops accepting and finishes; outbound stays for it until then."""
+    async def drain(self) -> None:
+        """Inbound stops accepting and finishes; outbound stays for it until then. Bounded."""
+        self._draining = True
         ends_at = self._clock() + self._config.drain_timeout_seconds
         await self._inbound.drain(self._config.drain_timeout_seconds)
         left = max(0.0, ends_at - self._clock())
@@ -192,7 +216,7 @@ class Sidecar:
         limits = _wire_limits(inbound.limits)
         handler = InboundHandler(
             settings=InboundSettings(
-                forward_token=inbound.token_to_app == "forward",
+                forward_token=inbound.token_to_app == "forward",  # noqa: S105 - a choice
                 paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
             ),
             policy=Policy(_policy_rule(rule, inbound.mode) for rule in inbound.rules),
@@ -279,9 +303,11 @@ def is_loopback(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
-async def _bound(what: str, address: model.Address, start: Callable[..., object]) -> model.Address:
+async def _bound(
+    what: str, address: model.Address, start: Callable[[str, int], Awaitable[tuple[str, int]]]
+) -> model.Address:
     try:
-        host, port = await start(address.host, address.port)  # type: ignore[misc]
+        host, port = await start(address.host, address.port)
     except OSError as error:
         cause = os.strerror(error.errno) if error.errno else str(error)
         raise StartError(f"the {what} listener cannot use {address}: {cause}") from error
@@ -335,7 +361,7 @@ def _outbound_settings(
     return OutboundSettings(
         name=destination.name,
         destination=DestinationRules(
-            relay=destination.token == "relay",
+            relay=destination.token == "relay",  # noqa: S105 - a choice
             anonymous_without_context=destination.without_context == "anonymous",
             anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
             keep_app_credentials=destination.app_credentials == "keep",

@@ -44,17 +44,19 @@ class AdminServer:
         readiness: Callable[[], Sequence[str]],
         *,
         live: Callable[[], bool],
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
         """Ask *readiness* for one line per missing item (none: ready) and *live* per probe."""
         self._metrics = metrics
         self._readiness = readiness
         self._live = live
+        self._keepalive_seconds = keepalive_seconds
         self._listener: asyncio.Server | None = None
         self._connections: _Connections | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen on *host* and *port*; return both as bound. Raises OSError."""
-        self._connections = _Connections(self._answer)
+        self._connections = _Connections(self._answer, self._keepalive_seconds)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connections, host, port)
         bound: tuple[str, int] = self._listener.sockets[0].getsockname()[:2]
@@ -111,15 +113,20 @@ class _Connections(Server):
     for that would restart the pod.
     """
 
-    def __init__(self, answer: Callable[[BaseRequest], Awaitable[StreamResponse]]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[BaseRequest], Awaitable[StreamResponse]],
+        keepalive_seconds: float,
+    ) -> None:
         super().__init__(answer)
+        self._keepalive_seconds = keepalive_seconds
         self._open: dict[RequestHandler, asyncio.Transport] = {}
 
     def __call__(self) -> RequestHandler:
         return _Connection(
             self,
             loop=asyncio.get_running_loop(),
-            keepalive_timeout=KEEPALIVE_SECONDS,
+            keepalive_timeout=self._keepalive_seconds,
             access_log=None,  # type: ignore[arg-type] # aiohttp's own way to turn it off
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,

@@ -198,10 +198,13 @@ def _read_rsa(modulus: bytes, exponent: bytes) -> _Material:
 
 def _read_ec(name: str, x: bytes, y: bytes) -> _Material:
     curve, length, alg = _CURVES[name]
-    if len(x) != length or len(y) != length:
+    # Shorter is wrong too (RFC 7518, section 6.2.1.2), but some issuers drop leading zeros, which
+    # breaks one key in 128 for no gain: the number is the same, and it is on the curve or not.
+    if len(x) > length or len(y) > length:
         raise _UnusableKeyError
     numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve)
-    return numbers.public_key(), frozenset({alg}), name.encode() + x + y
+    material = f"{name} {numbers.x:x} {numbers.y:x}".encode()
+    return numbers.public_key(), frozenset({alg}), material
 
 
 def _member(entry: dict[str, Any], name: str) -> bytes:

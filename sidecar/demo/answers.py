@@ -27,18 +27,15 @@ def subject_seen(answer: Mapping[str, Any]) -> str:
     return subject if isinstance(subject, str) else ""
 
 
-def reason_passed_on(answer: Mapping[str, Any]) -> str:
-    """The reason of a refusal that user-service met and passed on; empty when there was none."""
-    problem = answer.get("answer")
+def problem_reason(problem: object) -> str:
+    """The reason in a problem document (RFC 9457) that a sidecar wrote; empty in any other."""
     kind = problem.get("type") if isinstance(problem, dict) else None
     if isinstance(kind, str) and kind.startswith(PROBLEM_TYPE_PREFIX):
         return kind.removeprefix(PROBLEM_TYPE_PREFIX)
     return ""
 
 
-def judge_identity(
-    call: Call, status: int, headers: Mapping[str, str], body: bytes
-) -> Verdict:
+def judge_identity(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Judge a call by whether profile-service saw the user it was made for."""
     answer = document(body)
     if status == 200:
@@ -47,5 +44,5 @@ def judge_identity(
         if (seen, about) == (call.user, call.user):
             return Right()
         return Wrong(seen if seen != call.user else f"{seen}, answered about {about}")
-    reason = headers.get(REASON_HEADER) or reason_passed_on(answer)
+    reason = headers.get(REASON_HEADER) or problem_reason(answer.get("answer"))
     return Refused(reason) if reason else Broken(f"status {status}")

@@ -1,10 +1,13 @@
-"""Which ports the tour's programs listen on: the README's if they are free, else any."""
+"""Which ports the tour's programs listen on: the README's if they are free, else others."""
 
+import random
 import socket
-from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
 _HOST = "127.0.0.1"
+_SPARE = range(20_000, 32_000)
+"""Below the ports that kernels give out on their own (RFC 6335 and Linux), so that what is free
+now is still free when the program that will listen has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,9 @@ class Ports:
 
     @classmethod
     def unusual(cls) -> "Ports":
-        """Ports of which none is in use right now, so that two tours can run at once."""
-        names = [each.name for each in fields(cls)]
-        with ExitStack() as held:
-            # All are held until all are known, so that no two are the same.
-            return cls(**{name: _bind(held, 0) for name in names})
+        """Free ports nobody expects, so that several tours can run at once."""
+        candidates = filter(_is_free, random.sample(_SPARE, len(_SPARE)))
+        return cls(**{each.name: next(candidates) for each in fields(cls)})
 
     def taken(self) -> list[int]:
         """Those of these ports on which something listens already."""
@@ -49,28 +50,21 @@ class Ports:
         return [getattr(self, each.name) for each in fields(self)]
 
 
-def _bind(held: ExitStack, port: int) -> int:
-    listener = held.enter_context(socket.socket())
-    # As the programs do that will listen: a connection in TIME_WAIT does not make a port taken.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((_HOST, port))
-    number: int = listener.getsockname()[1]
-    return number
-
-
 def _is_free(port: int) -> bool:
-    with ExitStack() as held:
+    with socket.socket() as listener:
+        # As the programs do that will listen: a connection in TIME_WAIT takes no port away.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            _bind(held, port)
+            listener.bind((_HOST, port))
         except OSError:
             return False
-        return not _answers_on_ipv6(port)
+    return not _answers_on_ipv6(port)
 
 
 def _answers_on_ipv6(port: int) -> bool:
-    # `localhost` may mean ::1 first, where another program could answer in our place.
-    with socket.socket(socket.AF_INET6) if socket.has_ipv6 else ExitStack() as probe:
-        if isinstance(probe, ExitStack):
-            return False
+    # `localhost` may mean ::1 first, where another program would answer in our place.
+    if not socket.has_ipv6:
+        return False
+    with socket.socket(socket.AF_INET6) as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("::1", port)) == 0

@@ -120,9 +120,7 @@ def render_table(
     """
     separator = " │ " if boxes else "  "
     frame = 4 if boxes else 0
-    widths = [
-        max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)
-    ]
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
     if width is not None:
         _shrink(widths, width - frame - len(separator) * (len(columns) - 1))
     numeric = [
@@ -155,9 +153,7 @@ def _shrink(widths: list[int], room: int) -> None:
 def _row(
     cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], separator: str
 ) -> list[str]:
-    broken = [
-        textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)
-    ]
+    broken = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
     return [
         separator.join(
             _aligned(lines[i] if i < len(lines) else "", width, right)

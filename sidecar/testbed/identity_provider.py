@@ -22,7 +22,7 @@ _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, s
 
 
 class IdentityProvider:
-    """Serves from ``async with`` to its end; ``mint`` issues any token, also ones no endpoint would.
+    """Serves from ``async with`` to its end; ``mint`` also issues what no endpoint would.
 
     *audience* is the ``aud`` of ordinary tokens. Port 0 lets the kernel choose; the issuer's
     URL is known once it serves. Raises ``OSError`` on entry when the port is taken.

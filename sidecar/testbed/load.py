@@ -126,15 +126,17 @@ async def run_load(calls: Iterable[Call], judge: Judge, *, in_flight: int) -> Lo
     tally = _Tally()
     queue = iter(calls)
     began = time.monotonic()
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=in_flight),
-        timeout=aiohttp.ClientTimeout(total=_CALL_SECONDS),
-        trace_configs=[_counting_connections(tally)],
-        cookie_jar=aiohttp.DummyCookieJar(),
-    ) as client:
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(in_flight):
-                workers.create_task(_work(client, queue, judge, tally))
+    async with (
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=in_flight),
+            timeout=aiohttp.ClientTimeout(total=_CALL_SECONDS),
+            trace_configs=[_counting_connections(tally)],
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as client,
+        asyncio.TaskGroup() as workers,
+    ):
+        for _ in range(in_flight):
+            workers.create_task(_work(client, queue, judge, tally))
     return tally.report(time.monotonic() - began)
 
 

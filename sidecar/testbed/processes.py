@@ -111,7 +111,9 @@ class ChildProcess:
     def check(self) -> None:
         """Raise ``ProcessError`` if it has ended."""
         if self.exit_code is not None:
-            raise ProcessError(f"{self.name} ended with {_spoken(self.exit_code)}", self.last_lines())
+            raise ProcessError(
+                f"{self.name} ended with {_spoken(self.exit_code)}", self.last_lines()
+            )
 
     async def line(self, pattern: re.Pattern[str], *, timeout_seconds: float) -> re.Match[str]:
         """Return the first line, past or future, in which *pattern* is found.
@@ -139,18 +141,19 @@ class ChildProcess:
             if self.exit_code is None:
                 with suppress(ProcessLookupError):
                     self._transport.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace_seconds):
-                    await self._watch.ended.wait()
+            await self._end(grace_seconds)
         finally:
             # Reached on cancellation as well: a second Ctrl-C shortens the grace to nothing.
             if self.exit_code is None:
                 with suppress(ProcessLookupError):
                     self._transport.kill()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace_seconds):
-                await self._watch.ended.wait()
+                await self._end(_GRACE_SECONDS)
         return self.exit_code
+
+    async def _end(self, timeout_seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._watch.ended.wait()
 
     def _lines(self) -> list[str]:
         return [*self._watch.stderr.lines, *self._watch.stdout.lines]

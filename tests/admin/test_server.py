@@ -197,7 +197,11 @@ async def test_malformed_requests_leave_no_line_in_the_log(running: Running) -> 
     """Whoever can reach the port cannot fill the operator's log."""
     stream = io.StringIO()
     with operator_log("debug", stream):
-        for request in (b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET  /\r\n\r\n"):
+        for request in (
+            b"nonsense\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\r\n\r\n",
+            b"GET / FTP/1.1\r\n\r\n",
+        ):
             assert (await running.exchange(request)).startswith(MALFORMED)
         head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert (await running.exchange(head)).startswith(b"HTTP/1.1 200 ")
@@ -267,6 +271,17 @@ async def test_one_connection_serves_many_requests(running: Running) -> None:
         assert head.startswith(b"HTTP/1.1 200 ")
         assert await reader.readexactly(5) == b"live\n"
     writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /met", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_connection_that_falls_silent_is_closed(sent: bytes) -> None:
+    """Before a request, within its head or after its answer: silence ends the connection."""
+    server = AdminServer(Metrics(version="1"), list, live=lambda: True, keepalive_seconds=0.05)
+    running = Running()
+    running.host, running.port = await server.start("127.0.0.1", 0)
+    answer = await running.exchange(sent)
+    await server.stop()
+    assert answer.startswith(b"HTTP/1.1 200 ") if sent.endswith(b"\n") else answer == b""
 
 
 # --- start and stop ---

@@ -21,11 +21,15 @@ import ssl
 import sys
 import threading
 import urllib.request
-from typing import Any, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-Pattern = Callable[["Handler", str], None]
-PATTERNS: Dict[str, Pattern] = {}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Pattern = Callable[["Handler", str], None]
+
+PATTERNS: dict[str, Pattern] = {}
 
 SHARED_POOL = concurrent.futures.ThreadPoolExecutor(16)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -97,7 +101,7 @@ def pooled(_: Handler, out: str) -> None:
     POOLED.put(connection)
 
 
-KEPT: List[http.client.HTTPConnection] = []
+KEPT: list[http.client.HTTPConnection] = []
 KEPT_LOCK = threading.Lock()
 
 
@@ -196,11 +200,22 @@ def retry_after_refused_call(_: Handler, out: str) -> None:
 
 @pattern
 def urllib3(_: Handler, out: str) -> None:
-    import urllib3 as library
+    from pip._vendor import urllib3 as library  # the one copy that every interpreter has
 
-    with library.PoolManager() as pool:
-        pool.request("GET", out)
+    with library.PoolManager(maxsize=1, block=True) as pool:
+        for _again in range(2):
+            pool.request("GET", out)
         pool.request("POST", out, body=b"abc")
+
+
+@pattern
+def requests(_: Handler, out: str) -> None:
+    from pip._vendor import requests as library
+
+    with library.Session() as session:
+        session.trust_env = False
+        session.get(out)
+        session.post(out, data=iter([b"a", b"b"]))
 
 
 # --- errors ---
@@ -363,7 +378,12 @@ def bare_task(_: Handler, out: str) -> None:
 def loop_callback(_: Handler, out: str) -> None:
     async def main() -> None:
         done = asyncio.Event()
-        asyncio.get_running_loop().call_later(0, lambda: (call(out), done.set()))
+
+        def callback() -> None:
+            call(out)
+            done.set()
+
+        asyncio.get_running_loop().call_later(0, callback)
         await done.wait()
 
     asyncio.run(main())
@@ -373,13 +393,12 @@ def loop_callback(_: Handler, out: str) -> None:
 def not_awaited_at_once(_: Handler, out: str) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        later = [
+        later: list[asyncio.Future[Any]] = [
             asyncio.gather(call_async(out)),
             loop.run_in_executor(None, call, out),
         ]
-        await asyncio.sleep(0.05)
-        for future in later:
-            await future
+        while not all(future.done() for future in later):
+            await asyncio.sleep(0.001)
 
     asyncio.run(main())
 
@@ -452,7 +471,12 @@ LATE = threading.Event()
 def late(handler: Handler, out: str) -> None:
     """Starts, through the context of this request, work that waits for the request's end."""
     context = contextvars.copy_context()
-    threading.Thread(target=lambda: (LATE.wait(30), context.run(call, out))).start()
+
+    def work() -> None:
+        assert LATE.wait(30)
+        context.run(call, out)
+
+    threading.Thread(target=work).start()
 
 
 @pattern
@@ -462,8 +486,7 @@ def set_late(_: Handler, out: str) -> None:
 
 # --- a worker that the first request starts and that serves everybody ---
 
-Item = Tuple[str, threading.Event]
-_loops: List[asyncio.AbstractEventLoop] = []
+_loops: list[asyncio.AbstractEventLoop] = []
 
 
 def loop_in_thread() -> asyncio.AbstractEventLoop:
@@ -531,7 +554,7 @@ def start_in_kept_pool(worker: Worker) -> None:
     KEPT_STACKS.append(stack)
 
 
-KEPT_STACKS: List[contextlib.ExitStack] = []
+KEPT_STACKS: list[contextlib.ExitStack] = []
 
 
 def start_in_other_loop(worker: Worker) -> None:
@@ -569,7 +592,7 @@ async def start_callbacks(worker: Worker) -> object:
     return stopped
 
 
-WORKERS: Dict[str, Worker] = {}
+WORKERS: dict[str, Worker] = {}
 
 
 def first_starts_worker(kind: str, out: str) -> None:
@@ -627,13 +650,13 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
             super().handle_error(request, client_address)
 
 
-def wsgi(environ: Dict[str, Any], start_response: Any) -> List[bytes]:
+def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     call(parse_qs(environ["QUERY_STRING"])["out"][0])
     start_response("200 OK", [("content-length", "2")])
     return [b"ok"]
 
 
-def make_server(kind: str) -> socketserver.BaseServer:
+def make_server(kind: str) -> socketserver.TCPServer:
     if kind == "wsgiref":
         from wsgiref import simple_server
 
@@ -644,6 +667,8 @@ def make_server(kind: str) -> socketserver.BaseServer:
         return simple_server.make_server("127.0.0.1", 0, wsgi, handler_class=Quiet)
     if kind == "own_loop":
         return Server(("127.0.0.1", 0), OwnLoop)
+    if kind == "odd_headers":
+        Handler.MessageClass = OddHeaders
     return Server(("127.0.0.1", 0), Handler)
 
 
@@ -663,8 +688,14 @@ class OwnLoop(Mixin, Handler):
     pass
 
 
+class OddHeaders(http.client.HTTPMessage):
+    """Headers that do not work the way the carrier expects."""
+
+    get_all = None  # type: ignore[assignment]  # that is the point
+
+
 if __name__ == "__main__":
     server = make_server(sys.argv[1] if len(sys.argv) > 1 else "http.server")
-    sys.stdout.write("%d\n" % server.server_address[1])  # type: ignore[str-format]  # an int here
+    sys.stdout.write(f"{server.socket.getsockname()[1]}\n")
     sys.stdout.flush()
     server.serve_forever()

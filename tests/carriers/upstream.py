@@ -36,7 +36,11 @@ class Upstream:
 
     def __init__(self, address: Any = ("127.0.0.1", 0), tls: ssl.SSLContext | None = None) -> None:
         family = socketserver.ThreadingUnixStreamServer if isinstance(address, str) else _Tcp
-        self._server = family(address, _make_handler(self, tls))
+        self._server = family(address, _make_handler(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.daemon_threads = True
         self._heads: list[Head] = []
         self._changed = threading.Condition()
@@ -48,7 +52,7 @@ class Upstream:
 
     @property
     def port(self) -> int:
-        return int(self._server.server_address[1])
+        return int(self._server.socket.getsockname()[1])
 
     @contextmanager
     def running(self) -> Iterator["Upstream"]:
@@ -94,13 +98,8 @@ class _Tcp(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-def _make_handler(upstream: Upstream, tls: ssl.SSLContext | None) -> Any:
+def _make_handler(upstream: Upstream) -> Any:
     class Handler(socketserver.StreamRequestHandler):
-        def setup(self) -> None:
-            if tls is not None:
-                self.request = tls.wrap_socket(self.request, server_side=True)
-            super().setup()
-
         def handle(self) -> None:
             while head := self._read_head():
                 self._skip_body(head)

@@ -44,7 +44,7 @@ async def serve_bytes() -> AsyncIterator[ServeBytes]:
 
     async def serve(answer: bytes) -> str:
         async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
+            await reader.read(65_536)
             writer.write(answer)
             writer.close()
 

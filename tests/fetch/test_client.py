@@ -163,21 +163,39 @@ async def test_coded_answer_is_refused(fetcher: Fetcher, serve_bytes: ServeBytes
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "cause"),
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nshort\r\n",
-        b"SSH-2.0-OpenSSH\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n",
+        (b"", "closed before an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "ended early"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort", "ended early"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "not valid HTTP"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n", "not valid HTTP"),
     ],
 )
 async def test_broken_answers_are_errors(
-    fetcher: Fetcher, serve_bytes: ServeBytes, answer: bytes
+    fetcher: Fetcher, serve_bytes: ServeBytes, answer: bytes, cause: str
 ) -> None:
     """An answer that is cut short or not HTTP is an error, never partial content."""
-    assert (await refusal(fetcher, await serve_bytes(answer))).kind == "network_error"
+    error = await refusal(fetcher, await serve_bytes(answer))
+    assert cause in str(error)
+    assert error.kind == "network_error"
+
+
+async def test_no_tls_where_tls_is_meant(fetcher: Fetcher, serve_bytes: ServeBytes) -> None:
+    """A server that does not speak TLS on an https port is named as such."""
+    url = (await serve_bytes(b"HTTP/1.1 200 OK\r\n\r\n")).replace("http:", "https:")
+    error = await refusal(fetcher, url)
+    assert "no TLS connection" in str(error)
+    assert error.kind == "network_error"
+
+
+async def test_name_that_cannot_be_looked_up() -> None:
+    """A name the system's resolver chokes on is an error like any other."""
+    async with Fetcher() as system:
+        error = await refusal(system, f"https://{'x' * 64}.test/")
+    assert "the request failed" in str(error)
+    assert error.kind == "network_error"
 
 
 async def test_nobody_listens(fetcher: Fetcher, unused_tcp_port: int) -> None:

@@ -1,6 +1,7 @@
 """``sidecar.telemetry.access_log``: what a line holds, what bounds it, and who never waits."""
 
 import json
+import math
 import os
 import socket
 import threading
@@ -144,6 +145,13 @@ def test_each_line_has_its_own_time(sink: Sink) -> None:
     log.close()
     times = [datetime.fromisoformat(line["time"]) for line in sink.records()]
     assert times == [datetime.fromtimestamp(moment, UTC) for moment in moments]
+
+
+@pytest.mark.parametrize("duration", [math.inf, -math.inf, math.nan])
+def test_a_duration_that_is_no_number_does_not_break_the_line(sink: Sink, duration: float) -> None:
+    """Whatever arithmetic made of a duration, the line is written, without it."""
+    (line,) = written(sink, record(duration_ms=duration))
+    assert line["duration_ms"] is None
 
 
 # --- what callers may send ---

@@ -1,0 +1,45 @@
+"""What is carried along while a configuration is read: findings, environment, cross-references.
+
+Owns the draft against which ``sidecar.config.checks`` compares things that stand far apart
+in the file. Its lists hold only what was read without error, so that one mistake is
+reported once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from sidecar.config.model import Address, Destination, Origin, Rule
+from sidecar.config.problems import Findings, Place
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Located(Generic[T]):
+    """A value, where it was written and under which path."""
+
+    value: T
+    place: Place
+    path: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """Whatever must be compared with something elsewhere in the configuration."""
+
+    listeners: list[Located[Address]] = field(default_factory=list)
+    issuer_urls: list[Located[str]] = field(default_factory=list)
+    rules: list[Located[Rule]] = field(default_factory=list)
+    """Those without a name of their own have the empty one until all are read."""
+    app: Located[Origin] | None = None
+    destinations: list[Located[Destination]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One pass over one configuration."""
+
+    findings: Findings
+    environ: Mapping[str, str]
+    draft: Draft = field(default_factory=Draft)

@@ -1,0 +1,207 @@
+"""How the carrier comes into a process, and that the app works when it does not."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import (
+    CARRIER,
+    VERSIONS,
+    Interpreter,
+    find_interpreter,
+    handles,
+    new_handle,
+    reports,
+    serving,
+)
+from .upstream import Upstream
+
+ANNOUNCES = "import sys; sys.stderr.write('the other one ran\\n')\n"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_supported_python(version: str) -> None:
+    """The carrier's files are valid in every Python it supports, as far as it is here."""
+    program = find_interpreter(version)
+    if program is None:
+        pytest.skip(f"python{version} is not on PATH")
+    for file in CARRIER.rglob("*.py"):
+        command = [program, "-W", "error", "-c", "compile(open(0).read(), '', 'exec')"]
+        subprocess.run(command, input=file.read_text(), text=True, check=True)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A directory with somebody else's sitecustomize."""
+    (tmp_path / "sitecustomize.py").write_text(ANNOUNCES)
+    return tmp_path
+
+
+def test_next_sitecustomize_runs(
+    interpreter: Interpreter, upstream: Upstream, path: str, other: Path
+) -> None:
+    """One that comes after ours runs as if ours were not there, and the carrier works."""
+    handle = new_handle()
+    with serving(interpreter, path=(CARRIER, other), stderr="the other one ran\n") as service:
+        service.get("urllib_request", handle, out=upstream.url(path))
+    assert handles(upstream.heads(path)) == [[handle]]
+
+
+def test_next_sitecustomize_fails(
+    interpreter: Interpreter, upstream: Upstream, path: str, other: Path
+) -> None:
+    """Its error is reported by the interpreter as ever, and the carrier works."""
+    (other / "sitecustomize.py").write_text("raise RuntimeError('broken')\n")
+    handle = new_handle()
+    with serving(interpreter, path=(CARRIER, other), stderr=None) as service:
+        service.get("urllib_request", handle, out=upstream.url(path))
+    assert handles(upstream.heads(path)) == [[handle]]
+
+
+def test_next_sitecustomize_keeps_its_name(interpreter: Interpreter, other: Path) -> None:
+    """``import sitecustomize`` gives the app the module it would have had without us."""
+    command = [interpreter.program, "-c", "import sitecustomize; print(sitecustomize.__file__)"]
+    path = {"PYTHONPATH": f"{CARRIER}:{other}", "PYTHONDONTWRITEBYTECODE": "1"}
+    answer = subprocess.run(command, env=path, capture_output=True, text=True, check=True)
+    assert Path(answer.stdout.strip()) == other / "sitecustomize.py"
+
+
+def test_other_sitecustomize_first(
+    interpreter: Interpreter, upstream: Upstream, path: str, other: Path
+) -> None:
+    """One that comes before ours and does not chain leaves the app without carrier, and working."""
+    with serving(interpreter, path=(other, CARRIER), stderr="the other one ran\n") as service:
+        assert service.get("urllib_request", new_handle(), out=upstream.url(path)) == 200
+    assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[]]
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-S"])
+def test_interpreter_that_ignores_us(
+    interpreter: Interpreter, upstream: Upstream, path: str, option: str
+) -> None:
+    """Options that skip PYTHONPATH or site leave the app without carrier, and working."""
+    with serving(interpreter, options=(option,)) as service:
+        assert service.get("urllib_request", new_handle(), out=upstream.url(path)) == 200
+    assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[]]
+
+
+def test_switched_off(interpreter: Interpreter, upstream: Upstream, path: str) -> None:
+    """``SIDECAR_CARRIER=off`` leaves the app as it is."""
+    with serving(interpreter, environment={"SIDECAR_CARRIER": "off"}) as service:
+        service.get("urllib_request", new_handle(), out=upstream.url(path))
+    assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "stderr"),
+    [
+        ("grade=strict", ""),
+        (
+            "grade=standard",
+            "sidecar carrier: SIDECAR_CARRIER is neither grade=strict nor off; "
+            "using grade=strict\n",
+        ),
+    ],
+)
+def test_grade(
+    interpreter: Interpreter, upstream: Upstream, path: str, setting: str, stderr: str
+) -> None:
+    """Strict is what there is: anything else is said in one line and is strict all the same."""
+    handle = new_handle()
+    with serving(interpreter, environment={"SIDECAR_CARRIER": setting}, stderr=stderr) as service:
+        service.get("urllib_request", handle, out=upstream.url(path))
+        service.get("thread", handle, out=upstream.url(path))
+    assert handles(upstream.heads(path)) == [[handle], []]
+
+
+def test_loaded_twice(
+    interpreter: Interpreter, upstream: Upstream, path: str, tmp_path: Path
+) -> None:
+    """Two copies on the path, and one loaded under another name, still send one header each."""
+    shutil.copytree(CARRIER / "sidecar_carrier", tmp_path / "another_carrier")
+    (tmp_path / "sitecustomize.py").write_text(
+        (CARRIER / "sitecustomize.py").read_text().replace("sidecar_carrier", "another_carrier")
+    )
+    handle = new_handle()
+    with serving(interpreter, path=(CARRIER, tmp_path, CARRIER)) as service:
+        for pattern in ["urllib_request", "gather", "own_pool"]:
+            service.get(pattern, handle, out=upstream.url(path))
+    heads = upstream.heads(path)
+    assert handles(heads) == [[handle]] * 12
+    assert reports(heads) == [["python/0.1.0; grade=strict"]] * 12
+
+
+IMPORTS = """
+import sys
+early = [name for name in sys.modules if name.split('.')[0] in
+    ('http', 'asyncio', 'concurrent', 'email', 'socket', 'ssl', 'threading', 'urllib', 'logging')]
+import http.client, http.server, asyncio, concurrent.futures.thread
+import importlib.util
+print(early, [type(f).__module__ for f in sys.meta_path if 'sidecar' in type(f).__module__],
+      http.client.__spec__.loader is http.client.__loader__,
+      type(http.client.__loader__).__module__.startswith('sidecar'))
+"""
+
+
+def test_imports_nothing_early(interpreter: Interpreter) -> None:
+    """Nothing of the app's is imported by us, and the import system is left as it was found."""
+    answer = subprocess.run(
+        [interpreter.program, "-c", IMPORTS],
+        env={"PYTHONPATH": str(CARRIER), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout == "[] [] True False\n"
+
+
+UNPATCHABLE = """
+import {module} as module, http.client, sys
+import sidecar_carrier
+kept, module.{name} = module.{name}, object()
+sidecar_carrier.activate()
+module.{name} = kept
+connection = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))
+connection.request('GET', sys.argv[2])
+print(connection.getresponse().status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("http.client", "HTTPConnection"),
+        ("http.server", "BaseHTTPRequestHandler"),
+        ("asyncio", "base_events"),
+        ("concurrent.futures.thread", "ThreadPoolExecutor"),
+    ],
+)
+def test_library_that_cannot_be_patched(
+    interpreter: Interpreter, upstream: Upstream, path: str, module: str, name: str
+) -> None:
+    """A library of another shape costs one line, and is used as it is."""
+    program = UNPATCHABLE.format(module=module, name=name)
+    answer = subprocess.run(
+        [interpreter.program, "-S", "-c", program, str(upstream.port), path],
+        env={"PYTHONPATH": str(CARRIER), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout == "200\n"
+    assert answer.stderr.startswith(f"sidecar carrier: {module} not patched: AttributeError")
+    assert answer.stderr.count("\n") == 1
+    assert handles(upstream.heads(path)) == [[]]
+
+
+def test_failure_while_the_app_runs(
+    interpreter: Interpreter, upstream: Upstream, path: str
+) -> None:
+    """A head the carrier cannot read costs the handle and one line, however often it happens."""
+    said = "sidecar carrier: a request's handle was not read: TypeError\n"
+    with serving(interpreter, "odd_headers", stderr=said) as service:
+        for _ in range(2):
+            assert service.get("urllib_request", new_handle(), out=upstream.url(path)) == 200
+    assert handles(upstream.heads(path)) == [[], []]

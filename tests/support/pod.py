@@ -1,0 +1,133 @@
+"""One pod in this process: identity provider, sidecar, app and a destination, on real sockets."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sidecar.assembly import Bound, Sidecar
+from sidecar.config.model import (
+    Address,
+    Admin,
+    Allow,
+    Attribution,
+    Config,
+    Demand,
+    Destination,
+    Inbound,
+    Issuer,
+    JwksFile,
+    Log,
+    Outbound,
+    Require,
+    Rule,
+)
+from sidecar.testbed.token_mint import TokenMint
+from tests.support.http import App, Response, fetch
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "user-service"
+LOOPBACK = Address("127.0.0.1", 0)
+RULES = (
+    Rule("health", ("/healthz",), Allow.ANYONE, ("GET",)),
+    Rule("open", ("/open/**",), Allow.ANYONE),
+    Rule("admin", ("/admin/**",), Require(roles=Demand(("ADMIN",)))),
+    Rule("scoped", ("/scoped",), Require(scopes=Demand(("billing.write",)))),
+    Rule("watched", ("/watched",), Require(roles=Demand(("ADMIN",))), mode="observe"),
+    Rule("users", ("/users/**",), Allow.AUTHENTICATED),
+)
+
+
+@dataclass
+class Pod:
+    """The pieces a test talks to."""
+
+    mint: TokenMint
+    jwks_file: Path
+    app: App
+    destination: App
+    bound: Bound
+    sidecar: Sidecar
+    log: list[bytes]
+    """Batches of access log lines, complete once the pod has stopped."""
+
+    def publish(self) -> None:
+        """Write the mint's current key set to where the sidecar reads it."""
+        self.jwks_file.write_text(json.dumps(self.mint.jwks()))
+
+    async def call_out(self, handle: str | None, target: str = "/profiles/x") -> Response:
+        """Call the destination as an app with the strict carrier would."""
+        fields = [("x-sidecar-carrier", "python/0.1; grade=strict")]
+        if handle is not None:
+            fields.append(("x-sidecar-context", handle))
+        return await fetch(self.bound.outbound["profiles"], target, fields=fields)
+
+    async def metrics(self) -> str:
+        """Return the exposition."""
+        return (await fetch(self.bound.admin, "/metrics")).body.decode()
+
+
+@asynccontextmanager
+async def pod(
+    directory: Path,
+    *,
+    rules: tuple[Rule, ...] = RULES,
+    inbound: Mapping[str, object] | None = None,
+    attribution: Attribution | None = None,
+    destination: Mapping[str, object] | None = None,
+    cooldown_seconds: float = 10.0,
+    publish: bool = True,
+    automatic: bool = True,
+) -> AsyncIterator[Pod]:
+    """Run a pod; *inbound* and *destination* replace fields of the model.
+
+    With *automatic* the app and the destination answer ``ok`` at once.
+    """
+    mint = TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
+    jwks_file = directory / "jwks.json"
+    if publish:
+        jwks_file.write_text(json.dumps(mint.jwks()))
+    app, elsewhere = App(automatic=automatic), App(automatic=automatic)
+    async with app.running(), elsewhere.running():
+        config = Config(
+            issuers={
+                "shop": Issuer(
+                    "shop",
+                    ISSUER,
+                    (AUDIENCE,),
+                    JwksFile(str(jwks_file)),
+                    refresh_cooldown_seconds=cooldown_seconds,
+                    profile="keycloak",
+                )
+            },
+            inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
+            admin=Admin(LOOPBACK),
+            attribution=attribution or Attribution(),
+            outbound=Outbound(
+                {
+                    "profiles": replace(
+                        Destination("profiles", LOOPBACK, elsewhere.origin),
+                        **(destination or {}),  # type: ignore[arg-type]
+                    )
+                }
+            ),
+            log=Log(level="error"),
+            drain_timeout_seconds=2.0,
+        )
+        log: list[bytes] = []
+        sidecar = Sidecar(config, write_access_log=log.append)
+        async with sidecar.running(lambda _line: None) as bound:
+            yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, log)
+
+
+def soon(seconds: float) -> int:
+    """Return the epoch second that is *seconds* from now."""
+    return int(time.time() + seconds)
+
+
+def records(pod: Pod) -> list[dict[str, Any]]:
+    """Return the access log of a pod that has stopped."""
+    return [json.loads(line) for batch in pod.log for line in batch.splitlines()]
