@@ -37,6 +37,7 @@ from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.writer import DescriptorWriter
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.exchange import Handler
 from sidecar.wire.fields import NameTable
@@ -44,6 +45,7 @@ from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.upstream import Pool
 
+_STANDARD_OUTPUT = 1
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
 _CARRIER_GRADES = {"auto": Grade.STRICT, "python": Grade.STRICT, "none": Grade.COMPAT}
 
@@ -117,7 +119,9 @@ class Sidecar:
         self._names = NameTable(classify)
         self._ids = HandleSource()
         self._metrics = Metrics(version=__version__)
-        self._access_log = AccessLog(write_access_log or _write_standard_output, config.log.access)
+        self._access_log = AccessLog(
+            write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
+        )
         self._ledger = Ledger(config.attribution.ledger_capacity, clock=self._clock)
         self._fetcher = Fetcher()
         self._verifier = Verifier(
@@ -312,12 +316,6 @@ async def _bound(
         cause = os.strerror(error.errno) if error.errno else str(error)
         raise StartError(f"the {what} listener cannot use {address}: {cause}") from error
     return model.Address(host, port)
-
-
-def _write_standard_output(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
 
 
 def _issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
