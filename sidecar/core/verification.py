@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from typing import Final
 
 from sidecar.core.claims import IssuerPolicy, parse_claims, read_lifetime, read_principal
 from sidecar.core.encoding import printable
@@ -20,7 +21,9 @@ from sidecar.core.token_cache import TokenCache
 
 __all__ = ["IssuerPolicy", "KeyNeeded", "Rejected", "Verdict", "Verified", "Verifier"]
 
-_ENTRY_OVERHEAD_BYTES = 1024
+_COST_PER_TOKEN_BYTE: Final = 4
+_COST_PER_ENTRY: Final = 1024
+"""Measured: decoded claims, scopes and roles take three to four times the token's own bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class _Entry:
 
     @property
     def cost_bytes(self) -> int:
-        return len(self.verified.credential.token) + _ENTRY_OVERHEAD_BYTES
+        return _COST_PER_TOKEN_BYTE * len(self.verified.credential.token) + _COST_PER_ENTRY
 
 
 class Verifier:

@@ -36,13 +36,13 @@ def problem_reason(problem: object) -> str:
 
 
 def judge_identity(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
-    """Judge a call by whether profile-service saw the user it was made for."""
+    """Judge a call by whether profile-service saw, and answered about, whom it was made for."""
     answer = document(body)
-    if status == 200:
-        seen = subject_seen(answer)
-        about = answer["profile"].get("id") if seen else None
-        if (seen, about) == (call.user, call.user):
-            return Right()
-        return Wrong(seen if seen != call.user else f"{seen}, answered about {about}")
-    reason = headers.get(REASON_HEADER) or problem_reason(answer.get("answer"))
-    return Refused(reason) if reason else Broken(f"status {status}")
+    if status != 200:
+        reason = headers.get(REASON_HEADER) or problem_reason(answer.get("answer"))
+        return Refused(reason) if reason else Broken(f"status {status}")
+    seen = subject_seen(answer)
+    if seen != call.user:
+        return Wrong(seen or "nobody")
+    about = answer["profile"].get("id")
+    return Right() if about == call.user else Wrong(f"{seen}, told about {about}")

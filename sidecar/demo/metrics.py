@@ -41,4 +41,4 @@ class Reading:
 
 def series(name: str, **labels: str) -> str:
     """Write one series of the table: *labels* are those that ``TOLD`` names, in its order."""
-    return name + "{" + ",".join(f'{label}="{labels[label]}"' for label in TOLD[name]) + "}"
+    return name + "{" + ", ".join(f'{label}="{labels[label]}"' for label in TOLD[name]) + "}"

@@ -13,6 +13,7 @@ from sidecar.testbed.users import USERS
 
 async def moved_metrics(stage: Stage, story: Story) -> list[Miss]:
     """Everything above can be read off the metrics."""
+    story.say("By how much the counters of the two sidecars moved.")
     readings = zip(stage.before, await stage.read_metrics(), strict=True)
     users, profiles = (after.since(before) for before, after in readings)
     names = sorted(users.keys() | profiles.keys())

@@ -23,6 +23,7 @@ class _Refusal:
 
 async def refusals(stage: Stage, story: Story) -> list[Miss]:
     """Five calls that must not get through, and one that must."""
+    story.say("Bad tokens at user-service's sidecar, and bob at profile-service's /admin/profiles.")
     seen = [(each, await ask(stage, each.url, each.token)) for each in _refusals(stage)]
     story.table(
         ("call", "status", "reason", "WWW-Authenticate"),
@@ -33,7 +34,7 @@ async def refusals(stage: Stage, story: Story) -> list[Miss]:
     )
     url = f"{stage.profiles_url}/admin/profiles"
     allowed = await ask(stage, url, stage.provider.mint.token(ALICE.name))
-    story.say(f"alice has the role: GET /admin/profiles as alice is {allowed.status}")
+    story.say(f"alice has the role ADMIN: for her, /admin/profiles is {allowed.status}.")
     return [
         *(miss for each, answer in seen for miss in _judged(each, answer)),
         *same("GET /admin/profiles as alice", "200", str(allowed)),

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Final
 
 from sidecar.demo.stage import Stage
@@ -12,7 +13,26 @@ _CHECK_SECONDS: Final = 0.5
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def invite(story: Story, stage: Stage) -> None:
+async def serve(story: Story, stage: Stage) -> None:
+    """Invite to try it, and wait for Ctrl-C or SIGTERM.
+
+    Raises ``ProcessError`` when something ends before that.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _STOPPING:
+        # For good: a second Ctrl-C must not interrupt the stopping, which is bounded anyway.
+        loop.add_signal_handler(number, stopped.set)
+    _invite(story, stage)
+    while not stopped.is_set():
+        stage.check()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await stopped.wait()
+    story.say("stopping")
+
+
+def _invite(story: Story, stage: Stage) -> None:
     """Print lines to copy. Tokens appear in them only as what the shell will put there."""
     url = f"{stage.users_url}/users/alice"
     user_admin, profile_admin = (each.listener("admin") for each in stage.sidecars)
@@ -45,22 +65,3 @@ def _token_command(stage: Stage) -> str:
 
 def _metrics_command(address: str) -> str:
     return f"curl -s http://{address}/metrics | grep -E '^sidecar_(rejections|attributions)_total'"
-
-
-async def until_stopped(stage: Stage) -> None:
-    """Wait for Ctrl-C or SIGTERM. Raises ``ProcessError`` when something ends before that."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _STOPPING:
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        while not stopped.is_set():
-            stage.check()
-            try:
-                async with asyncio.timeout(_CHECK_SECONDS):
-                    await stopped.wait()
-            except TimeoutError:
-                continue
-    finally:
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)

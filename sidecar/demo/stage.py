@@ -5,8 +5,9 @@ to ``sidecar.demo.steps``.
 """
 
 import asyncio
+import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from sidecar.demo.story import Story
 from sidecar.testbed.identity_provider import IdentityProvider
 from sidecar.testbed.processes import (
     READY_SECONDS,
+    SIDECAR,
     ChildProcess,
     ProcessError,
     RunningSidecar,
@@ -84,7 +86,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(story: Story, ports: Ports) -> AsyncIterator[Stage]:
+async def stage(
+    story: Story, ports: Ports, *, user_sidecar_command: Sequence[str]
+) -> AsyncIterator[Stage]:
     """Set the stage, telling each step, and clear it whatever happens on it.
 
     Raises ``StageError`` or ``ProcessError`` when something cannot be started.
@@ -93,43 +97,22 @@ async def stage(story: Story, ports: Ports) -> AsyncIterator[Stage]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-demo-")))
         client = await stack.enter_async_context(_client())
         provider = await _provider(stack, ports.identity_provider)
-        story.progress("identity provider", f"{provider.issuer}  keys {_listed(provider)}")
-        # The sidecars come before the service that calls through one of them from its first moment.
-        profile, address = await stack.enter_async_context(
-            service(
-                "profile-service",
-                _HERE / "profile_service.py",
-                *("--port", str(ports.profile_service)),
-                environment=child_environment(),
-            )
+        story.progress("identity provider", f"{provider.issuer}, keys {_listed(provider)}")
+        builder = _Builder(story, stack, client, directory)
+        profile, _ = await builder.service("profile-service", ports.profile_service)
+        profile_sidecar = await builder.sidecar(
+            "profile-service", profile_service_configuration(provider.issuer, ports), SIDECAR
         )
-        story.progress("profile-service", f"http://{address}")
-        profile_sidecar = await _sidecar(
-            stack,
-            client,
-            "profile-service's sidecar",
-            directory / "profile-service.yaml",
-            profile_service_configuration(provider.issuer, ports),
-        )
-        story.progress("  its sidecar", _where(profile_sidecar))
-        user_sidecar = await _sidecar(
-            stack,
-            client,
-            "user-service's sidecar",
-            directory / "user-service.yaml",
+        # Before user-service, which calls through it from its first moment.
+        user_sidecar = await builder.sidecar(
+            "user-service",
             user_service_configuration(provider.issuer, ports),
+            user_sidecar_command,
         )
         before = await _scrape(client, user_sidecar), await _scrape(client, profile_sidecar)
-        user, address = await stack.enter_async_context(
-            service(
-                "user-service",
-                _HERE / "user_service.py",
-                *("--port", str(ports.user_service)),
-                environment=_user_service_environment(user_sidecar),
-            )
+        user, user_address = await builder.service(
+            "user-service", ports.user_service, **_carried_by(user_sidecar)
         )
-        story.progress("user-service", f"http://{address}")
-        story.progress("  its sidecar", _where(user_sidecar))
         yield Stage(
             provider=provider,
             client=client,
@@ -137,9 +120,42 @@ async def stage(story: Story, ports: Ports) -> AsyncIterator[Stage]:
             profile_sidecar=profile_sidecar,
             services=(profile, user),
             directory=directory,
-            user_service=address,
+            user_service=user_address,
             before=before,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Starts programs for as long as *stack* lasts, and tells each one."""
+
+    story: Story
+    stack: AsyncExitStack
+    client: aiohttp.ClientSession
+    directory: Path
+
+    async def service(self, name: str, port: int, **environment: str) -> tuple[ChildProcess, str]:
+        process, address = await self.stack.enter_async_context(
+            service(
+                name,
+                _HERE / f"{name.replace('-', '_')}.py",
+                *("--port", str(port)),
+                environment=child_environment(**environment),
+            )
+        )
+        self.story.progress(name, f"http://{address}")
+        return process, address
+
+    async def sidecar(self, app: str, configuration: str, command: Sequence[str]) -> RunningSidecar:
+        path = self.directory / f"{app}.yaml"
+        path.write_text(configuration, encoding="utf-8")
+        running = await self.stack.enter_async_context(
+            sidecar(f"{app}'s sidecar", path, command=command)
+        )
+        await _until_ready(self.client, running)
+        listeners = (f"{what} {address}" for what, address in running.listeners.items())
+        self.story.progress(f"{app}'s sidecar", ", ".join(listeners))
+        return running
 
 
 def _client() -> aiohttp.ClientSession:
@@ -156,19 +172,6 @@ async def _provider(stack: AsyncExitStack, port: int) -> IdentityProvider:
     except OSError as error:
         reason = error.strerror or error
         raise StageError(f"the identity provider cannot listen on port {port}: {reason}") from None
-
-
-async def _sidecar(
-    stack: AsyncExitStack,
-    client: aiohttp.ClientSession,
-    name: str,
-    path: Path,
-    configuration: str,
-) -> RunningSidecar:
-    path.write_text(configuration, encoding="utf-8")  # noqa: ASYNC240 - nothing else runs yet
-    running = await stack.enter_async_context(sidecar(name, path))
-    await _until_ready(client, running)
-    return running
 
 
 async def _until_ready(client: aiohttp.ClientSession, running: RunningSidecar) -> None:
@@ -189,23 +192,22 @@ async def _until_ready(client: aiohttp.ClientSession, running: RunningSidecar) -
 
 
 async def _scrape(client: aiohttp.ClientSession, running: RunningSidecar) -> Reading:
-    async with client.get(f"http://{running.listener('admin')}/metrics") as response:
-        response.raise_for_status()
-        return Reading.of(await response.text())
+    try:
+        async with client.get(f"http://{running.listener('admin')}/metrics") as response:
+            response.raise_for_status()
+            return Reading.of(await response.text())
+    except (aiohttp.ClientError, TimeoutError) as error:
+        message = f"{running.process.name} did not give its metrics: {type(error).__name__}"
+        raise ProcessError(message, running.process.last_lines()) from None
 
 
-def _user_service_environment(running: RunningSidecar) -> dict[str, str]:
+def _carried_by(running: RunningSidecar) -> dict[str, str]:
+    """What user-service's environment says: load the carrier, and call the sidecar."""
     _, _, port = running.listener("outbound", "profile-service").rpartition(":")
-    inherited = child_environment()
-    path = ":".join(filter(None, (str(CARRIER), inherited.get("PYTHONPATH"))))
+    path = filter(None, (str(CARRIER), os.environ.get("PYTHONPATH")))
     return {
-        **inherited,
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join(path),
         "SIDECAR_CARRIER": "grade=strict",
         "PROFILES_URL": f"http://localhost:{port}",
         "WARM_UP": "1",
     }
-
-
-def _where(running: RunningSidecar) -> str:
-    return "  ".join(f"{what} {address}" for what, address in running.listeners.items())

@@ -14,6 +14,7 @@ _PLAIN_WIDTH: Final = 100
 _LEAST_WIDTH: Final = 40
 _LEAST_COLUMN: Final = 8
 _INDENT: Final = "  "
+_PROGRESS_COLUMN: Final = 29
 _BOLD, _DIM, _GREEN, _RED = "1", "2", "32", "31"
 
 
@@ -63,6 +64,10 @@ class Story:
         for line in self._wrapped(text, _INDENT):
             self._line(line)
 
+    def result(self, text: str) -> None:
+        """Tell what everything was for, on a line of its own."""
+        self._line(_INDENT + self._painted(text, _BOLD))
+
     def verbatim(self, text: str) -> None:
         """Show a line that somebody may copy: never broken."""
         self._line(_INDENT + text)
@@ -77,7 +82,11 @@ class Story:
 
     def progress(self, name: str, text: str) -> None:
         """Tell that *name* has come up."""
-        self._line(f"{_INDENT}{name:<26}{self._painted(text, _DIM)}".rstrip())
+        first, *others = self._wrapped(text, " " * _PROGRESS_COLUMN)
+        label = f"{_INDENT}{name}".ljust(_PROGRESS_COLUMN)
+        self._line(label + self._painted(first.lstrip(), _DIM))
+        for line in others:
+            self._line(self._painted(line, _DIM))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show *rows* under *columns*; on a terminal, long cells are broken to fit its width."""
@@ -87,17 +96,16 @@ class Story:
             self._line(_INDENT + line)
 
     def _marked(self, mark: str, colour: str, text: str) -> None:
-        first, *others = self._wrapped(text, _INDENT + " " * (len(mark) + 2)) or [""]
-        self._line(f"{_INDENT}{self._painted(mark, colour)}  {first.lstrip()}".rstrip())
+        first, *others = self._wrapped(text, _INDENT + " " * (len(mark) + 2))
+        self._line(f"{_INDENT}{self._painted(mark, colour)}  {first.lstrip()}")
         for line in others:
             self._line(line)
 
     def _wrapped(self, text: str, indent: str) -> list[str]:
         if self._look.width is None:
             return [indent + text]
-        return textwrap.wrap(
-            text, self._look.width, initial_indent=indent, subsequent_indent=indent
-        )
+        lines = textwrap.wrap(text, self._look.width - len(indent), break_on_hyphens=False)
+        return [indent + line for line in lines or [""]]
 
     def _painted(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._look.colour else text

@@ -6,21 +6,21 @@ Owns the order of the steps, the verdict and what interrupts them.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TextIO
 
 import aiohttp
 
+from sidecar.demo import serving
 from sidecar.demo.checks import Miss
 from sidecar.demo.moved_metrics import moved_metrics
 from sidecar.demo.ports import Ports
 from sidecar.demo.refusals import refusals
-from sidecar.demo.serving import invite, until_stopped
 from sidecar.demo.stage import Stage, StageError, stage
 from sidecar.demo.steps import background_calls, many_calls, one_call
 from sidecar.demo.story import Story
-from sidecar.testbed.processes import ProcessError
+from sidecar.testbed.processes import SIDECAR, ProcessError
 
 Step = Callable[[Stage, Story], Awaitable[list[Miss]]]
 
@@ -36,15 +36,22 @@ _STOPPED: Final = 130
 """Exit code after Ctrl-C, by the convention of shells."""
 
 
-def run(*, serve: bool, output: TextIO, ports: Ports | None = None) -> int:
+def run(
+    *,
+    serve: bool,
+    output: TextIO,
+    ports: Ports | None = None,
+    user_sidecar_command: Sequence[str] = SIDECAR,
+) -> int:
     """Give the tour and return the exit code: 0 only if every step held.
 
     With *serve*, everything stays up afterwards until Ctrl-C or SIGTERM. *ports* defaults to the
-    README's, with others in place of those in use.
+    README's, with others in place of those in use. *user_sidecar_command* lets a worse sidecar
+    stand in beside user-service, to see that the tour can fail.
     """
     story = Story(output)
     try:
-        return asyncio.run(_tour(story, ports, serve=serve))
+        return asyncio.run(_tour(story, ports, user_sidecar_command, serve=serve))
     except (KeyboardInterrupt, asyncio.CancelledError):
         story.say("stopped")
         return _STOPPED
@@ -58,11 +65,14 @@ def run(*, serve: bool, output: TextIO, ports: Ports | None = None) -> int:
         return 1
 
 
-async def _tour(story: Story, ports: Ports | None, *, serve: bool) -> int:
+async def _tour(
+    story: Story, ports: Ports | None, user_sidecar_command: Sequence[str], *, serve: bool
+) -> int:
     began = time.monotonic()
     with _terminable():
         story.heading("Starting two services, a sidecar beside each, and an identity provider")
-        async with stage(story, ports or _usual_ports(story)) as running:
+        chosen = ports or _usual_ports(story)
+        async with stage(story, chosen, user_sidecar_command=user_sidecar_command) as running:
             story.say(f"ready after {time.monotonic() - began:.1f} s")
             missed = [
                 (number, title)
@@ -71,9 +81,7 @@ async def _tour(story: Story, ports: Ports | None, *, serve: bool) -> int:
             ]
             _verdict(story, missed, time.monotonic() - began)
             if serve:
-                invite(story, running)
-                await until_stopped(running)
-                story.say("stopping")
+                await serving.serve(story, running)
     return 1 if missed else 0
 
 

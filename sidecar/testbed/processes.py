@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-READY_SECONDS: Final = 10.0
+READY_SECONDS: Final = 20.0
+SIDECAR: Final = (sys.executable, "-m", "sidecar")
+"""The sidecar's command, by the interpreter that runs us."""
 _GRACE_SECONDS: Final = 5.0
 _KEPT_LINES: Final = 100
 _KEPT_LINE_BYTES: Final = 4096
@@ -26,7 +28,7 @@ _STDERR: Final = 2
 _LISTENING: Final = re.compile(
     r"listening (?:on )?(?:(?P<what>\S.*?) )?(?P<address>\S+:\d+)(?: -> \S+)?$"
 )
-_READY: Final = re.compile(r"^sidecar: ready$")
+_STARTED: Final = re.compile(r"^sidecar: (ready|started)$")
 
 
 class ProcessError(Exception):
@@ -39,6 +41,8 @@ class ProcessError(Exception):
     def __init__(self, message: str, last_lines: Sequence[str]) -> None:
         super().__init__(message)
         self.last_lines = tuple(last_lines)
+        for line in last_lines:
+            self.add_note(line)
 
 
 class _Output:
@@ -135,6 +139,11 @@ class ChildProcess:
         message = f"{self.name} ended with {_spoken(self.exit_code)} before it was ready"
         raise ProcessError(message, self.last_lines())
 
+    async def end(self, *, timeout_seconds: float) -> int | None:
+        """Wait for it to end on its own and return its exit code, ``None`` if it has not."""
+        await self._end(timeout_seconds)
+        return self.exit_code
+
     async def stop(self, *, grace_seconds: float = _GRACE_SECONDS) -> int | None:
         """Ask with SIGTERM, insist with SIGKILL, and return the exit code. Repeatable."""
         try:
@@ -206,7 +215,7 @@ async def service(
 
 @dataclass(frozen=True, slots=True)
 class RunningSidecar:
-    """A sidecar that said it is ready, and where each of its listeners really is."""
+    """A sidecar that listens, and where each of its listeners really is."""
 
     process: ChildProcess
     listeners: Mapping[str, str]
@@ -225,14 +234,17 @@ async def sidecar(
     name: str,
     configuration: Path,
     *,
-    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = SIDECAR,
     timeout_seconds: float = READY_SECONDS,
 ) -> AsyncIterator[RunningSidecar]:
-    """Run a sidecar with *configuration* and yield it once it said that it is ready."""
-    command = (sys.executable, "-m", "sidecar", "run", "--config", str(configuration))
-    surroundings = child_environment() if environment is None else environment
-    async with child_process(name, command, environment=surroundings) as child:
-        await child.line(_READY, timeout_seconds=timeout_seconds)
+    """Run a sidecar with *configuration* and yield it once all its listeners are bound.
+
+    *command* is what ``run --config`` is appended to: another program may stand in. Whether the
+    issuers' keys are loaded is for ``/readyz`` to say.
+    """
+    arguments = (*command, "run", "--config", str(configuration))
+    async with child_process(name, arguments, environment=child_environment()) as child:
+        await child.line(_STARTED, timeout_seconds=timeout_seconds)
         yield RunningSidecar(child, child.announced())
 
 

@@ -15,7 +15,7 @@ from sidecar.core.encoding import (
 )
 
 
-@pytest.mark.parametrize("length", range(0, 70))
+@pytest.mark.parametrize("length", range(70))
 def test_base64url_round_trip(length: int) -> None:
     """What the standard library encodes, without padding, decodes to the same bytes."""
     data = bytes((7 * i + 251) % 256 for i in range(length))
@@ -117,7 +117,7 @@ def test_json_depth_ignores_brackets_in_strings_and_side_by_side() -> None:
     ],
 )
 def test_hostile_json_is_refused_without_recursion(raw: bytes) -> None:
-    """Deep nesting and unterminated strings are refused as values, never by running out of stack."""
+    """Deep nesting and unterminated strings are refused without running out of stack."""
     with pytest.raises(EncodingError):
         json_object(raw)
 
