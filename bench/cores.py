@@ -69,6 +69,8 @@ class Usage:
 
     proxy_core: float
     load_core: float
+    own: float
+    """Of the proxy's core: the proxy itself, without the kernel's work in interrupts."""
     others: float
     """Of the proxy's core: other processes, and what the hypervisor gave to somebody else."""
 
@@ -89,6 +91,7 @@ def usage_between(before: Sample, after: Sample, *, proxy_core: int, load_core: 
     return Usage(
         proxy_core=1 - (end.idle - start.idle) / total,
         load_core=_busy(before.cores[load_core], after.cores[load_core]),
+        own=own / total,
         # Ticks are handed out in whole numbers, so the difference may dip under zero.
         others=max(0.0, foreign / total),
     )

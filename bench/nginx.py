@@ -62,6 +62,6 @@ def start_nginx(directory: Path, *, port: int, core: int) -> Process:
     try:
         process.wait_until_ready(port, "/")
     except BaseException:
-        process.__exit__(None, None, None)
+        process.stop()
         raise
     return process

@@ -70,6 +70,10 @@ class Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ask it to end, then kill it. Returns when it is gone; harmless if it already was."""
         self._popen.send_signal(signal.SIGTERM)
         try:
             self._popen.wait(STOP_TIMEOUT_SECONDS)

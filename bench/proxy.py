@@ -17,6 +17,10 @@ class Proxy:
     ready_path: str
     log: Path
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
     def start(self, *, core: int) -> tuple[Process, float]:
         """Start it and wait until it is ready. Returns the seconds from exec to ready, too.
 
@@ -26,5 +30,5 @@ class Proxy:
         try:
             return process, process.wait_until_ready(self.ready_port, self.ready_path)
         except BaseException:
-            process.__exit__(None, None, None)
+            process.stop()
             raise

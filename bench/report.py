@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,17 @@ SUBJECT = "sidecar"
 def render_scenario(title: str, runs: Sequence[Run]) -> str:
     """Return the table of one scenario: a line per proxy, then the ratios of the sidecar's."""
     by_proxy = group_by_proxy(runs)
-    heading = ("", "requests/s", "p50 ms", "p99 ms", "proxy core", "load core", "others", "")
+    heading = (
+        "",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU us",
+        "proxy core",
+        "load core",
+        "others",
+        "",
+    )
     rows = [_row_cells(summarise(of_proxy)) for of_proxy in by_proxy.values()]
     return "\n".join([title, *_columns([heading, *rows]), *_ratio_lines(by_proxy)])
 
@@ -51,12 +62,22 @@ def write_results(
     document = {
         "environment": dict(environment),
         "runs": [
-            {**dataclasses.asdict(run), "verdict": run.usage.verdict or "counts"} for run in runs
+            {
+                **dataclasses.asdict(run),
+                "cpu_microseconds": run.cpu_microseconds,
+                "verdict": run.usage.verdict or "counts",
+            }
+            for run in runs
         ],
         "footprints": [dataclasses.asdict(footprint) for footprint in footprints],
     }
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
+
+
+def progress(text: str) -> None:
+    """Say on standard error what takes the time."""
+    print(f"bench: {text} ...", file=sys.stderr, flush=True)
 
 
 def group_by_proxy(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -88,6 +109,7 @@ def _row_cells(row: Row) -> tuple[str, ...]:
         f"{row.requests_per_second:,.0f}",
         f"{row.p50_ms:.2f}",
         f"{row.p99_ms:.2f}",
+        f"{row.cpu_microseconds:.0f}",
         f"{row.proxy_core:.0%}",
         f"{row.load_core:.0%}",
         f"{row.others:.0%}",

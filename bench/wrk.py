@@ -45,7 +45,7 @@ def parse_report(text: str) -> WrkReport:
     """Read what ``wrk --latency`` prints. Raises ``BenchError`` if it is something else."""
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.MULTILINE)
     if rate is None:
-        raise BenchError(f"wrk printed no rate: {' '.join(text.split())[:200]}")
+        raise BenchError(f"wrk printed no rate: {_quoted(text)}")
     errors = re.search(
         r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text
     )
@@ -60,10 +60,15 @@ def parse_report(text: str) -> WrkReport:
 
 
 def _percentile(text: str, percent: int) -> float:
-    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    # A unit of one letter is followed by a space, so that wrk's columns line up.
+    found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m) ?$", text, re.MULTILINE)
     if found is None:
-        raise BenchError(f"wrk printed no {percent} % latency")
+        raise BenchError(f"wrk printed no {percent} % latency: {_quoted(text)}")
     return float(found[1]) * _MILLISECONDS[found[2]]
+
+
+def _quoted(text: str) -> str:
+    return " ".join(text.split())[:500]
 
 
 def run_wrk(
@@ -106,7 +111,9 @@ def _command(
     url: str, load: Load, headers: Mapping[str, str], tokens: Path | None
 ) -> tuple[str, ...]:
     pinned = (find_program("taskset"), "-c", str(load.core), find_program("wrk"))
-    amount = ("-t1", f"-c{load.connections}", f"-d{load.seconds}s", "--latency")
+    # A slow answer is a latency, not a failure: wrk would stop counting it after two seconds.
+    patience = ("--timeout", f"{_GRACE_SECONDS:.0f}s")
+    amount = ("-t1", f"-c{load.connections}", f"-d{load.seconds}s", "--latency", *patience)
     fields = tuple(part for name, value in headers.items() for part in ("-H", f"{name}: {value}"))
     script = () if tokens is None else ("-s", str(CYCLE_TOKENS))
     arguments = () if tokens is None else ("--", str(tokens))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final, Literal
+from typing import Literal
 
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Denial, Reason

@@ -30,6 +30,10 @@ def read_bearer(values: Sequence[bytes]) -> bytes | Denial | None:
             Reason.TOKEN_REPEATED, f"the request has {len(values)} Authorization fields; send one"
         )
     value = values[0]
+    if value.startswith(b"Bearer "):  # as nearly everybody writes it, without padding
+        token = value[7:]
+        if token and not token.translate(None, _B64TOKEN):
+            return token
     if value[:7].lower() != b"bearer ":
         return _not_bearer(value)
     token = value[7:].strip(b" ")

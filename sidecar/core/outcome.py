@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, Literal
 
 Fault = Literal["caller", "app", "peer", "sidecar", "issuer"]
-"""Who has to act for the refusal to go away. ``peer``: the app inbound, the destination outbound."""
+"""Who has to act for a refusal to go away. ``peer``: the app inbound, the destination outbound."""
 
 BearerError = Literal["invalid_request", "invalid_token", "insufficient_scope"]
 """Error codes of RFC 6750, section 3.1."""

@@ -11,8 +11,6 @@ from typing import Final, Literal
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
 
-MAX_REMEMBERED_MATCHES: Final = 4096
-MAX_REMEMBERED_PATH_BYTES: Final = 256
 MAX_SEGMENTS: Final = 128
 
 
@@ -83,23 +81,24 @@ class Policy:
         self._rules = tuple(rules)
         self._exact = _Node()
         self._folded = _Node()
-        self._remembered: dict[tuple[bytes, bytes], PolicyRule | None] = {}
         for index, rule in enumerate(self._rules):
             for path in rule.paths:
                 self._insert(index, rule, path)
 
     def match(self, method: bytes, path: bytes) -> PolicyRule | None:
         """Return the first rule for *method* and the canonical *path*."""
-        key = (method, path)
-        try:
-            return self._remembered[key]
-        except KeyError:
-            rule = self._find(method, path)
-        if len(path) <= MAX_REMEMBERED_PATH_BYTES and len(method) <= 16:
-            if len(self._remembered) >= MAX_REMEMBERED_MATCHES:
-                self._remembered.clear()
-            self._remembered[key] = rule
-        return rule
+        segments = path[1:].split(b"/")
+        if len(segments) > MAX_SEGMENTS:
+            return None
+        folded = path.lower()[1:].split(b"/")
+        if len(folded) > 1 and folded[-1] == b"":
+            folded.pop()
+        candidates = [*_walk(self._exact, segments), *_walk(self._folded, folded)]
+        for index in sorted(candidates):
+            rule = self._rules[index]
+            if rule.methods is None or method in rule.methods:
+                return rule
+        return None
 
     def _insert(self, index: int, rule: PolicyRule, path: str) -> None:
         if rule.requirement is None:
@@ -118,20 +117,6 @@ class Policy:
             else:
                 node = node.children.setdefault(segment, _Node())
         node.here.append(index)
-
-    def _find(self, method: bytes, path: bytes) -> PolicyRule | None:
-        segments = path[1:].split(b"/")
-        if len(segments) > MAX_SEGMENTS:
-            return None
-        folded = path.lower()[1:].split(b"/")
-        if len(folded) > 1 and folded[-1] == b"":
-            folded.pop()
-        candidates = [*_walk(self._exact, segments), *_walk(self._folded, folded)]
-        for index in sorted(candidates):
-            rule = self._rules[index]
-            if rule.methods is None or method in rule.methods:
-                return rule
-        return None
 
 
 def _walk(root: _Node, segments: list[bytes]) -> Iterator[int]:

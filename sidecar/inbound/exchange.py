@@ -6,7 +6,7 @@ strength of a ``Permit`` and of nothing else.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from sidecar.core.attribution import Entry
 from sidecar.core.bearer import read_bearer
@@ -27,6 +27,13 @@ from sidecar.wire.upstream import Pool
 
 _CONTEXT_LINE = CONTEXT_HEADER.encode() + b": %b\r\n"
 _DECISION_LENGTH = 16
+
+
+MAX_REMEMBERED_PATHS: Final = 4096
+MAX_REMEMBERED_PATH_BYTES: Final = 256
+
+Found = tuple[bytes, PolicyRule, RouteMetrics]
+"""Canonical path, the rule it falls under, and that rule's metrics."""
 
 
 class KeySource(Protocol):
@@ -72,10 +79,33 @@ class InboundHandler:
         self.reporter = reporter
         self.ids = ids
         self.wall_clock = wall_clock
+        self._found: dict[tuple[bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
         self.host_line = f"host: {authority}:{pool.port}\r\n".encode()
         """For HTTP/1.0 requests that name no host."""
+
+    def find(self, method: bytes, raw_path: bytes) -> Found | Denial:
+        """Return canonical path, rule and metrics for what was sent, or why there is no rule.
+
+        Found ones are remembered, within a bound: most requests ask for a path of a few.
+        """
+        key = (method, raw_path)
+        found = self._found.get(key)
+        if found is not None:
+            return found
+        path = raw_path if raw_path == b"*" else canonical(raw_path, self.settings.paths)
+        if isinstance(path, Denial):
+            return path
+        rule = self.policy.match(method, path)
+        if rule is None:
+            return Denial(Reason.NO_RULE, "no rule matches this method and path")
+        found = path, rule, self.metrics.route(rule.name)
+        if len(raw_path) <= MAX_REMEMBERED_PATH_BYTES:
+            if len(self._found) >= MAX_REMEMBERED_PATHS:
+                self._found.clear()
+            self._found[key] = found
+        return found
 
     def begin(self, head: RequestHead, peer: str) -> "InboundExchange":  # noqa: ARG002
         self.reporter.begun()
@@ -115,15 +145,12 @@ class InboundExchange:
         """Find the rule, and the token where the rule asks for one."""
         handler, head = self._handler, self._head
         raw_path, mark, query = head.target.partition(b"?")
-        path = canonical(raw_path, handler.settings.paths) if head.target != b"*" else raw_path
-        if isinstance(path, Denial):
-            return self._refuse(path)
-        self._path, self._query = path, mark + query
-        rule = handler.policy.match(head.method, path)
-        if rule is None:
-            return self._refuse(Denial(Reason.NO_RULE, "no rule matches this method and path"))
+        found = handler.find(head.method, raw_path)
+        if isinstance(found, Denial):
+            return self._refuse(found)
+        self._path, rule, self._route = found
+        self._query = mark + query
         self._rule = rule
-        self._route = handler.metrics.route(rule.name)
         sent = self._take_out_ours()
         if rule.requirement is None:
             return self._authorize(rule)
@@ -154,9 +181,9 @@ class InboundExchange:
     def _verify(self, rule: PolicyRule, *, may_wait: bool) -> Action:
         handler = self._handler
         match handler.verifier.verify(self._token, now=handler.wall_clock()):
-            case Verified(credential=credential, identity=identity):
-                self._credential = credential
-                self._identity = identity
+            case Verified() as verified:
+                self._credential = verified.credential
+                self._identity = verified.identity
                 return self._authorize(rule)
             case Rejected(denial=denial):
                 return self._refuse(denial)

@@ -69,7 +69,7 @@ def test_shares_are_of_the_core_they_name() -> None:
     usage = usage_between(
         NOTHING, sample(own=101, running=100, idle=100), proxy_core=0, load_core=1
     )
-    assert usage == Usage(proxy_core=0.5, load_core=0.25, others=0.0)
+    assert usage == Usage(proxy_core=0.5, load_core=0.25, own=0.505, others=0.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -5,8 +5,8 @@ from bench.report import render_scenario
 from bench.results import Ratio, Run, ratio, summarise
 from bench.wrk import WrkReport
 
-GOOD = Usage(proxy_core=1.0, load_core=0.8, others=0.0)
-WAITING = Usage(proxy_core=0.9, load_core=1.0, others=0.0)
+GOOD = Usage(proxy_core=1.0, load_core=0.8, own=0.9, others=0.0)
+WAITING = Usage(proxy_core=0.9, load_core=1.0, own=0.8, others=0.0)
 
 
 def run(proxy: str, number: int, rate: float, usage: Usage = GOOD) -> Run:
@@ -30,6 +30,12 @@ def test_a_load_limited_run_takes_its_round_out_on_either_side() -> None:
 def test_no_round_that_counts_is_no_ratio() -> None:
     """Rather no number than one that means something else."""
     assert ratio([run("sidecar", 1, 300, WAITING)], [run("envoy", 1, 100)]) == Ratio(None, 0)
+
+
+def test_processor_time_per_request_is_the_proxys_own() -> None:
+    """Half of a core for 10,000 requests a second is 50 microseconds each."""
+    half = Usage(proxy_core=1.0, load_core=1.0, own=0.5, others=0.45)
+    assert run("envoy", 1, 10_000, half).cpu_microseconds == 50
 
 
 def test_a_row_is_the_median_and_names_what_is_wrong() -> None:

@@ -29,7 +29,7 @@ def test_rate_and_latencies_are_read_in_one_unit() -> None:
 
 def test_seconds_and_minutes_are_latencies_too() -> None:
     """A proxy that stalls makes wrk change its unit, not us our result."""
-    stalled = CLEAN.replace("980.00us", "1.20s").replace("2.47ms", "1.01m")
+    stalled = CLEAN.replace("980.00us", "1.20s ").replace("2.47ms", "1.01m ")
     report = parse_report(stalled)
     assert report.p50_ms == pytest.approx(1_200.0)
     assert report.p99_ms == pytest.approx(60_600.0)
