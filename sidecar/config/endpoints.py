@@ -24,7 +24,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def listen(value: str) -> Address:
-    """Where to bind: ``127.0.0.1:9001``, ``[::1]:80`` or ``localhost:9001``; port 0 is free choice."""
+    """Where to bind: ``127.0.0.1:9001``, ``[::1]:80`` or ``localhost:9001``; 0 is any port."""
     if re.fullmatch(r":?[0-9]{1,5}", value):
         port = value.removeprefix(":")
         raise Complaint("needs an address before the port", f"127.0.0.1:{port}")
@@ -50,8 +50,8 @@ def origin(value: str) -> Origin:
 
 def issuer(value: str) -> str:
     """An issuer identifier (OpenID Connect Discovery 1.0, section 3), kept as written."""
-    scheme, authority, rest = _absolute(value, any_case=True)
-    _split(authority.lower())
+    _, authority, rest = _absolute(value, any_case=True)
+    _check_authority(authority.lower())
     _check_rest(rest)
     if "?" in rest:
         raise Complaint("must not hold a query")
@@ -61,9 +61,7 @@ def issuer(value: str) -> str:
 def url(value: str) -> str:
     """An absolute URL to fetch from; a query is allowed."""
     _, authority, rest = _absolute(value)
-    host, port_text = _split(authority)
-    if port_text:
-        _port(port_text, least=1)
+    _check_authority(authority)
     _check_rest(rest)
     return value
 
@@ -81,11 +79,16 @@ def host(value: str) -> str:
     return value
 
 
-def host_of(value: str) -> str:
-    """Return the host of a URL that a parser above accepted."""
+def authority_of(value: str) -> str:
+    """Return host and port of a URL that a parser above accepted, as written."""
     match = _URL.fullmatch(value)
     assert match is not None
-    return _split(match[2].lower())[0]
+    return match[2]
+
+
+def host_of(value: str) -> str:
+    """Return the host of a URL that a parser above accepted."""
+    return _split(authority_of(value).lower())[0]
 
 
 def is_plaintext(value: str) -> bool:
@@ -109,23 +112,23 @@ def is_loopback(host_name: str) -> bool:
 
 def overlap(one: Address, other: Address) -> bool:
     """Whether both cannot be bound at once, or one reaches what listens on the other."""
-    if one.port != other.port or one.port == 0:
-        return False
-    mine, theirs = _bound(one.host), _bound(other.host)
-    return bool(mine & theirs) or any(
-        wildcard in group and any(_version(a) == version for a in opposite)
-        for wildcard, version in (("0.0.0.0", 4), ("::", 6))  # noqa: S104 - compared, not bound
-        for group, opposite in ((mine, theirs), (theirs, mine))
+    return one.port == other.port != 0 and any(
+        mine == theirs or (mine[0] == theirs[0] and WILDCARDS[mine[0]] in (mine[1], theirs[1]))
+        for mine in interfaces(one.host)
+        for theirs in interfaces(other.host)
     )
 
 
-def _bound(host_name: str) -> set[str]:
-    return {"127.0.0.1", "::1"} if host_name == "localhost" else {host_name}
+WILDCARDS: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared, not bound
+"""By IP version, the address that stands for every interface."""
 
 
-def _version(host_name: str) -> int:
+def interfaces(host_name: str) -> tuple[tuple[int, str], ...]:
+    """Return IP version and address of what *host_name* binds; nothing for a name to resolve."""
+    if host_name == "localhost":
+        return (4, "127.0.0.1"), (6, "::1")
     address = _ip(host_name)
-    return address.version if address is not None else 0
+    return () if address is None else ((address.version, str(address)),)
 
 
 def _absolute(value: str, *, any_case: bool = False) -> tuple[Literal["http", "https"], str, str]:
@@ -136,17 +139,27 @@ def _absolute(value: str, *, any_case: bool = False) -> tuple[Literal["http", "h
     if "@" in authority:
         raise Complaint("must not hold a user name or password")
     if not any_case and (scheme + authority) != (scheme + authority).lower():
-        raise Complaint("must have scheme and host in lower case", value.replace(
-            f"{scheme}://{authority}", f"{scheme}://{authority}".lower(), 1))
+        raise Complaint(
+            "must have scheme and host in lower case",
+            value.replace(f"{scheme}://{authority}", f"{scheme}://{authority}".lower(), 1),
+        )
     match scheme.lower():
         case "http":
             return "http", authority, rest
         case "https":
             return "https", authority, rest
         case "file":
-            raise Complaint("must start with http:// or https://; a key file goes under `jwks_file`")
+            raise Complaint(
+                "must start with http:// or https://; a key file goes under `jwks_file`"
+            )
         case _:
             raise Complaint("must start with http:// or https://")
+
+
+def _check_authority(authority: str) -> None:
+    _, port_text = _split(authority)
+    if port_text:
+        _port(port_text, least=1)
 
 
 def _check_rest(rest: str) -> None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from sidecar.config.positions import NOT_A_STRING, BrokenNode, MappingNode, Node, ScalarNode, SequenceNode
+from sidecar.config.positions import (
+    NOT_A_STRING,
+    BrokenNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+)
 from sidecar.config.problems import nearest, quoted
 from sidecar.config.reading import Reading
 from sidecar.config.references import ReferenceProblem, resolve
@@ -77,7 +84,9 @@ def read_string(node: Node, path: str, reading: Reading, label: str) -> Written 
                 reading.findings.error(node.place, path, f"{quoted(node.text)} {problem}")
                 return INVALID
         case _:
-            reading.findings.error(node.place, path, f"must be {label}, not {_noun(node)}")
+            reading.findings.error(
+                node.place, path, f"must be {_article(label)}, not {_noun(node)}"
+            )
             return INVALID
 
 
@@ -103,7 +112,7 @@ class Text(Generic[T]):
             case invalid:
                 return invalid
         if self.is_free and isinstance(node, ScalarNode) and _needs_quotes(node):
-            message = f"must be {self.label}; {quoted(node.text)} needs quotes to be one"
+            message = f"must be {_article(self.label)}; {quoted(node.text)} needs quotes to be one"
             reading.findings.error(node.place, path, message, f'"{node.text}"')
             return INVALID
         try:
@@ -231,7 +240,8 @@ class Integer:
                 if self.least <= int(text) <= self.most:
                     return int(text)
         shown = _shown(node.text) if isinstance(node, ScalarNode) else _noun(node)
-        message = f"must be a whole number from {self.least} to {self.most}, not {shown}"
+        wanted = f"a whole number from {self.least} to {self.most}"
+        message = f"must be {wanted if self.least < self.most else self.least}, not {shown}"
         reading.findings.error(node.place, path, message)
         return INVALID
 
@@ -269,9 +279,7 @@ class ListOf(Generic[T]):
                 reading.findings.error(node.place, path, f"must be a list, not {_noun(node)}")
         return INVALID
 
-    def _items(
-        self, items: Sequence[Node], path: str, reading: Reading
-    ) -> tuple[T, ...] | Invalid:
+    def _items(self, items: Sequence[Node], path: str, reading: Reading) -> tuple[T, ...] | Invalid:
         values: list[T] = []
         seen: set[object] = set()
         is_sound = True
@@ -315,6 +323,19 @@ class Planned:
 
 def _needs_quotes(node: ScalarNode) -> bool:
     return node.plain and NOT_A_STRING.fullmatch(node.text) is not None
+
+
+def _article(label: str) -> str:
+    """Put the article before a label that is one plain noun."""
+    if label not in _NOUNS:
+        return label
+    return f"an {label}" if label[0] in "aeiou" else f"a {label}"
+
+
+_NOUNS: Final = frozenset(
+    {"string", "duration", "size", "address", "origin", "URL", "path", "method", "host"}
+    | {"path pattern"}
+)
 
 
 def _noun(node: Node) -> str:

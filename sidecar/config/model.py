@@ -165,7 +165,7 @@ class Inbound:
     app: Origin
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"
-    token_to_app: Literal["withhold", "forward"] = "withhold"
+    token_to_app: Literal["withhold", "forward"] = "withhold"  # noqa: S105 - a word, no secret
     max_token_bytes: int = 16 * 1024
     allow_encoded_slash: bool = False
     allow_semicolon: bool = False
@@ -195,7 +195,7 @@ class Destination:
     upstream: Origin
     hosts: tuple[str, ...] = ()
     """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
-    token: Literal["relay", "none"] = "relay"
+    token: Literal["relay", "none"] = "relay"  # noqa: S105 - a word, no secret
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"

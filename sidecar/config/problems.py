@@ -74,9 +74,7 @@ class Findings:
     _problems: list[Problem] = field(default_factory=list)
     _omitted: bool = False
 
-    def error(
-        self, place: Place, path: str, message: str, suggestion: str | None = None
-    ) -> None:
+    def error(self, place: Place, path: str, message: str, suggestion: str | None = None) -> None:
         self._add(place, path, message, suggestion, "error")
 
     def warn(self, place: Place, path: str, message: str) -> None:

@@ -43,7 +43,8 @@ def read_regular_file(path: str, limit: int) -> bytes:
     ``ReferenceProblem`` with the cause.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        # Opening a pipe for reading waits for a writer unless told not to.
+        with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ReferenceProblem("is not a regular file")
             content = file.read(limit + 1)
@@ -54,6 +55,10 @@ def read_regular_file(path: str, limit: int) -> bytes:
     if len(content) > limit:
         raise ReferenceProblem(f"is larger than {limit // 1024}KiB")
     return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _variable(match: re.Match[str], environ: Mapping[str, str]) -> str:

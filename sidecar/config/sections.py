@@ -95,16 +95,15 @@ class Section(Generic[T]):
     def read(self, node: Node, path: str, reading: Reading) -> T | Invalid:
         return self.read_named("", node, path, reading)
 
-    def read_named(
-        self, name_of: str, node: Node, path: str, reading: Reading
-    ) -> T | Invalid:
+    def read_named(self, name_of: str, node: Node, path: str, reading: Reading) -> T | Invalid:
         if not isinstance(node, MappingNode):
             _report_not_a_map(node, path, reading)
             return INVALID
         fields = Fields(node, path, reading, name_of)
-        self._report_unknown(fields)
+        misspelled = self._report_unknown(fields)
         for key in self.keys:
-            self._read_key(key, fields)
+            if key.name not in misspelled:
+                self._read_key(key, fields)
         return self.build(fields)
 
     def _read_key(self, key: Key, fields: Fields) -> None:
@@ -127,14 +126,18 @@ class Section(Generic[T]):
         else:
             fields.values[key.target] = value
 
-    def _report_unknown(self, fields: Fields) -> None:
+    def _report_unknown(self, fields: Fields) -> set[str | None]:
+        """Report keys that do not exist and return those that were probably meant."""
+        meant: set[str | None] = set()
         known = [key.name for key in self.keys]
         for written, entry in fields.node.entries.items():
             if written not in known:
                 fields.is_broken = True
-                fields.reading.findings.error(
-                    entry.place, fields.path_of(written), "unknown key", nearest(written, known)
-                )
+                suggestion = nearest(written, known)
+                path = fields.path_of(written)
+                fields.reading.findings.error(entry.place, path, "unknown key", suggestion)
+                meant.add(suggestion)
+        return meant - fields.node.entries.keys()
 
     def schema(self) -> Schema:
         shown = [key for key in self.keys if not isinstance(key.kind, Planned)]

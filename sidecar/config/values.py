@@ -69,18 +69,19 @@ def size(least: int, most: int) -> Callable[[str], int]:
 
 
 def format_duration(seconds: float) -> str:
-    """Return the shortest written form of a whole number of milliseconds."""
+    """Return the usual written form of a whole number of milliseconds."""
     if seconds != int(seconds):
         return f"{round(seconds * 1000)}ms"
-    for unit, factor in (("h", 3600), ("m", 60)):
-        if seconds and seconds % factor == 0 and seconds > factor:
-            return f"{int(seconds // factor)}{unit}"
+    if seconds and seconds % 3600 == 0:
+        return f"{int(seconds // 3600)}h"
+    if seconds > 60 and seconds % 60 == 0:
+        return f"{int(seconds // 60)}m"
     return f"{int(seconds)}s"
 
 
 def format_size(count: int) -> str:
     """Return the shortest written form of a number of bytes."""
-    for unit, factor in reversed(SIZE_UNITS.items()):
+    for unit, factor in reversed(tuple(SIZE_UNITS.items())):
         if count and count % factor == 0:
             return f"{count // factor}{unit}"
     return f"{count}B"
@@ -134,7 +135,9 @@ def name(value: str) -> str:
     if value == RESERVED_LABEL:
         raise Complaint("is reserved: it is the metric label of all routes over the bound")
     if not re.fullmatch(NAME_PATTERN, value):
-        raise Complaint("must be 1 to 63 letters, digits, `.`, `_` or `-`, a letter or digit at both ends")
+        raise Complaint(
+            "must be 1 to 63 letters, digits, `.`, `_` or `-`, a letter or digit at both ends"
+        )
     return value
 
 

@@ -182,7 +182,7 @@ def _refuse(reason: Reason, detail: str, grade: Grade) -> Unattributed:
 
 def _missing_detail(evidence: Evidence) -> str:
     if evidence.carrier:
-        return "a carrier is loaded, but the call came from code that no request started"
+        return "a carrier is loaded, but no live request is waiting for the code that called"
     return "no carrier is loaded in the app; `sidecar carrier env python` prints what to set"
 
 

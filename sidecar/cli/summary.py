@@ -1,0 +1,88 @@
+"""What a configuration would do, in a few lines for a person."""
+
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+from sidecar.config.model import (
+    Allow,
+    Config,
+    Demand,
+    Destination,
+    Discovery,
+    Issuer,
+    JwksFile,
+    JwksUri,
+    Rule,
+)
+from sidecar.config.problems import printable
+
+MOST_SHOWN: Final = 20
+"""Rules, issuers and destinations each; the rest is counted."""
+
+
+def summary(config: Config) -> Iterator[str]:
+    """Yield the lines."""
+    inbound = config.inbound
+    yield "The configuration is usable. It would"
+    yield f"  listen on {inbound.listen} for callers, in front of {inbound.app} ({inbound.mode})"
+    yield f"  listen on {config.admin.listen} for metrics and probes"
+    yield from _some("issuer", [_issuer(issuer) for issuer in config.issuers.values()])
+    yield from _some("rule", [_rule(rule) for rule in inbound.rules])
+    destinations = config.outbound.destinations.values()
+    yield from _some("destination", [_destination(each) for each in destinations])
+
+
+def _some(noun: str, lines: list[str]) -> Iterator[str]:
+    for line in lines[:MOST_SHOWN]:
+        yield printable(f"  {noun} {line}")
+    if len(lines) > MOST_SHOWN:
+        yield f"  and {len(lines) - MOST_SHOWN} more {noun}s"
+
+
+def _issuer(issuer: Issuer) -> str:
+    audiences = "any audience" if issuer.audiences is None else ", ".join(issuer.audiences)
+    return f"{issuer.name}: {issuer.issuer} for {audiences}, keys from {_keys(issuer.keys)}"
+
+
+def _keys(keys: JwksFile | JwksUri | Discovery) -> str:
+    match keys:
+        case JwksFile(path=path):
+            return f"the file {path}"
+        case JwksUri(url=url):
+            return url
+        case Discovery(url=url):
+            return f"discovery at {url}"
+        case never:
+            assert_never(never)
+
+
+def _rule(rule: Rule) -> str:
+    methods = ", ".join(rule.methods) if rule.methods else "any method"
+    mode = f" ({rule.mode})" if rule.mode else ""
+    return f"{rule.name}: {methods} on {', '.join(rule.paths)}: {_access(rule)}{mode}"
+
+
+def _access(rule: Rule) -> str:
+    match rule.access:
+        case Allow.ANYONE:
+            return "anyone"
+        case Allow.AUTHENTICATED:
+            return "a valid token"
+        case rights:
+            parts = [
+                f"{noun} {_demand(demand)}"
+                for noun, demand in (("scopes", rights.scopes), ("roles", rights.roles))
+                if demand is not None
+            ]
+            return " and ".join(parts)
+
+
+def _demand(demand: Demand) -> str:
+    return (" or " if demand.match == "any" else " and ").join(demand.names)
+
+
+def _destination(destination: Destination) -> str:
+    return (
+        f"{destination.name}: {destination.listen} -> {destination.upstream}, "
+        f"token {destination.token}, assurance {destination.min_assurance}"
+    )

@@ -1,0 +1,150 @@
+"""The keys of one issuer, and how they become ``model.Issuer``."""
+
+from typing import Final
+
+from sidecar.config import endpoints, values
+from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
+from sidecar.config.model import ASYMMETRIC_ALGORITHMS, Discovery, Issuer, JwksFile, JwksUri
+from sidecar.config.positions import Node, SequenceNode
+from sidecar.config.reading import Located, Reading
+from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
+from sidecar.config.written import duration, free_text
+
+DISCOVERY_SUFFIX: Final = "/.well-known/openid-configuration"
+ANY_AUDIENCE: Final = "any"
+
+
+class Audiences:
+    """A list of audiences, or the word ``any``, which becomes ``None``."""
+
+    label = "list of string, or `any`"
+    bounds = ""
+    _list = ListOf(free_text("string"))
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[str, ...] | Invalid | None:
+        if isinstance(node, SequenceNode):
+            return self._list.read(node, path, reading)
+        match read_string(node, path, reading, "a list of audiences or the word any"):
+            case Invalid():
+                return INVALID
+            case written if written.text == ANY_AUDIENCE:
+                message = "`any` accepts a token that was issued for any other service"
+                reading.findings.warn(node.place, path, message)
+                return None
+            case _:
+                return self._list.read(node, path, reading)
+
+    def schema(self) -> dict[str, object]:
+        return {"anyOf": [{"const": ANY_AUDIENCE}, self._list.schema()]}
+
+    def show(self, value: object) -> object:
+        return value
+
+
+def _build(fields: Fields) -> Issuer | Invalid:
+    source = _source(fields)
+    if "issuer" in fields.values:
+        _note_issuer(fields)
+    if fields.is_broken or source is None:
+        return INVALID
+    kept = {name: value for name, value in fields.values.items() if name not in _SOURCES}
+    return Issuer(name=fields.name, keys=source, **kept)
+
+
+_SOURCES: Final = ("jwks_uri", "jwks_file", "discovery_url")
+
+
+def _source(fields: Fields) -> JwksFile | JwksUri | Discovery | None:
+    given = [name for name in _SOURCES if fields.entry(name) is not None]
+    for name in given[1:]:
+        fields.error(name, f"is a second place for the keys, besides `{given[0]}`")
+    match given:
+        case ["jwks_file", *_]:
+            path = fields.values.get("jwks_file")
+            return _checked_file(fields, path) if path is not None else None
+        case [name, *_]:
+            url = fields.values.get(name)
+            if url is None:
+                return None
+            _require_encryption(fields, name, url)
+            return JwksUri(url) if name == "jwks_uri" else Discovery(url)
+        case _:
+            issuer = fields.values.get("issuer")
+            if issuer is None:
+                return None
+            _require_encryption(fields, "issuer", issuer)
+            return Discovery(issuer.rstrip("/") + DISCOVERY_SUFFIX)
+
+
+def _checked_file(fields: Fields, path: str) -> JwksFile | None:
+    # PyJWT and cryptography come with the key set; a file without keys on disk needs neither.
+    from sidecar.config.key_files import problem_with, resolved
+
+    path = resolved(path, fields.place("jwks_file"))
+    if (problem := problem_with(path)) is not None:
+        fields.error("jwks_file", problem)
+    return JwksFile(path)
+
+
+def _require_encryption(fields: Fields, key: str, url: str) -> None:
+    if endpoints.is_plaintext(url) and not fields.values.get("allow_plaintext", True):
+        message = (
+            "keys would be fetched over http://, where anyone on the way can replace them; "
+            "use https:// or write `allow_plaintext: true`"
+        )
+        fields.error(key, message)
+
+
+def _note_issuer(fields: Fields) -> None:
+    issuer = fields.values["issuer"]
+    place, path = fields.place("issuer"), fields.path_of("issuer")
+    fields.reading.draft.issuer_urls.append(Located(issuer, place, path))
+    if endpoints.authority_of(issuer) != endpoints.authority_of(issuer).lower():
+        message = "has an upper-case host; it is compared with `iss` exactly, letter by letter"
+        fields.reading.findings.warn(place, path, message)
+
+
+_URL = Text("URL", endpoints.url, endpoints.URL_PATTERN)
+
+ISSUER: Final = Section(
+    keys=(
+        Key("issuer", Text("URL", endpoints.issuer, endpoints.URL_PATTERN),
+            "The `iss` claim, compared exactly. Without query and fragment.", default=REQUIRED),
+        Key("audiences", Audiences(),
+            "`aud` must hold one of them. `any` checks nothing and is warned about.",
+            default=REQUIRED),
+        Key("discovery_url", _URL,
+            "Provider metadata that names the key set; its `issuer` must equal `issuer`.",
+            default_text="`issuer` + `/.well-known/openid-configuration`"),
+        Key("jwks_uri", _URL, "The key set itself, instead of discovery."),
+        Key("jwks_file", Text("path", values.file_path),
+            "A key set on disk, instead of discovery. Relative to this file's directory."),
+        Key("algorithms",
+            ListOf(Choice(
+                ASYMMETRIC_ALGORITHMS,
+                planned=("HS256", "HS384", "HS512"),
+                never=(("none", "is never accepted"),),
+            )),
+            "Accepted values of `alg`; the key must allow it too.",
+            default=default_of(Issuer, "algorithms"), default_text="all of them"),
+        Key("profile",
+            Choice(("generic", "rfc9068", "keycloak"),
+                   planned=("entra", "spring", "spiffe", "auth0", "okta", "cognito")),
+            "Where scopes and roles live in the claims.", default=default_of(Issuer, "profile")),
+        Key("leeway", duration(0, 300), "Clock difference tolerated in `exp`, `nbf` and `iat`.",
+            "leeway_seconds", default_of(Issuer, "leeway_seconds")),
+        Key("max_token_age", duration(1, 30 * 86400),
+            "Refuse tokens issued longer ago than this (`iat`).", "max_token_age_seconds",
+            default_of(Issuer, "max_token_age_seconds"), "unlimited"),
+        Key("require_exp", Boolean(), "Refuse tokens without `exp`.",
+            default=default_of(Issuer, "require_exp")),
+        Key("refresh_interval", duration(10, 86400), "Time between two fetches of the keys.",
+            "refresh_interval_seconds", default_of(Issuer, "refresh_interval_seconds")),
+        Key("refresh_cooldown", duration(1, 3600),
+            "Least time between two fetches that unknown `kid` values may cause.",
+            "refresh_cooldown_seconds", default_of(Issuer, "refresh_cooldown_seconds")),
+        Key("allow_plaintext", Boolean(), "Permit `http://` beyond loopback when fetching keys.",
+            default=default_of(Issuer, "allow_plaintext")),
+    ),
+    build=_build,
+)  # fmt: skip

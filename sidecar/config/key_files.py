@@ -1,0 +1,29 @@
+"""Key sets on disk, looked at while the configuration is checked.
+
+Reading them for use, and again when they change, belongs to ``sidecar.issuers``.
+"""
+
+import os
+from typing import Final
+
+from sidecar.config.problems import Place
+from sidecar.config.references import ReferenceProblem, read_regular_file
+from sidecar.core.keyset import KeySetError, parse_jwks
+
+MAX_KEY_SET_BYTES: Final = 256 * 1024
+
+
+def resolved(path: str, place: Place) -> str:
+    """Return *path* as seen from the directory of the file that names it."""
+    return os.path.join(os.path.dirname(place.file), path)
+
+
+def problem_with(path: str) -> str | None:
+    """Say why the key set at *path* cannot be used, or nothing."""
+    try:
+        parse_jwks(read_regular_file(path, MAX_KEY_SET_BYTES))
+    except ReferenceProblem as problem:
+        return str(problem)
+    except KeySetError as error:
+        return f"is not a usable key set (RFC 7517): {error}"
+    return None

@@ -1,0 +1,82 @@
+"""Every key of the file: the root of the tables from which parser, schema and docs are made."""
+
+from typing import Final
+
+from sidecar.config.checks import check_tokens_can_exist
+from sidecar.config.inbound_keys import INBOUND
+from sidecar.config.issuer_keys import ISSUER
+from sidecar.config.kinds import INVALID, Choice, Integer, Invalid
+from sidecar.config.model import Address, Admin, Config, Log, TokenCache
+from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
+from sidecar.config.reading import Located
+from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
+from sidecar.config.written import LISTEN, duration, size
+
+VERSION: Final = 1
+DEFAULT_ADMIN_LISTEN: Final = Address("0.0.0.0", 15490)  # noqa: S104 - Prometheus is elsewhere
+
+
+def _admin(fields: Fields) -> Admin | Invalid:
+    fields.values.pop("control", None)
+    if (listen := fields.values.get("listen")) is not None:
+        located = Located(listen, fields.place("listen"), fields.path_of("listen"))
+        fields.reading.draft.listeners.append(located)
+    return INVALID if fields.is_broken else Admin(**fields.values)
+
+
+def _config(fields: Fields) -> Config | Invalid:
+    fields.values.pop("version", None)
+    if fields.values.get("issuers") == {}:
+        check_tokens_can_exist(
+            fields.reading.draft, fields.place("issuers"), fields.reading.findings
+        )
+    return INVALID if fields.is_broken else Config(**fields.values)
+
+
+ADMIN: Final = Section(
+    keys=(
+        Key("listen", LISTEN, "Metrics and probes, nothing else.", default=DEFAULT_ADMIN_LISTEN),
+        Key("control", Choice(("off",), plans_others=True),
+            "The control socket; not in this version.", default="off"),
+    ),
+    build=_admin,
+)  # fmt: skip
+
+LOG: Final = Section(
+    keys=(
+        Key("access", Choice(("all", "refusals", "off")), "Which requests are logged.",
+            default=default_of(Log, "access")),
+        Key("level", Choice(("debug", "info", "warning", "error")),
+            "Least severity of everything else.", default=default_of(Log, "level")),
+    ),
+    build=assemble(Log),
+)  # fmt: skip
+
+TOKEN_CACHE: Final = Section(
+    keys=(
+        Key("max_entries", Integer(1, 1_000_000), "Verified tokens kept.",
+            default=default_of(TokenCache, "max_entries")),
+        Key("max_bytes", size(1 << 10, 1 << 32), "Memory of the tokens kept.",
+            default=default_of(TokenCache, "max_bytes")),
+    ),
+    build=assemble(TokenCache),
+)  # fmt: skip
+
+ROOT: Final = Section(
+    keys=(
+        Key("version", Integer(VERSION, VERSION), "Version of this format.", default=REQUIRED),
+        Key("issuers", MapOf(ISSUER),
+            "Whose tokens are accepted, by name. Needed unless every rule allows anyone.",
+            default={}, default_text="none"),
+        Key("inbound", INBOUND, "The listener in front of the app."),
+        Key("attribution", ATTRIBUTION, "How calls of the app find the request that caused them."),
+        Key("outbound", OUTBOUND, "Where the app may call, and with whose token."),
+        Key("admin", ADMIN, "Metrics and probes."),
+        Key("log", LOG, "What is written to standard output and standard error."),
+        Key("token_cache", TOKEN_CACHE, "Bound of the cache of verified tokens."),
+        Key("drain_timeout", duration(0, 600),
+            "SIGTERM to the last forced close; keep it under the pod's grace period.",
+            "drain_timeout_seconds", default_of(Config, "drain_timeout_seconds")),
+    ),
+    build=_config,
+)  # fmt: skip

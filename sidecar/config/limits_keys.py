@@ -1,0 +1,42 @@
+"""The keys of ``limits``, the same for the inbound listener and for every destination."""
+
+from typing import Final
+
+from sidecar.config.kinds import Integer, Kind
+from sidecar.config.model import Limits
+from sidecar.config.sections import Key, Section, assemble, default_of
+from sidecar.config.written import duration, size
+
+
+def _limit(name: str, field: str, kind: Kind[object], meaning: str, text: str = "") -> Key:
+    return Key(name, kind, meaning, field, default_of(Limits, field), text)
+
+
+LIMITS: Final = Section(
+    keys=(
+        _limit("max_head", "max_head_bytes", size(1 << 10, 1 << 20),
+               "Request line and header section together; over it 431."),
+        _limit("max_fields", "max_fields", Integer(1, 1_000), "Header fields; over it 431."),
+        _limit("max_target", "max_target_bytes", size(256, 64 << 10),
+               "Request target; over it 414."),
+        _limit("max_body", "max_body_bytes", size(1, 1 << 40),
+               "Content of a request; over it 413.", "unlimited"),
+        _limit("max_connections", "max_connections", Integer(1, 1_000_000),
+               "Connections accepted at once; further ones wait in the backlog."),
+        _limit("max_upstream_connections", "max_upstream_connections", Integer(1, 100_000),
+               "Connections opened at once behind the listener."),
+        _limit("header_timeout", "header_timeout_seconds", duration(0.1, 600),
+               "First byte of a head to its end."),
+        _limit("idle_timeout", "idle_timeout_seconds", duration(0.1, 3600),
+               "Kept-alive connection without a request."),
+        _limit("body_timeout", "body_timeout_seconds", duration(0.1, 3600),
+               "Longest silence inside a body, in either direction."),
+        _limit("connect_timeout", "connect_timeout_seconds", duration(0.01, 60),
+               "Opening a connection behind the listener; over it 504."),
+        _limit("response_timeout", "response_timeout_seconds", duration(0.1, 3600),
+               "Request sent to response head received; over it 504."),
+        _limit("upstream_idle_timeout", "upstream_idle_timeout_seconds", duration(0.1, 3600),
+               "Pooled connection without a request; keep it under the server's own."),
+    ),
+    build=assemble(Limits),
+)  # fmt: skip

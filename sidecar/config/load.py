@@ -1,0 +1,107 @@
+"""Files and flags to a checked configuration: what the rest of the program calls.
+
+Owns reading the files, within bounds. Whatever the bytes are, the outcome is a ``Config`` or
+problems with their places.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.config.flags import Flags, tree_of
+from sidecar.config.merge import merge
+from sidecar.config.model import Config
+from sidecar.config.parser import parse
+from sidecar.config.positions import BrokenNode, MappingNode, compose
+from sidecar.config.problems import ConfigError, Findings, Place, Problem
+
+MAX_FILE_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What came of reading a configuration. *config* is ``None`` exactly if there are errors."""
+
+    config: Config | None
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def load(
+    paths: Sequence[str], *, flags: Flags | None = None, environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the configuration in *paths* and *flags*, merged.
+
+    Raises:
+        ConfigError: with every problem found, and the warnings.
+    """
+    found = examine(paths, flags=flags, environ=environ)
+    if found.config is None:
+        raise ConfigError(found.errors, found.warnings)
+    return found.config
+
+
+def examine(
+    paths: Sequence[str], *, flags: Flags | None = None, environ: Mapping[str, str] | None = None
+) -> Examination:
+    """Read the files at *paths* (each at most 1 MiB) and *flags*, and say all there is to say.
+
+    *environ* is what ``${NAME}`` refers to; the process's own by default.
+    """
+    findings = Findings(list(paths))
+    trees = [_tree(path, findings) for path in paths]
+    if flags is not None:
+        trees.append(tree_of(flags, findings))
+    config = None
+    if (root := _merged(trees, findings)) is not None:
+        config = parse(root, findings, os.environ if environ is None else environ)
+    errors = findings.errors
+    return Examination(None if errors else config, errors, findings.warnings)
+
+
+def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:
+    """Return one tree, or nothing if a part is missing: what is left would look incomplete."""
+    root: MappingNode | None = None
+    for tree in trees:
+        if tree is None:
+            return None
+        root = tree if root is None else merge(root, tree, findings)
+    return root
+
+
+def _tree(path: str, findings: Findings) -> MappingNode | None:
+    if (content := _read(path, findings)) is None:
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        findings.error(Place(path, line, column), "", "is not UTF-8")
+        return None
+    root = compose(text, path, findings)
+    match root:
+        case None | BrokenNode() | MappingNode():
+            return root if isinstance(root, MappingNode) else None
+        case _:
+            message = "must be a map of keys such as `version: 1`"
+            findings.error(root.place, "", message)
+            return None
+
+
+def _read(path: str, findings: Findings) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        findings.error(Place(path), "", f"cannot be read: {error.strerror}")
+        return None
+    except ValueError:
+        findings.error(Place(path), "", "is not a path")
+        return None
+    if len(content) > MAX_FILE_BYTES:
+        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
+        return None
+    return content

@@ -1,0 +1,22 @@
+"""A tree of nodes to one ``Config``, with everything that is wrong with it."""
+
+from collections.abc import Mapping
+
+from sidecar.config.checks import check, check_assurance
+from sidecar.config.keys import ROOT
+from sidecar.config.kinds import Invalid
+from sidecar.config.model import Config
+from sidecar.config.positions import MappingNode
+from sidecar.config.problems import Findings
+from sidecar.config.reading import Reading
+
+
+def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> Config | None:
+    """Return the configuration at *root*, or ``None`` where *findings* holds an error."""
+    reading = Reading(findings, environ)
+    config = ROOT.read(root, "", reading)
+    check(reading.draft, findings)
+    if isinstance(config, Invalid):
+        return None
+    check_assurance(reading.draft, config.attribution, findings)
+    return None if findings.errors else config

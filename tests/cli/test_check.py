@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+GOOD = """\
+version: 1
+issuers: {shop: {issuer: "https://idp.example", audiences: any}}
+inbound:
+  rules:
+    - {paths: [/healthz], methods: [GET], allow: anyone}
+    - {paths: [/a], require: {scopes: [s, t], roles: {any: [A, B]}}, mode: observe}
+    - {paths: [/**], require: authenticated}
+outbound:
+  destinations:
+    profiles: {listen: "127.0.0.1:9001", upstream: "http://127.0.0.1:8081"}
+"""
+BAD = "version: 1\nissuer: {}\nlog: {level: loud}\n"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("written")
+def test_usable(sidecar: Run) -> None:
+    """A usable file is answered with its warnings and with what it would do."""
+    done = sidecar("check", "--config", "good.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "good.yaml:2:60: warning: issuers.shop.audiences: `any` accepts a token that was issued "
+        "for any other service",
+        "The configuration is usable. It would",
+        "  listen on 0.0.0.0:15406 for callers, in front of http://127.0.0.1:8080 (enforce)",
+        "  listen on 0.0.0.0:15490 for metrics and probes",
+        "  issuer shop: https://idp.example for any audience, keys from discovery at "
+        "https://idp.example/.well-known/openid-configuration",
+        "  rule GET /healthz: GET on /healthz: anyone",
+        "  rule /a: any method on /a: scopes s and t and roles A or B (observe)",
+        "  rule /**: any method on /**: a valid token",
+        "  destination profiles: 127.0.0.1:9001 -> http://127.0.0.1:8081, token relay, "
+        "assurance strict",
+    ]
+
+
+@pytest.mark.usefixtures("written")
+def test_not_usable(sidecar: Run) -> None:
+    """A file with problems is exit code 1 and one line for each."""
+    done = sidecar("check", "--config", "bad.yaml")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines() == [
+        "bad.yaml:2:1: issuer: unknown key (did you mean `issuers`?)",
+        "bad.yaml:3:14: log.level: `loud` is not one of debug, info, warning, error",
+        "2 problems found",
+    ]
+
+
+@pytest.mark.usefixtures("written")
+def test_json(sidecar: Run) -> None:
+    """For programs the same findings are JSON, warnings marked as such."""
+    good = sidecar("check", "--config", "good.yaml", "--output", "json")
+    bad = sidecar("check", "--config", "bad.yaml", "--output", "json")
+    assert (good.returncode, bad.returncode) == (0, 1)
+    [warning] = json.loads(good.stdout)["problems"]
+    assert (json.loads(good.stdout)["usable"], warning["severity"]) == (True, "warning")
+    report = json.loads(bad.stdout)
+    assert report["usable"] is False
+    assert report["problems"][0] == {
+        "file": "bad.yaml",
+        "line": 2,
+        "column": 1,
+        "path": "issuer",
+        "message": "unknown key",
+        "suggestion": "issuers",
+        "severity": "error",
+    }
+
+
+@pytest.mark.usefixtures("written")
+def test_several_files(sidecar: Run) -> None:
+    """Files merge, and a contradiction names both places."""
+    done = sidecar("check", "-c", "good.yaml", "-c", "good.yaml")
+    assert done.returncode == 1
+    expected = "good.yaml:4:3: inbound.rules: is given twice; the first is at good.yaml:4:3"
+    assert expected in done.stdout.splitlines()
+
+
+def test_no_file(sidecar: Run) -> None:
+    """A file that is not there is a finding, not a usage error."""
+    done = sidecar("check", "--config", "absent.yaml")
+    assert done.returncode == 1
+    assert done.stdout == (
+        "absent.yaml: cannot be read: No such file or directory\n1 problem found\n"
+    )
+
+
+def test_many_rules_are_counted(sidecar: Run, tmp_path: Path) -> None:
+    """The summary stays short however long the file is."""
+    rules = "".join(f"    - {{paths: [/r{n}], allow: anyone}}\n" for n in range(100))
+    (tmp_path / "many.yaml").write_text(f"version: 1\ninbound:\n  rules:\n{rules}")
+    done = sidecar("check", "--config", "many.yaml")
+    assert done.returncode == 0
+    assert done.stdout.count("\n  rule ") == 20
+    assert "  and 80 more rules\n" in done.stdout
