@@ -153,6 +153,28 @@ def tls_by_own_class(_: Handler, out: str) -> None:
 
 
 @pattern
+def tls_by_wrapper(_: Handler, out: str) -> None:
+    """A TLS library whose connection is no socket, as pyOpenSSL's."""
+
+    class Wrapped:
+        def __init__(self, sock: socket.socket) -> None:
+            self._tls = ssl._create_unverified_context().wrap_socket(sock)
+            self.sendall, self.makefile = self._tls.sendall, self._tls.makefile
+            self.getpeername, self.close = self._tls.getpeername, self._tls.close
+            self.family = sock.family
+
+    class Secure(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = Wrapped(self.sock)
+
+    parts = urlsplit(out)
+    connection = Secure(str(parts.hostname), parts.port)
+    connection.request("GET", parts.path)
+    connection.getresponse().read()
+
+
+@pattern
 def tunnel(_: Handler, out: str) -> None:
     connection = connection_to(out)
     connection.set_tunnel("profile.example", 80)
@@ -187,14 +209,17 @@ def localhost_by_name(_: Handler, out: str) -> None:
 
 
 @pattern
-def retry_after_refused_call(_: Handler, out: str) -> None:
+def disturbed(_: Handler, out: str) -> None:
+    """While one call is being put together, somebody else tries the same connection in vain."""
     connection = connection_to(out)
-    connection.request("GET", path_of(out))
-    with contextlib.suppress(http.client.CannotSendRequest):
-        connection.request("GET", path_of(out) + "/too-early")
-    connection.getresponse().read()
-    connection.close()
-    connection.request("GET", path_of(out))
+    connection.putrequest("GET", path_of(out))
+
+    def intrude() -> None:
+        with contextlib.suppress(http.client.CannotSendRequest):
+            connection.request("GET", path_of(out))
+
+    in_thread(intrude)
+    connection.endheaders()
     connection.getresponse().read()
 
 
@@ -404,8 +429,34 @@ def not_awaited_at_once(_: Handler, out: str) -> None:
 
 
 @pattern
+def awaited_later(_: Handler, out: str) -> None:
+    """Awaited in the end, but not straight away; the calls come when they are awaited."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        awaited, awaited_too = asyncio.Event(), threading.Event()
+
+        async def child() -> None:
+            await awaited.wait()
+            call(out)
+
+        def job() -> None:
+            awaited_too.wait(30)
+            call(out)
+
+        gathered, sent = asyncio.gather(child()), loop.run_in_executor(None, job)
+        await asyncio.sleep(0)
+        loop.call_soon(awaited.set)
+        await gathered
+        loop.call_soon(awaited_too.set)
+        await sent
+
+    asyncio.run(main())
+
+
+@pattern
 def left_behind(_: Handler, out: str) -> None:
-    """The first child fails, the parent goes on, the second child is nobody's any more."""
+    """The first child fails, the parent goes on, the others are nobody's any more."""
 
     async def main() -> None:
         failed = asyncio.Event()
@@ -418,9 +469,13 @@ def left_behind(_: Handler, out: str) -> None:
             call(out)
             finished.set()
 
+        async def stay_a_step() -> None:
+            await asyncio.sleep(0)
+            call(out)
+
         finished = asyncio.Event()
         with contextlib.suppress(OSError):
-            await asyncio.gather(fail(), stay())
+            await asyncio.gather(fail(), stay(), stay_a_step())
         failed.set()
         await finished.wait()
 
@@ -464,24 +519,15 @@ def forked(_: Handler, out: str) -> None:
     os.waitpid(child, 0)
 
 
-LATE = threading.Event()
+@pattern
+def afterwards(handler: Handler, out: str) -> None:
+    handler.after = out
 
 
 @pattern
-def late(handler: Handler, out: str) -> None:
-    """Starts, through the context of this request, work that waits for the request's end."""
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        assert LATE.wait(30)
-        context.run(call, out)
-
-    threading.Thread(target=work).start()
-
-
-@pattern
-def set_late(_: Handler, out: str) -> None:
-    LATE.set()
+def afterwards_failing(handler: Handler, out: str) -> None:
+    handler.after = out
+    raise RuntimeError("the handler fails")
 
 
 # --- a worker that the first request starts and that serves everybody ---
@@ -619,6 +665,7 @@ def first_starts_worker(kind: str, out: str) -> None:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    after = ""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -636,6 +683,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
+
+    def finish(self) -> None:
+        self.do_after()
+        super().finish()
+
+    def do_after(self) -> None:
+        """Call out in the request's own thread, but after the request."""
+        if self.after:
+            call(self.after)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # inherited name
         pass
@@ -681,11 +737,17 @@ class Mixin:
             self.close_connection = True
         elif self.parse_request():
             self.do_GET()
-            LATE.set()
 
 
 class OwnLoop(Mixin, Handler):
-    pass
+    """Replaces ``handle`` as well, and calls out between two requests."""
+
+    def handle(self) -> None:
+        self.close_connection = False
+        while not self.close_connection:
+            self.after = ""
+            self.handle_one_request()
+            self.do_after()
 
 
 class OddHeaders(http.client.HTTPMessage):

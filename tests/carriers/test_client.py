@@ -64,11 +64,11 @@ def test_copied_handle_where_none_is_held(service: Service, upstream: Upstream, 
     assert reports(upstream.heads(path)) == [[]]
 
 
-def test_call_that_was_too_early(service: Service, upstream: Upstream, path: str) -> None:
-    """A call the library refuses, because the last one is not done, disturbs neither neighbour."""
+def test_disturbed_call(service: Service, upstream: Upstream, path: str) -> None:
+    """A call the library refuses, because another is being made, leaves that one its handle."""
     handle = new_handle()
-    service.get("retry_after_refused_call", handle, out=upstream.url(path))
-    assert handles(upstream.heads(path)) == [[handle]] * 2
+    service.get("disturbed", handle, out=upstream.url(path))
+    assert handles(upstream.heads(path)) == [[handle]]
 
 
 def test_forward_proxy(service: Service, upstream: Upstream, path: str) -> None:
@@ -125,7 +125,9 @@ def make_certificate(directory: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("pattern", ["tls", "tls_by_own_class", "copies_headers_to_tls"])
+@pytest.mark.parametrize(
+    "pattern", ["tls", "tls_by_own_class", "tls_by_wrapper", "copies_headers_to_tls"]
+)
 def test_tls(service: Service, tls_upstream: Upstream, path: str, pattern: str) -> None:
     """A TLS connection never carries the headers, not even copied ones, not even to loopback."""
     service.get(pattern, new_handle(), out=tls_upstream.url(path))

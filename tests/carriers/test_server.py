@@ -61,24 +61,25 @@ def test_error_ends_the_request(service: Service, upstream: Upstream, path: str)
     assert handles(upstream.heads(path)) == [[handle], []]
 
 
-def test_after_the_response(interpreter: Interpreter, upstream: Upstream, path: str) -> None:
-    """Work that goes on after its request has no handle, even where it kept the context."""
-    with serving(interpreter) as service:
-        service.get("late", new_handle(), out=upstream.url(path))
-        service.get("set_late")
-        assert upstream.wait_for(path).values("x-sidecar-context") == []
+def test_after_the_request(service: Service, upstream: Upstream, path: str) -> None:
+    """What the request's own thread does after the request has no handle."""
+    service.get("afterwards", new_handle(), out=upstream.url(path))
+    assert handles([upstream.wait_for(path)]) == [[]]
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        service.get("afterwards_failing", new_handle(), out=upstream.url(path + "/failing"))
+    assert handles([upstream.wait_for(path + "/failing")]) == [[]]
 
 
 def test_server_with_its_own_loop(interpreter: Interpreter, upstream: Upstream, path: str) -> None:
-    """A handler that replaces ``handle_one_request``, as werkzeug's does, is bounded as well."""
+    """A handler that replaces the methods which bound a request, as werkzeug's does, is bounded."""
     sent = [[new_handle()], [], [new_handle()]]
     with serving(interpreter, "own_loop") as service:
         connection = http.client.HTTPConnection("127.0.0.1", service.port)
         for values in sent:
             service.get_on(connection, "urllib_request", *values, out=upstream.url(path))
-        service.get_on(connection, "late", new_handle(), out=upstream.url(path + "/late"))
+        service.get_on(connection, "afterwards", new_handle(), out=upstream.url(path + "/after"))
         connection.close()
-        assert upstream.wait_for(path + "/late").values("x-sidecar-context") == []
+        assert handles([upstream.wait_for(path + "/after")]) == [[]]
     assert handles(upstream.heads(path)) == sent
 
 

@@ -18,7 +18,7 @@ from .conftest import (
 )
 from .upstream import Upstream
 
-ANNOUNCES = "import sys; sys.stderr.write('the other one ran\\n')\n"
+ANNOUNCES = "import sys; print('the other one ran', file=sys.stderr, flush=True)\n"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -133,28 +133,47 @@ def test_loaded_twice(
     assert reports(heads) == [["python/0.1.0; grade=strict"]] * 12
 
 
-IMPORTS = """
-import sys
-early = [name for name in sys.modules if name.split('.')[0] in
-    ('http', 'asyncio', 'concurrent', 'email', 'socket', 'ssl', 'threading', 'urllib', 'logging')]
-import http.client, http.server, asyncio, concurrent.futures.thread
-import importlib.util
-print(early, [type(f).__module__ for f in sys.meta_path if 'sidecar' in type(f).__module__],
-      http.client.__spec__.loader is http.client.__loader__,
-      type(http.client.__loader__).__module__.startswith('sidecar'))
-"""
+LIST_MODULES = "import sys; print(*sorted(sys.modules), sep='\\n')"
 
 
 def test_imports_nothing_early(interpreter: Interpreter) -> None:
-    """Nothing of the app's is imported by us, and the import system is left as it was found."""
-    answer = subprocess.run(
-        [interpreter.program, "-c", IMPORTS],
-        env={"PYTHONPATH": str(CARRIER), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert answer.stdout == "[] [] True False\n"
+    """Until the app imports something, the carrier has brought in nothing but itself."""
+    without = set(run_python(interpreter, LIST_MODULES, carrier=False).split())
+    with_us = set(run_python(interpreter, LIST_MODULES).split())
+    brought = {name for name in with_us - without if not name.startswith("sidecar_carrier")}
+    assert brought <= {"__future__", "importlib.machinery", "sitecustomize"} | IMPORTLIB
+
+
+IMPORTLIB = {"importlib", "importlib._bootstrap", "importlib._bootstrap_external"} | {
+    "types",  # imported by importlib itself before 3.10
+    "warnings",
+}
+
+SHOW_LOADERS = """
+import sys, http.client, http.server, asyncio, concurrent.futures.thread, inspect
+ours = lambda thing: 'sidecar' in type(thing).__module__
+print([finder for finder in sys.meta_path if ours(finder)])
+print(ours(http.client.__loader__), ours(http.client.__spec__.loader))
+print(inspect.signature(http.client.HTTPConnection.putrequest))
+"""
+
+
+def test_import_system_is_left_as_it_was(interpreter: Interpreter) -> None:
+    """After its four modules have come, no finder or loader of ours is left."""
+    said = run_python(interpreter, SHOW_LOADERS).splitlines()
+    assert said[:2] == ["[]", "False False"]
+    assert said[2:] == run_python(interpreter, SHOW_LOADERS, carrier=False).splitlines()[2:]
+
+
+def run_python(interpreter: Interpreter, program: str, *, carrier: bool = True) -> str:
+    environment = {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **({"PYTHONPATH": str(CARRIER)} if carrier else {}),
+    }
+    command = [interpreter.program, "-c", program]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stderr == ""
+    return answer.stdout
 
 
 UNPATCHABLE = """

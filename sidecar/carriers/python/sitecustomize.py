@@ -33,6 +33,7 @@ def _activate() -> None:
         sidecar_carrier.activate()
     except Exception as error:
         sys.stderr.write("sidecar carrier: not active: %r\n" % (error,))
+        sys.stderr.flush()
 
 
 try:

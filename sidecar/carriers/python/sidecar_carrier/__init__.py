@@ -29,35 +29,22 @@ import os
 import sys
 
 from . import imports, report
-from .names import VERSION
-from .targets import Targets
-
-__version__ = VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-_active = False
-
 
 def activate() -> None:
-    """Patch the four library modules, now or when the app imports them. Twice is once."""
-    global _active
-    if _active or not _wanted(os.environ.get("SIDECAR_CARRIER", "")):
+    """Patch the four library modules, now or when the app imports them. Twice is once: what is
+    replaced already is left alone.
+    """
+    if not _wanted(os.environ.get("SIDECAR_CARRIER", "")):
         return
-    _active = True
-    targets = Targets.parse(os.environ.get("SIDECAR_TARGETS", ""))
-
-    def patch_client(module: ModuleType) -> None:
-        from . import client
-
-        client.patch(module, targets)
-
     imports.when_imported(
         {
             "http.server": _patch_server,
-            "http.client": patch_client,
+            "http.client": _patch_client,
             "asyncio": _patch_asyncio,
             "concurrent.futures.thread": _patch_pools,
         }
@@ -71,6 +58,16 @@ def _wanted(setting: str) -> bool:
     if wish not in ("", "grade=strict"):
         report.once("SIDECAR_CARRIER is neither grade=strict nor off; using grade=strict")
     return True
+
+
+# Our own modules, too, are imported when they are needed: every process pays for what comes first.
+
+
+def _patch_client(module: ModuleType) -> None:
+    from . import client
+    from .targets import Targets
+
+    client.patch(module, Targets.parse(os.environ.get("SIDECAR_TARGETS", "")))
 
 
 def _patch_server(module: ModuleType) -> None:

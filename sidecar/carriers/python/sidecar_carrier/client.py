@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from .targets import Targets
 
-_SLOT = "_sidecar_call"
 _HEAD_END = b"\r\n\r\n"
+_CONTEXT_START = (CONTEXT_HEADER + ": ").encode()
 _REPORT_LINE = (CARRIER_HEADER + ": " + SELF_REPORT + "\r\n").encode()
+_OUR_LENGTHS = (len(CONTEXT_HEADER), len(CARRIER_HEADER))
 
 
 class _Call:
@@ -40,31 +41,35 @@ class _Call:
         self.is_complete = False
 
     def lines(self) -> bytes:
-        if self.handle is None and self.copied:
-            return b"".join(_context_line(value) for value in self.copied)
-        return (b"" if self.handle is None else _context_line(self.handle)) + _REPORT_LINE
+        if self.handle is not None:
+            return _CONTEXT_START + self.handle.encode() + b"\r\n" + _REPORT_LINE
+        if self.copied:
+            return b"".join(_CONTEXT_START + v.encode() + b"\r\n" for v in self.copied)
+        return _REPORT_LINE
 
 
 def patch(module: ModuleType, targets: Targets) -> None:
     """Wrap ``HTTPConnection`` of *module*; subclasses reach it through ``super()``."""
     connection = module.HTTPConnection
+    if not hasattr(connection, "_sidecar_call"):
+        connection._sidecar_call = None
 
     def reading(original: Callable[..., Any]) -> Callable[..., Any]:
         def putrequest(self: Any, *args: Any, **kwargs: Any) -> Any:
-            call = _read(self, module, targets)
+            call = _read(self, targets)
             answer = original(self, *args, **kwargs)
             # Not before: the original refuses while another request is under way.
-            self.__dict__[_SLOT] = call
+            self._sidecar_call = call
             return answer
 
         return putrequest
 
     def writing(original: Callable[..., Any]) -> Callable[..., Any]:
         def send(self: Any, data: Any) -> Any:
-            call = self.__dict__.get(_SLOT)
+            call = self._sidecar_call
             if call is None or not call.is_complete:
                 return original(self, data)
-            self.__dict__[_SLOT] = None
+            self._sidecar_call = None
             if self.sock is None and self.auto_open:
                 self.connect()
             return original(self, _written(self, call, data, module, targets))
@@ -79,26 +84,30 @@ def patch(module: ModuleType, targets: Targets) -> None:
 
 def _withholding(original: Callable[..., Any]) -> Callable[..., Any]:
     def putheader(self: Any, header: Any, *values: Any) -> Any:
-        name = header.decode("latin-1") if isinstance(header, bytes) else header
-        if isinstance(name, str) and name.lower() in (CONTEXT_HEADER, CARRIER_HEADER):
-            return _keep_copy(self.__dict__.get(_SLOT), name.lower(), values)
+        if len(header) in _OUR_LENGTHS:  # decides nearly always
+            name = _text(header).lower()
+            if name in (CONTEXT_HEADER, CARRIER_HEADER):
+                return _keep_copy(self._sidecar_call, name, values)
         return original(self, header, *values)
 
     return putheader
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _keep_copy(call: Optional[_Call], name: str, values: Any) -> None:
     if call is None or name != CONTEXT_HEADER:
         return
     for value in values:
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if is_handle(text):
-            call.copied.append(text)
+        if is_handle(_text(value)):
+            call.copied.append(_text(value))
 
 
 def _completing(original: Callable[..., Any]) -> Callable[..., Any]:
     def endheaders(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = self.__dict__.get(_SLOT)
+        call = self._sidecar_call
         if call is not None:
             call.is_complete = True
         return original(self, *args, **kwargs)
@@ -106,11 +115,9 @@ def _completing(original: Callable[..., Any]) -> Callable[..., Any]:
     return endheaders
 
 
-def _read(connection: Any, module: ModuleType, targets: Targets) -> Optional[_Call]:
+def _read(connection: Any, targets: Targets) -> Optional[_Call]:
     try:
-        if not _is_plain(connection, module):
-            return None
-        if not targets.names(connection.host, connection.port):
+        if connection._tunnel_host or not targets.names(connection.host, connection.port):
             return None
         return _Call(held.handle())
     except Exception as error:
@@ -131,30 +138,13 @@ def _written(connection: Any, call: _Call, head: Any, module: ModuleType, target
         return head
 
 
-def _is_plain(connection: Any, module: ModuleType) -> bool:
-    # urllib3's HTTPS connection does not inherit from this module's, but has its port.
-    secure = getattr(module, "HTTPSConnection", None)
-    return not (
-        connection._tunnel_host
-        or connection.default_port == 443
-        or (secure is not None and isinstance(connection, secure))
-    )
-
-
 def _reaches(connection: Any, module: Any, targets: Targets) -> bool:
     """Whether the open socket is plain TCP to the sidecar. What cannot be told is not."""
     sock = connection.sock
-    internet = (module.socket.AF_INET, module.socket.AF_INET6)
-    if not isinstance(sock, module.socket.socket) or sock.family not in internet:
-        return False
-    if hasattr(sock, "cipher") or not _is_plain(connection, module):
-        return False
+    if not isinstance(sock, module.socket.socket) or hasattr(sock, "cipher"):
+        return False  # TLS, by the standard library or by somebody's wrapper
     try:
         address = sock.getpeername()[0]
     except OSError:
         return False
     return targets.reach(connection.host, connection.port, address)
-
-
-def _context_line(handle: str) -> bytes:
-    return (CONTEXT_HEADER + ": " + handle + "\r\n").encode()

@@ -21,6 +21,7 @@ import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, Dict, MutableMapping, Optional, Tuple
 
 
@@ -43,7 +44,7 @@ class Permit:
 class Cell:
     """One request's handle, shared by all its children and emptied when the request ends."""
 
-    __slots__ = ("_fork", "by_coroutine", "by_thread", "handle")
+    __slots__ = ("_fork", "by_coroutine", "by_thread", "frames", "handle")
 
     def __init__(self, handle: str) -> None:
         self.handle: Optional[str] = handle
@@ -51,6 +52,8 @@ class Cell:
         self.by_thread: Dict[int, Permit] = {}
         # Weak: a request may gather for as long as it lives, its finished children need not.
         self.by_coroutine: MutableMapping[Any, Permit] = weakref.WeakKeyDictionary()
+        # Of ``pools``. Here, so that no frame is kept beyond its request.
+        self.frames: Dict[Permit, FrameType] = {}
 
     def is_live(self) -> bool:
         return self.handle is not None and self._fork == _fork
@@ -59,6 +62,7 @@ class Cell:
         self.handle = None
         self.by_thread.clear()
         self.by_coroutine.clear()
+        self.frames.clear()
 
 
 _request: contextvars.ContextVar[Optional[Cell]] = contextvars.ContextVar(

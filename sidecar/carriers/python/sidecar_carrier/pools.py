@@ -23,24 +23,27 @@ _SLOT = "_sidecar_block"
 
 
 class _Block:
-    """A ``with`` block that a request opened around a pool of its own."""
+    """A ``with`` block that a request opened around a pool of its own, in *frame*."""
 
-    __slots__ = ("cell", "frame", "permit")
+    __slots__ = ("cell", "permit")
 
-    def __init__(self, cell: held.Cell, permit: held.Permit, frame: FrameType) -> None:
+    def __init__(self, cell: held.Cell, parent: held.Permit, frame: FrameType) -> None:
         self.cell = cell
-        self.permit = held.Permit(permit)
-        self.frame = frame
+        self.permit = held.Permit(parent)
+        cell.frames[self.permit] = frame
+
+    def close(self) -> None:
+        self.permit.is_open = False
+        self.cell.frames.pop(self.permit, None)
 
     def is_around(self, frame: Optional[FrameType]) -> bool:
         """Whether the frame that opened the block is still running further up this stack. An
         ``ExitStack`` kept for later, or a function that enters and returns, fails here.
         """
-        while frame is not None:
-            if frame is self.frame:
-                return True
+        opener = self.cell.frames.get(self.permit)
+        while frame is not None and frame is not opener:
             frame = frame.f_back
-        return False
+        return frame is not None
 
 
 def patch(module: Any) -> None:
@@ -77,7 +80,7 @@ def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             block = self.__dict__.pop(_SLOT, None)
             if block is not None:
-                block.permit.is_open = False
+                block.close()
 
     return __exit__
 

@@ -16,5 +16,6 @@ def once(line: str) -> None:
     _said.add(line)
     try:
         sys.stderr.write("sidecar carrier: " + line + "\n")
+        sys.stderr.flush()  # before 3.9 a file or pipe is not written line by line
     except Exception:  # standard error may be closed, or None
         pass

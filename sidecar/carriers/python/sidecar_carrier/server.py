@@ -1,8 +1,8 @@
 """The request boundary of ``http.server``: where a handle arrives and where it ends.
 
 A request begins when its head has been parsed and ends when ``handle_one_request`` or ``handle``
-returns or raises, at the latest with the next head on the same connection. Subclasses override
-either (wsgiref the one, werkzeug the other), so both are watched in each subclass.
+returns or raises. Subclasses override either (wsgiref the one, werkzeug the other), so both are
+watched in each subclass.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ def _watch_ends(cls: Any) -> None:
 
 def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
     def parse_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _end(self)
         parsed = original(self, *args, **kwargs)
         if parsed:
             _begin(self)
@@ -74,9 +73,12 @@ def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _begin(handler: Any) -> None:
     try:
-        setattr(handler, _SLOT, held.begin(_only_handle(handler.headers)))
+        handle = _only_handle(handler.headers)
     except Exception as error:
         report.once("a request's handle was not read: %s" % type(error).__name__)
+        handle = None
+    # Also with nothing to hold: on a kept-alive connection it replaces what the last one held.
+    setattr(handler, _SLOT, held.begin(handle))
 
 
 def _end(handler: Any) -> None:

@@ -6,6 +6,8 @@ it turned out to have. A name that merely resolves to loopback is no target unle
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from . import report
 
 TYPE_CHECKING = False
@@ -18,6 +20,9 @@ class Targets:
 
     def __init__(self, listed: Optional[FrozenSet[Tuple[str, int]]] = None) -> None:
         self._listed = listed
+        # Asked on every call, about few peers.
+        self.names = lru_cache(maxsize=256)(self._names)
+        self.reach = lru_cache(maxsize=256)(self._reach)
 
     @classmethod
     def parse(cls, setting: str) -> Targets:
@@ -34,14 +39,14 @@ class Targets:
                 report.once("an entry of SIDECAR_TARGETS is not host:port; ignored")
         return cls(frozenset(listed))
 
-    def names(self, host: str, port: int) -> bool:
+    def _names(self, host: str, port: int) -> bool:
         """Whether a call to this *host* and *port* may turn out to be for the sidecar."""
         host = _normal(host)
         if _names_loopback(host):
             return True
         return self._listed is not None and (host, port) in self._listed
 
-    def reach(self, host: str, port: int, address: str) -> bool:
+    def _reach(self, host: str, port: int, address: str) -> bool:
         """Whether the connection that *host* and *port* led to, at *address*, is the sidecar's."""
         host = _normal(host)
         if not _names_loopback(host):

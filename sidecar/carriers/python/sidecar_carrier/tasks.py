@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, MutableMapping, Optional, Tuple, Type
 
-_STEP_TIMEOUT_SECONDS = 1.0
+_STEP_TIMEOUT_SECONDS = 2.0
 """How long a worker thread waits for the step that started its job to end."""
 
 _waiting: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
@@ -61,6 +61,7 @@ class _Joined(held.Permit):
 
     def _end_step(self) -> None:
         self._step_ended = True
+        self.is_open = self.is_open and self._is_awaited()
 
     def holds(self) -> bool:
         if not self._step_ended:  # a child that an eager task factory started at once
@@ -87,7 +88,6 @@ class _Job(_Joined):
 
     def _end_step(self) -> None:
         super()._end_step()
-        self.is_open = self.is_open and self._is_awaited()
         self._decided.set()
 
     def holds(self) -> bool:
@@ -197,7 +197,7 @@ def _blocking(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_in_executor(self: Any, executor: Any, func: Any, *args: Any) -> Any:
-        pool = executor or getattr(self, "_default_executor", None)
+        pool = getattr(self, "_default_executor", None) if executor is None else executor
         found = _joined(_Job) if pool is None or is_thread_pool(pool) else None
         if found is None:
             return original(self, executor, func, *args)
