@@ -44,17 +44,22 @@ class Deadlines:
         self._also.append(call)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._handle = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+        self._handle = loop.call_later(SWEEP_SECONDS, self._tick, loop)
 
     def stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._handle = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._handle = loop.call_later(SWEEP_SECONDS, self._tick, loop)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Expire whatever is over now, then do the other work of a tick."""
         now = self._clock()
         for timed in [each for each in self._timed if each.deadline <= now]:
-            timed.expire(now)
+            if timed.deadline <= now:  # one that expires may give its other side new time
+                timed.expire(now)
         for call in self._also:
             call(now)

@@ -2,63 +2,44 @@
 
 Owns the order of things on one connection: when the next request may be read, when the other
 side must wait, when the connection must close. What may be forwarded, an ``Exchange`` decides.
+How long each state may last belongs to ``sidecar.wire.pacing``.
 """
 
 import asyncio
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, cast
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.answers import CONNECTION_CLOSE, serialize
 from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
 from sidecar.wire.deadlines import NEVER
-from sidecar.wire.exchange import CLIENT_GONE, Action, Answer, Exchange, Forward, Timing
+from sidecar.wire.exchange import CLIENT_GONE, Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import (
     HEAD_END,
     MessageError,
     RequestHead,
     ResponseHead,
+    is_hopeless,
     parse_request_head,
 )
-from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES, Pool, UpstreamConnection
+from sidecar.wire.pacing import LINGER_SECONDS, MAX_HELD_BYTES, PacedConnection, Reading
+from sidecar.wire.upstream import Pool, PoolFullError, UpstreamConnection
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener
 
-MAX_HELD_BYTES: Final = 64 * 1024
-"""Content or pipelined bytes kept while nothing can take them; over it reading is paused."""
-LINGER_SECONDS: Final = 2.0
-"""How long an answered connection is still read, so that a reset does not destroy the answer."""
-LINGER_BYTES: Final = 1024 * 1024
 
-_CONTINUE_CLOSE: Final = b"connection: close\r\n"
+_EVERY_CONNECTION_BUSY = "every connection to the app or destination is busy"
 
 
-class Reading(IntEnum):
-    """Where in the request we are."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    COMPLETE = 3
-    """The request is read; its response is not yet complete."""
-    LINGER = 4
-    CLOSED = 5
-
-
-class Downstream(asyncio.Protocol):
+class Downstream(PacedConnection):
     """One connection from a caller (inbound) or from the app (outbound)."""
 
     def __init__(self, listener: "Listener") -> None:
-        self._listener = listener
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        super().__init__(listener)
         self._peer = ""
-        self._reading = Reading.IDLE
         self._buffer = b""
         self._looping = False
-        self._paused = False
-        self._write_blocked = False
-        self._lingered = 0
-        self.deadline = NEVER
         # of the exchange in progress
         self._exchange: Exchange | None = None
         self._head: RequestHead = cast(RequestHead, None)
@@ -77,11 +58,9 @@ class Downstream(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
-        self.deadline = self._listener.clock() + self._listener.limits.idle_timeout_seconds
         refusal = self._listener.opened(self, self._peer)
         if refusal is not None:
             self._write_answer(refusal)
@@ -99,29 +78,27 @@ class Downstream(asyncio.Protocol):
             if len(self._buffer) > MAX_HELD_BYTES:
                 self._pause()
         elif reading == Reading.LINGER:
-            self._lingered += len(data)
-            if self._lingered > LINGER_BYTES:
-                self._transport.abort()
+            self._linger(len(data))
 
     def eof_received(self) -> bool:
         """A caller that stops sending is gone: its identity must not live on (half-close)."""
+        answering = self._exchange is not None and self._status != 0
+        self._abandon()
+        self._reading = Reading.LINGER
+        self._buffer = b""
+        self.deadline = self._listener.clock() + LINGER_SECONDS
+        if answering:
+            self._transport.abort()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._abandon()
         self._reading = Reading.CLOSED
         self._listener.closed(self)
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-        if self._upstream is not None:
-            self._upstream.abort()
-            self._upstream = None
-        if self._exchange is not None:
-            self._settle(self._status or CLIENT_GONE, None)
 
     def pause_writing(self) -> None:
         self._write_blocked = True
-        self.deadline = self._listener.clock() + self._listener.limits.body_timeout_seconds
+        self._rearm(self._listener.clock())
         if self._upstream is not None:
             self._upstream.pause()
 
@@ -131,7 +108,8 @@ class Downstream(asyncio.Protocol):
         self._rearm(now)
         if self._upstream is not None:
             self._upstream.resume(now)
-        if self._reading <= Reading.HEAD and self._buffer:
+        if self._reading <= Reading.HEAD:
+            self._unpause()
             self._read_requests()
 
     def expire(self, now: float) -> None:
@@ -143,8 +121,7 @@ class Downstream(asyncio.Protocol):
         elif self._reading == Reading.BODY and not self._write_blocked and not self._status:
             self._break_off(Reason.REQUEST_TIMEOUT, "the content did not arrive in time")
         else:
-            self.deadline = now + LINGER_SECONDS
-            self._transport.abort()
+            self._give_up(now)
 
     # --- reading requests ---
 
@@ -169,34 +146,34 @@ class Downstream(asyncio.Protocol):
         """Begin the exchange whose head is complete; false while it is not."""
         buffer = self._buffer
         listener = self._listener
-        if buffer.startswith(b"\r\n"):  # one empty line is ignored (RFC 9112, 2.2)
-            buffer = self._buffer = buffer[2:]
-        end = buffer.find(HEAD_END)
-        if end < 0 or end > listener.limits.max_head_bytes:
-            self._await_head(buffer)
+        # One empty line is ignored (RFC 9112, 2.2).
+        start = 2 if buffer.startswith(b"\r\n") else 0
+        end = buffer.find(HEAD_END, start)
+        if end < 0 or end - start > listener.limits.max_head_bytes:
+            self._await_head(buffer, start)
             return False
         self._buffer = buffer[end + 4 :]
         try:
-            head = parse_request_head(buffer[: end + 2], listener.names, listener.limits)
+            head = parse_request_head(buffer[start : end + 2], listener.names, listener.limits)
         except MessageError as error:
             self._refuse_message(error.reason, error.detail)
             return False
         self._begin(head)
         return True
 
-    def _await_head(self, buffer: bytes) -> None:
+    def _await_head(self, buffer: bytes, start: int) -> None:
         limits = self._listener.limits
-        if len(buffer) > limits.max_head_bytes:
-            line_end = buffer.find(b"\r\n")
-            if line_end < 0 or line_end > limits.max_target_bytes + 64:
+        if len(buffer) - start >= limits.max_head_bytes + len(HEAD_END):
+            line_end = buffer.find(b"\r\n", start)
+            if line_end < 0 or line_end - start > limits.max_target_bytes + 64:
                 self._refuse_message(
                     Reason.TARGET_TOO_LONG, f"over {limits.max_target_bytes} bytes"
                 )
             else:
                 self._refuse_message(Reason.HEAD_TOO_LARGE, f"over {limits.max_head_bytes} bytes")
-        elif buffer.count(b"\n") != buffer.count(b"\r\n"):
-            self._refuse_message(Reason.MESSAGE_MALFORMED, "bare LF in the head")
-        elif self._reading == Reading.IDLE and buffer:
+        elif is_hopeless(buffer, start):
+            self._refuse_message(Reason.MESSAGE_MALFORMED, "what has arrived begins no request")
+        elif self._reading == Reading.IDLE and len(buffer) > start:
             self._reading = Reading.HEAD
             self.deadline = self._listener.clock() + limits.header_timeout_seconds
 
@@ -241,9 +218,7 @@ class Downstream(asyncio.Protocol):
         if body.done:
             self._reading = Reading.COMPLETE
             self._buffer = rest
-            self.deadline = NEVER
-        else:
-            self.deadline = self._listener.clock() + self._listener.limits.body_timeout_seconds
+        self._rearm(self._listener.clock())
         upstream = self._upstream
         if upstream is None:
             self._hold(out)
@@ -260,32 +235,6 @@ class Downstream(asyncio.Protocol):
             if self._held_bytes > MAX_HELD_BYTES:
                 self._pause()
 
-    def _pause(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
-            if self._reading == Reading.BODY:
-                self.deadline = NEVER  # we are the ones who wait
-
-    def _unpause(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._rearm(self._listener.clock())
-            self._transport.resume_reading()
-
-    def _rearm(self, now: float) -> None:
-        limits = self._listener.limits
-        if self._write_blocked:
-            self.deadline = now + limits.body_timeout_seconds
-        elif self._reading == Reading.BODY and not self._paused:
-            self.deadline = now + limits.body_timeout_seconds
-        elif self._reading == Reading.HEAD:
-            self.deadline = now + limits.header_timeout_seconds
-        elif self._reading == Reading.IDLE:
-            self.deadline = now + limits.idle_timeout_seconds
-        elif self._reading != Reading.LINGER:
-            self.deadline = NEVER
-
     # --- carrying out what was decided ---
 
     def _act(self, action: Action) -> None:
@@ -297,19 +246,29 @@ class Downstream(asyncio.Protocol):
             if upstream is not None:
                 self._send(upstream)
             elif action.pool.is_full:
-                self._fail(Reason.OVERLOADED, "every connection to the app or destination is busy")
+                self._fail(Reason.OVERLOADED, _EVERY_CONNECTION_BUSY)
             else:
                 self._wait(self._connect(action.pool))
         elif kind is Answer:
             self._answer(cast(Answer, action))
         else:
-            self._wait(self._await_decision(action))
+            self._wait(self._await_decision(cast(Pending, action)))
 
-    def _wait(self, work: "asyncio.Future[None] | object") -> None:
-        self._waiting = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+    def _wait(self, work: Coroutine[None, None, None]) -> None:
+        self._waiting = asyncio.get_running_loop().create_task(self._guarded(work))
 
-    async def _await_decision(self, pending: Action) -> None:
-        await pending.wait  # type: ignore[union-attr]
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            # A fault of ours: nothing is forwarded, and the caller does not wait for ever.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "waiting for a request's decision or connection", "exception": error}
+            )
+            self._transport.abort()
+
+    async def _await_decision(self, pending: Pending) -> None:
+        await pending.wait
         self._waiting = None
         if self._exchange is not None:
             self._act(self._exchange.resume())
@@ -317,16 +276,15 @@ class Downstream(asyncio.Protocol):
     async def _connect(self, pool: Pool) -> None:
         try:
             upstream = await pool.open()
+        except PoolFullError:
+            problem = Reason.OVERLOADED, _EVERY_CONNECTION_BUSY
         except TimeoutError:
             problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
         except OSError as error:
             problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
         else:
             self._waiting = None
-            if self._exchange is None:
-                pool.put(upstream)
-            else:
-                self._send(upstream)
+            self._send(upstream)
             return
         self._waiting = None
         self._fail(*problem)
@@ -351,7 +309,7 @@ class Downstream(asyncio.Protocol):
         self._timing.sent = now
         if self._reading == Reading.COMPLETE:
             upstream.expect_response(now)
-        else:
+        if self._paused and not upstream.is_blocked:
             self._unpause()
 
     # --- Requester: what the upstream connection tells us ---
@@ -374,7 +332,7 @@ class Downstream(asyncio.Protocol):
             self._close = True
         extra = b"transfer-encoding: chunked\r\n" if chunked else b""
         if self._close:
-            extra += _CONTINUE_CLOSE
+            extra += CONNECTION_CLOSE
         if not self._transport.is_closing():
             self._transport.write(head.serialize(extra) + data)
         self._timing.relayed = clock()
@@ -390,9 +348,7 @@ class Downstream(asyncio.Protocol):
     def upstream_lost(self, reason: Reason, detail: str) -> None:
         self._upstream = None
         if self._status:
-            # The head is out: the only honest sign that the content is not whole.
-            self._settle(self._status, reason)
-            self._transport.abort()
+            self._break_answer(reason)
         else:
             self._fail(reason, detail)
 
@@ -410,18 +366,33 @@ class Downstream(asyncio.Protocol):
 
     def _break_off(self, reason: Reason, detail: str) -> None:
         """The request turned out to be bad after its exchange had begun."""
+        self._stop_work()
+        if self._status:
+            self._break_answer(reason)
+        else:
+            self._close = True
+            self._fail(reason, detail)
+
+    def _break_answer(self, reason: Reason) -> None:
+        """The answer's head is out: an early end is the only honest sign that it is not whole."""
+        self._settle(self._status, reason)
+        if self.chunks_allowed:
+            self._transport.abort()
+        else:
+            self._reset()
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._stop_work()
+        self._settle(self._status or CLIENT_GONE, None)
+
+    def _stop_work(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
         if self._upstream is not None:
             self._upstream.abort()
             self._upstream = None
-        if self._status or self._exchange is None:
-            self._settle(self._status, reason)
-            self._transport.abort()
-            return
-        self._close = True
-        self._fail(reason, detail)
 
     def _refuse_message(self, reason: Reason, detail: str) -> None:
         """The bytes are no request: answer outside any exchange, and close."""
@@ -440,16 +411,14 @@ class Downstream(asyncio.Protocol):
     def _write_answer(self, answer: Answer) -> None:
         if self._transport.is_closing():
             return
-        close = _CONTINUE_CLOSE if self._close or self._exchange is None else b""
-        head = b"HTTP/1.1 %d %b\r\n%bdate: %b\r\ncontent-length: %d\r\n%b\r\n" % (
-            answer.status,
-            phrase(answer.status),
-            answer.lines,
-            self._listener.date,
-            len(answer.body),
-            close,
+        self._transport.write(
+            serialize(
+                answer,
+                date=self._listener.date,
+                close=self._close or self._exchange is None,
+                head_only=self.head_only,
+            )
         )
-        self._transport.write(head if self.head_only else head + answer.body)
 
     def _settle(self, status: int, fault: Reason | None) -> None:
         exchange, self._exchange = self._exchange, None
@@ -480,51 +449,20 @@ class Downstream(asyncio.Protocol):
             self._read_requests()
 
     def _begin_linger(self) -> None:
-        """Send what is written, then read on for a while before closing (RFC 9112, 9.6)."""
-        self._reading = Reading.LINGER
         self._buffer = b""
-        if self._transport.is_closing():
-            return
-        self.deadline = self._listener.clock() + LINGER_SECONDS
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        super()._begin_linger()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes kept for this connection in our own memory, in either direction."""
+        return self._held_bytes + len(self._buffer) + self._transport.get_write_buffer_size()
 
     def drain(self) -> None:
         """Close when idle; otherwise after the exchange in progress."""
         if self._reading == Reading.IDLE:
             self._transport.close()
 
-    def abort(self) -> None:
-        self._transport.abort()
-
 
 def describe(error: OSError) -> str:
     """One line for the log: what the system said, without addresses of its own making."""
     return (error.strerror or str(error) or type(error).__name__)[:200]
-
-
-def phrase(status: int) -> bytes:
-    """The reason phrase of a status that we write ourselves."""
-    return _PHRASES.get(status, b"Error")
-
-
-_PHRASES: Final = {
-    200: b"OK",
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    417: b"Expectation Failed",
-    421: b"Misdirected Request",
-    431: b"Request Header Fields Too Large",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-}

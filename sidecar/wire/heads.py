@@ -5,6 +5,7 @@ drops lines by their index and adds lines of its own; the framing and ``Connecti
 written here, from what was understood and not from what was sent.
 """
 
+import ipaddress
 import re
 from typing import Final
 
@@ -28,21 +29,27 @@ HEAD_END: Final = b"\r\n\r\n"
 
 _TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """Everything a line may contain: no control characters, so no NUL, bare CR or bare LF."""
+_TEXT_AND_ENDS: Final = _TEXT + b"\r\n"
 _TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 _LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(1026))
 MAX_FIELDS_EVER: Final = 1024
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
+# Narrower than reg-name (RFC 3986, 3.2.2): no percent, comma, semicolon, quote or parenthesis,
+# which no host has and which a list, a URL or a log could read differently.
+_HOST = re.compile(rb"([A-Za-z0-9._~!$&*+=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]+)([/?].*)?")
 _COMMON_METHODS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS"))
 _MAX_LENGTH_DIGITS = 18
 
 PROTECTED_FROM_CONNECTION: Final = frozenset(
     (b"host", b"content-length", b"authorization", b"cookie", b"forwarded", b"traceparent",
-     b"tracestate", b"baggage")
+     b"tracestate", b"baggage", b"correlation-context", b"b3")
 )  # fmt: skip
 """A request that asks us to delete one of these on the way is an attack, not a hint."""
+_PROTECTED_PREFIXES: Final = (b"x-forwarded-", b"x-b3-", b"x-auth-", b"x-sidecar-")
+_FOLD: Final = bytes(c if bytes([c]).isalnum() else ord("-") for c in range(256))
+"""Frameworks read ``x_forwarded_for`` as ``X-Forwarded-For``, so names are compared folded."""
 
 
 class MessageError(Exception):
@@ -138,6 +145,19 @@ def split_lines(raw: bytes, max_fields: int) -> list[bytes]:
     return lines
 
 
+def is_hopeless(buffer: bytes, start: int) -> bool:
+    """Whether the part of a request head in *buffer* from *start* can only become an error.
+
+    Says so early where waiting for the rest would leave a caller who speaks something else
+    (TLS, bare line feeds) without an answer until its time is over.
+    """
+    return (
+        buffer.count(b"\n") != buffer.count(b"\r\n")
+        or buffer.startswith(b"\r\n", start)
+        or bool(buffer.translate(None, _TEXT_AND_ENDS))
+    )
+
+
 def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:
     """Read *raw*: request line and field lines, each with CRLF, without the empty line.
 
@@ -150,8 +170,8 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
     except ValueError:
         raise _malformed("the request line is not method, target and version") from None
     del lines[0]
-    if method not in _COMMON_METHODS and not is_token(method):
-        raise _malformed("the method is not a token")
+    if method not in _COMMON_METHODS:
+        _check_method(method)
     if version != b"HTTP/1.1\r\n" and version != b"HTTP/1.0\r\n":
         if re.fullmatch(rb"HTTP/[0-9](?:\.[0-9])?\r\n", version):
             raise MessageError(Reason.VERSION_UNSUPPORTED, "only HTTP/1.1 and 1.0 are served")
@@ -163,10 +183,21 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
     head = RequestHead(method, target, lines)
     old = version == b"HTTP/1.0\r\n"
     _read_fields(head, names)
-    _frame_request(head, old, limits)
+    _frame_request(head, old, names, limits)
     if target[0] != 0x2F:  # not origin form
         _resolve_target(head)
     return head
+
+
+def _check_method(method: bytes) -> None:
+    if not is_token(method):
+        raise _malformed("the method is not a token")
+    # Methods are case-sensitive (RFC 9110, 9.1), yet Django, Werkzeug and aiohttp read ``delete``
+    # as DELETE: a rule about DELETE would not see it coming.
+    if method != method.upper():
+        raise _malformed("the method has lower-case letters")
+    if method == b"CONNECT":
+        raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
 
 
 def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
@@ -182,7 +213,7 @@ def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
         index += 1  # noqa: SIM113 - enumerate would build a tuple for every field
 
 
-def _frame_request(head: RequestHead, old: bool, limits: WireLimits) -> None:
+def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireLimits) -> None:
     host: bytes | None = None
     length: bytes | None = None
     head.close = head.http10 = old
@@ -199,16 +230,19 @@ def _frame_request(head: RequestHead, old: bool, limits: WireLimits) -> None:
             length = value
         elif mark == CONNECTION:
             head.lines[index] = b""
-            _read_connection(head, value, request=True)
+            _read_connection(head, value, names)
         elif mark == TRANSFER_ENCODING:
             _read_coding(head, value, old=old)
             head.lines[index] = b""
         elif mark == HOP_BY_HOP:
             head.lines[index] = b""
         elif mark == EXPECT:
-            raise MessageError(
-                Reason.EXPECTATION_UNSUPPORTED, "send the content without waiting for 100 Continue"
-            )
+            if not old:
+                raise MessageError(
+                    Reason.EXPECTATION_UNSUPPORTED,
+                    "send the content without waiting for 100 Continue",
+                )
+            head.lines[index] = b""  # which HTTP/1.0 does not have (RFC 9110, 10.1.1)
         elif mark == UPGRADE:
             raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
     if length is not None:
@@ -220,10 +254,28 @@ def _frame_request(head: RequestHead, old: bool, limits: WireLimits) -> None:
     if host is None:
         if not old:
             raise _malformed("no Host")
-    elif not _HOST.fullmatch(host):
+    elif not _is_authority(host):
         raise _malformed("Host is not host[:port]")
     else:
         head.host = host
+
+
+def _is_authority(value: bytes) -> bool:
+    match = _HOST.fullmatch(value)
+    if match is None:
+        return False
+    host, port = match.groups()
+    if port is not None and int(port) > 65535:
+        return False
+    return host[0] != 0x5B or _is_ipv6(host[1:-1])
+
+
+def _is_ipv6(literal: bytes) -> bool:
+    try:
+        ipaddress.IPv6Address(literal.decode("ascii"))
+    except ValueError:
+        return False
+    return True
 
 
 def _read_length(value: bytes) -> int:
@@ -247,23 +299,27 @@ def _read_coding(head: RequestHead | ResponseHead, value: bytes, *, old: bool) -
     head.chunked = True
 
 
-def _read_connection(head: RequestHead | ResponseHead, value: bytes, *, request: bool) -> None:
-    """Note ``close`` and drop the fields that the value names (RFC 9110, 7.6.1)."""
+def _read_connection(
+    head: RequestHead | ResponseHead, value: bytes, protected: NameTable | None = None
+) -> None:
+    """Note ``close`` and drop the fields that the value names (RFC 9110, 7.6.1).
+
+    *protected* is given for a request: whatever the application has marked may not be named.
+    """
     for part in value.lower().split(b","):
         option = part.strip(b" \t")
         if option == b"close":
             head.close = True
         elif option and option != b"keep-alive":
-            _drop_named(head, option, request=request)
+            _drop_named(head, option, protected)
 
 
-def _drop_named(head: RequestHead | ResponseHead, option: bytes, *, request: bool) -> None:
+def _drop_named(
+    head: RequestHead | ResponseHead, option: bytes, protected: NameTable | None
+) -> None:
     if not is_token(option):
         raise _malformed("Connection has an option that is not a token")
-    if request and (
-        option in PROTECTED_FROM_CONNECTION
-        or option.startswith((b"x-forwarded", b"x-auth-", b"x-sidecar-"))
-    ):
+    if protected is not None and _is_protected(option, protected):
         raise MessageError(
             Reason.CONNECTION_PROTECTED, f"Connection names {option.decode('ascii')}"
         )
@@ -274,21 +330,31 @@ def _drop_named(head: RequestHead | ResponseHead, option: bytes, *, request: boo
             head.lines[index] = b""
 
 
+def _is_protected(option: bytes, names: NameTable) -> bool:
+    folded = option.translate(_FOLD)
+    return (
+        folded in PROTECTED_FROM_CONNECTION
+        or folded.startswith(_PROTECTED_PREFIXES)
+        or names[option] >= FIRST_APPLICATION_MARK
+    )
+
+
 def _resolve_target(head: RequestHead) -> None:
     """Turn absolute form into origin form; allow ``*`` to OPTIONS alone (RFC 9112, 3.2)."""
-    if head.method == b"CONNECT":
-        raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
     if head.target == b"*" and head.method == b"OPTIONS":
         return
     match = _ABSOLUTE.fullmatch(head.target)
     if match is None:
         raise _malformed("the target is neither a path nor an http URL")
     authority, rest = match.groups()
-    if not _HOST.fullmatch(authority):
+    if not _is_authority(authority):
         raise _malformed("the target's authority is not host[:port]")
     if _without_default_port(authority) != _without_default_port(head.host):
         raise _malformed("the target's authority and Host differ")
-    head.target = b"/" + rest if rest and rest[0] == 0x3F else rest or b"/"
+    if rest is None:
+        head.target = b"*" if head.method == b"OPTIONS" else b"/"  # RFC 9112, 3.2.4
+    else:
+        head.target = b"/" + rest if rest[0] == 0x3F else rest
 
 
 def _without_default_port(authority: bytes) -> bytes:
@@ -313,7 +379,10 @@ def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> Respo
     if match is None:
         raise _malformed("the status line is not HTTP/1.x, a status from 100 to 599 and a reason")
     old = match[1] == b"0"
-    status_line = b"HTTP/1.1" + lines[0][8:] if old else lines[0]
+    # A line without its last space is common and harmless, but is not passed on like that.
+    status_line = (
+        lines[0] if match[3] and not old else b"HTTP/1.1 %b%b\r\n" % (match[2], match[3] or b" ")
+    )
     del lines[0]
     head = ResponseHead(int(match[2]), status_line, lines)
     head.close = old
@@ -330,7 +399,7 @@ def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> Respo
             head.lines[index] = b""
         elif mark == CONNECTION:
             head.lines[index] = b""
-            _read_connection(head, value, request=False)
+            _read_connection(head, value)
         elif mark in (HOP_BY_HOP, UPGRADE):
             head.lines[index] = b""
     if head.chunked and head.length is not None:

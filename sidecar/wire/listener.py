@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Final
 
@@ -13,6 +14,10 @@ from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
 
 BACKLOG: Final = 1024
+MAX_REFUSED_CONNECTIONS: Final = 128
+"""Connections over the limit that may wait to read why; further ones are cut off."""
+_ABORT_SECONDS: Final = 1.0
+"""What an aborted connection may take to tell its exchange: one turn of the loop, in practice."""
 
 
 class Listener:
@@ -72,11 +77,17 @@ class Listener:
         self._empty.clear()
         if not self._accepts(peer):
             return self.handler.malformed(Reason.PEER_REFUSED, "the peer is not of this pod")
-        if len(self._connections) > self.limits.max_connections:
-            return self.handler.malformed(
-                Reason.OVERLOADED, f"over {self.limits.max_connections} connections"
-            )
-        return None
+        if self.draining:  # it was accepted by the kernel before we stopped
+            return self.handler.malformed(Reason.DRAINING, "accepted after the stop")
+        excess = len(self._connections) - self.limits.max_connections
+        if excess <= 0:
+            return None
+        answer = self.handler.malformed(
+            Reason.OVERLOADED, f"over {self.limits.max_connections} connections"
+        )
+        if excess > MAX_REFUSED_CONNECTIONS:
+            connection.abort()
+        return answer
 
     def closed(self, connection: Downstream) -> None:
         self._connections.discard(connection)
@@ -87,6 +98,10 @@ class Listener:
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(connection.buffered_bytes for connection in self._connections)
 
     async def drain(self, timeout_seconds: float) -> None:
         """Accept no more, let exchanges in progress finish, then close what is left."""
@@ -101,3 +116,6 @@ class Listener:
         except TimeoutError:
             for connection in list(self._connections):
                 connection.abort()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ABORT_SECONDS):
+                    await self._empty.wait()

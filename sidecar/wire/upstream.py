@@ -50,9 +50,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._reusable = False
         self._interim = 0
-        self._blocked = False
         self._paused = False
-        self._open = False
+        self._unsent = 0
+        self.is_blocked = False
+        """The peer reads more slowly than we write; whoever writes must wait."""
+        self.is_open = False
         self.requester: Requester | None = None
         self.deadline = NEVER
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -72,18 +74,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def expect_response(self, now: float) -> None:
         """The request is sent: from *now* the response's head is awaited."""
-        if self._body is None:
+        if self._body is None and not self.is_blocked:
             self.deadline = now + self._pool.limits.response_timeout_seconds
 
     def pause(self) -> None:
         """The caller reads more slowly than we deliver."""
-        if self._open and not self._paused:
+        if not self._paused and not self.transport.is_closing():
             self._paused = True
-            self.deadline = NEVER
+            self.deadline = NEVER  # the caller's deadline counts now
             self.transport.pause_reading()
 
     def resume(self, now: float) -> None:
-        if self._open and self._paused:
+        if self._paused and not self.transport.is_closing():
             self._paused = False
             self._rearm(now)
             self.transport.resume_reading()
@@ -99,40 +101,40 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _rearm(self, now: float) -> None:
+        """Begin the time of the present state anew."""
         limits = self._pool.limits
-        if self._body is not None:
+        if self._paused:
+            self.deadline = NEVER
+        elif self.is_blocked or self._body is not None:
             self.deadline = now + limits.body_timeout_seconds
         elif self.requester is not None and self.requester.request_sent:
             self.deadline = now + limits.response_timeout_seconds
+        else:
+            self.deadline = NEVER
 
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
-        self._open = True
-        # Should whoever asked for it be gone by now, nobody else will close it.
-        self.deadline = self._pool.clock() + self._pool.limits.upstream_idle_timeout_seconds
+        self.is_open = True
         self._pool.opened(self)
 
     def pause_writing(self) -> None:
-        self._blocked = True
+        self.is_blocked = True
         if self.requester is not None:
-            self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
+            self._rearm(self._pool.clock())
             self.requester.upstream_blocked()
 
     def resume_writing(self) -> None:
-        self._blocked = False
+        self.is_blocked = False
         if self.requester is not None:
-            self.deadline = NEVER
             self._rearm(self._pool.clock())
             self.requester.upstream_unblocked()
 
     def data_received(self, data: bytes) -> None:
         requester = self.requester
-        if (
-            requester is None
-        ):  # bytes that belong to no request: the connection is not to be trusted
+        if requester is None:  # bytes that belong to no request: not to be trusted
             self.transport.abort()
             return
         try:
@@ -151,7 +153,7 @@ class UpstreamConnection(asyncio.Protocol):
             end = data.find(HEAD_END)
             limits = self._pool.limits
             if end < 0 or end > limits.max_head_bytes:
-                if len(data) > limits.max_head_bytes:
+                if len(data) >= limits.max_head_bytes + len(HEAD_END):
                     raise MessageError(
                         Reason.UPSTREAM_MALFORMED,
                         f"the header section is over {limits.max_head_bytes} bytes",
@@ -207,10 +209,19 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
 
     def _end(self, requester: Requester, rest: bytes) -> None:
-        keep = self._reusable and not rest and requester.request_sent and not self._blocked
+        keep = (
+            self._reusable
+            and not rest
+            and requester.request_sent
+            and not self.transport.is_closing()
+            and self.transport.get_write_buffer_size() == 0
+        )
         self.requester = None
         self._body = None
-        if keep and self._open and not self.transport.is_closing():
+        if keep:
+            if self._paused:  # the caller has yet to read all of it; the next one may not wait
+                self._paused = False
+                self.transport.resume_reading()
             self._pool.put(self)
         else:
             self.deadline = NEVER
@@ -218,46 +229,73 @@ class UpstreamConnection(asyncio.Protocol):
         requester.response_ended()
 
     def eof_received(self) -> bool:
+        """The peer will send no more: that is the end, whatever of ours it has not read yet."""
+        self._ended_by_peer()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._open = False
+        self.is_open = False
         self._pool.closed(self)
+        if exc is None:
+            self._ended_by_peer()
+        else:
+            self._lost(Reason.UPSTREAM_RESET, f"the connection was reset {self._stage()}")
+
+    def _ended_by_peer(self) -> None:
         requester, body = self.requester, self._body
         if requester is None:
             return
-        if body is not None and exc is None:
-            whole, out = body.end()
-            if whole:
-                if out:
-                    requester.response_continued(out)
-                self.requester = None
-                requester.response_ended()
-                return
-        stage = "before an answer" if body is None else "in the middle of the answer"
-        self._lost(Reason.UPSTREAM_RESET, f"the connection was closed {stage}")
-
-    def expire(self, now: float) -> None:  # noqa: ARG002 - Timed passes the time
-        if self.requester is None:
-            self.deadline = NEVER
-            self.transport.abort()
+        whole, out = (False, b"") if body is None else body.end()
+        if not whole:
+            self._lost(Reason.UPSTREAM_RESET, f"the connection was closed {self._stage()}")
             return
-        if self._blocked:
-            detail = "the request was not read in time"
+        self.abort()
+        if out:
+            requester.response_continued(out)
+        requester.response_ended()
+
+    def _stage(self) -> str:
+        return "before an answer" if self._body is None else "in the middle of the answer"
+
+    def expire(self, now: float) -> None:
+        if self.requester is None:
+            self.abort()
+        elif self.is_blocked:
+            self._give_up(now)
         elif self._body is None:
-            detail = "no answer in time"
+            self._lost(Reason.UPSTREAM_TIMEOUT, "no answer in time")
         else:
-            detail = "the answer stopped coming"
-        self._lost(Reason.UPSTREAM_TIMEOUT, detail)
+            self._lost(Reason.UPSTREAM_TIMEOUT, "the answer stopped coming")
+
+    def _give_up(self, now: float) -> None:
+        """The request is not read; a peer that reads slowly gets more time."""
+        unsent = self.transport.get_write_buffer_size()
+        before, self._unsent = self._unsent, unsent
+        if unsent == before:
+            self._lost(Reason.UPSTREAM_TIMEOUT, "the request was not read in time")
+        else:
+            self._rearm(now)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes kept for this connection in our own memory, in either direction."""
+        return len(self._buffer) + self.transport.get_write_buffer_size()
+
+    def shut(self) -> None:
+        """End whatever is in progress, because we stop."""
+        self._lost(Reason.UPSTREAM_RESET, "the sidecar is stopping")
 
     def _lost(self, reason: Reason, detail: str) -> None:
         requester = self.requester
         self.requester = None
         self.deadline = NEVER
-        if self._open:
-            self.transport.abort()
+        self.transport.abort()
         if requester is not None:
             requester.upstream_lost(reason, detail)
+
+
+class PoolFullError(Exception):
+    """Every connection that the pool may have is busy."""
 
 
 class Pool:
@@ -305,21 +343,41 @@ class Pool:
     def is_full(self) -> bool:
         return len(self._all) + self._opening >= self.limits.max_upstream_connections
 
+    @property
+    def connections(self) -> int:
+        return len(self._all)
+
+    @property
+    def idle_connections(self) -> int:
+        return len(self._idle)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(connection.buffered_bytes for connection in self._all)
+
     async def open(self) -> UpstreamConnection:
         """Connect within the connect timeout.
 
         Raises:
+            PoolFullError: others took the last ones since ``is_full`` was asked.
             OSError: no connection could be made; ``TimeoutError`` when it took too long.
         """
+        if self.is_full:
+            raise PoolFullError
         loop = asyncio.get_running_loop()
+        connection = UpstreamConnection(self)
         self._opening += 1
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self), self.host, self.port
-                )
+                await loop.create_connection(lambda: connection, self.host, self.port)
+        except BaseException:
+            # uvloop closes a connection whose opener was cancelled without telling its protocol.
+            self.closed(connection)
+            raise
         finally:
             self._opening -= 1
+        if not connection.is_open:
+            raise ConnectionResetError("closed as soon as it was open")
         return connection
 
     def opened(self, connection: UpstreamConnection) -> None:
@@ -335,4 +393,4 @@ class Pool:
     def close(self) -> None:
         """Close every connection, busy ones too."""
         for connection in list(self._all):
-            connection.transport.abort()
+            connection.shut()

@@ -1,0 +1,188 @@
+"""What holds for any bytes, through real sockets.
+
+Splitting a message changes nothing; any bytes are forwarded as one well-formed message or refused
+cleanly. ``proxied`` adds, each time: no exception, every exchange finished once, nothing left over.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.wire_peer import Message, Peer, until
+from tests.support.wire_proxy import Proxy, proxied
+from tests.support.wire_strategies import requests, responses
+from tests.support.wire_strict_origin import StrictOrigin
+
+EXAMPLES = settings(max_examples=60, deadline=None)
+LOOPS = pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+def run(new_loop: Any, conversation: Coroutine[Any, Any, None]) -> None:
+    """Hold one conversation on a loop of its own."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(conversation)
+
+
+async def read_messages(received: bytes, *, heads: list[bool], whole: bool) -> list[Message]:
+    """Read *received* as the answers they must be; unless *whole*, the last may be cut."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(received)
+    reader.feed_eof()
+    peer = Peer(reader, cast(asyncio.StreamWriter, None))
+    messages: list[Message] = []
+    while not reader.at_eof():
+        head_only = len(messages) < len(heads) and heads[len(messages)]
+        try:
+            messages.append(await peer.message(head_only=head_only, until_close=True))
+        except asyncio.IncompleteReadError:
+            assert not whole, received
+            break
+    return messages
+
+
+async def settled(proxy: Proxy, size: int) -> None:
+    """Wait until *size* bytes have been looked at, then for what follows from them."""
+    handler = proxy.handler
+    await until(
+        lambda: handler.malformed_for or handler.exchanges or proxy.listener.buffered_bytes >= size
+    )
+    for _ in range(15):
+        await asyncio.sleep(0)
+
+
+# --- splitting ---
+
+
+@st.composite
+def valid_requests(draw: st.DrawFn) -> tuple[bytes, bytes, bytes]:
+    """A valid request on the wire, its target and its content."""
+    target = b"/" + draw(st.sampled_from([b"", b"a", b"a/b?c=d"]))
+    content = draw(st.binary(max_size=40))
+    head = b"POST %b HTTP/1.1\r\nHost: h\r\nX-A: b c\r\n" % target
+    if draw(st.booleans()):
+        return (
+            head + b"Content-Length: %d\r\n\r\n" % len(content) + content,
+            target,
+            content,
+        )
+    chunks = b""
+    position = 0
+    while position < len(content):
+        size = draw(st.integers(1, len(content) - position))
+        extension = draw(st.sampled_from([b"", b";x", b';x="y z"']))
+        chunks += b"%x%b\r\n%b\r\n" % (size, extension, content[position : position + size])
+        position += size
+    trailers = draw(st.sampled_from([b"", b"X-T: 1\r\n", b"X-T: 1\r\nX-U: \r\n"]))
+    raw = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailers + b"\r\n"
+    return raw, target, content
+
+
+@LOOPS
+@EXAMPLES
+@given(sent=st.lists(valid_requests(), min_size=1, max_size=3), data=st.data())
+def test_any_split_forwards_the_same(
+    new_loop: Any, sent: list[tuple[bytes, bytes, bytes]], data: st.DataObject
+) -> None:
+    """Wherever packets begin and end, the origin reads the same requests in the same order."""
+    raw = b"".join(each[0] for each in sent)
+    cuts = data.draw(st.lists(st.integers(1, len(raw) - 1), max_size=12, unique=True).map(sorted))
+
+    async def conversation() -> None:
+        origin = StrictOrigin()
+        async with proxied(origin) as proxy, proxy.client() as client:
+            for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+                await client.send(raw[start:end])
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            for _ in sent:
+                assert (await client.message()).status == 200
+        assert origin.violations == []
+        assert [(each[1], each[3]) for each in origin.requests] == [each[1:] for each in sent]
+        assert all((b"x-a", b"b c") in each[2] for each in origin.requests)
+
+    run(new_loop, conversation())
+
+
+# --- any bytes from a caller ---
+
+
+@LOOPS
+@EXAMPLES
+@given(raw=st.one_of(requests(), st.binary(min_size=1, max_size=60)))
+def test_any_bytes_are_forwarded_well_formed_or_refused_once(new_loop: Any, raw: bytes) -> None:
+    """What reaches the origin is well-formed; what comes back are whole answers, of which at most
+    the last one is a refusal of bytes that were no request."""
+
+    async def conversation() -> None:
+        origin = StrictOrigin()
+        async with proxied(origin) as proxy, proxy.client() as client:
+            await client.send(raw)
+            await settled(proxy, len(raw))
+            await proxy.wait_out()
+            heads = [each.head.method == b"HEAD" for each in proxy.handler.exchanges]
+            messages = await read_messages(await client.rest(), heads=heads, whole=True)
+            assert len(proxy.handler.malformed_for) <= 1
+            assert len(messages) <= len(heads) + 1
+            for message in messages:
+                refused = message.reason is not None
+                assert refused == (message.status != 200)
+                if message.status >= 500:
+                    assert message.status in (501, 504, 505)
+        assert origin.violations == []
+        assert len(origin.requests) <= len(heads)
+
+    run(new_loop, conversation())
+
+
+# --- any bytes from an origin ---
+
+
+@LOOPS
+@EXAMPLES
+@given(
+    raw=st.one_of(responses(), st.binary(min_size=1, max_size=60)),
+    closes=st.booleans(),
+    version=st.sampled_from([b"1.1", b"1.0"]),
+)
+def test_any_answer_is_relayed_well_formed_or_replaced(
+    new_loop: Any, raw: bytes, closes: bool, version: bytes
+) -> None:
+    """The caller reads a whole answer, our 502 or 504, or the beginning of one that broke; the
+    next caller gets an answer to its own request."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            if b"/innocent" in await peer.head():
+                await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ninnocent")
+                continue
+            await peer.send(raw)
+            if closes:
+                return
+
+    async def conversation() -> None:
+        async with proxied(script) as proxy:
+            async with proxy.client() as client:
+                await client.send(b"GET / HTTP/%b\r\nHost: h\r\n\r\n" % version)
+                await until(lambda: proxy.handler.exchanges and proxy.handler.exchanges[0].commits)
+                for _ in range(15):
+                    await asyncio.sleep(0)
+                await proxy.wait_out()
+                received = await client.rest()
+                (_, fault), *more = proxy.results
+                assert more == []
+                messages = await read_messages(received, heads=[False], whole=fault is None)
+                assert len(messages) <= 1
+                if messages and messages[0].reason is not None:
+                    assert messages[0].status in (502, 504)
+            async with proxy.client() as other:
+                await other.send(b"GET /innocent HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert (await other.message()).body == b"innocent"
+
+    run(new_loop, conversation())

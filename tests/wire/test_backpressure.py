@@ -1,0 +1,273 @@
+"""A slow reader makes the other side wait: memory is bounded and nothing stalls or is lost."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sidecar.wire.exchange import Answer, Pending
+from sidecar.wire.pacing import MAX_HELD_BYTES
+from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
+from tests.support.wire_peer import Peer, until
+from tests.support.wire_proxy import Proxy, Script, answer_each, proxied
+
+ONE_READ = 256 * 1024
+"""The most that either loop hands over at once."""
+BOUND = MAX_HELD_BYTES + ONE_READ + 2 * (WRITE_HIGH_WATER_BYTES + ONE_READ) + 64 * 1024
+"""Of one exchange: held, and waiting to be written on both sides; the last term is framing."""
+SIZE = 24 * 1024 * 1024
+BLOCK = bytes(range(256)) * 1024
+DIGEST = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).digest()
+
+
+@asynccontextmanager
+async def observed(script: Script) -> AsyncIterator[tuple[Proxy, list[int]]]:
+    """A proxy whose memory is looked at in every turn of the loop; the list holds the most."""
+    most = [0]
+    async with proxied(script) as proxy:
+
+        async def watch() -> None:
+            while True:
+                most[0] = max(most[0], proxy.buffered_bytes)
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield proxy, most
+        finally:
+            watching.cancel()
+
+
+def small_buffers(peer: Peer) -> None:
+    """Keep the kernel from hiding how much is on its way."""
+    raw = peer.writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+
+
+async def send_all(peer: Peer, *, chunked: bool = False) -> int:
+    """Send ``SIZE`` bytes as fast as the other side lets us."""
+    for _ in range(SIZE // len(BLOCK)):
+        await peer.send(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if chunked else BLOCK)
+    if chunked:
+        await peer.send(b"0\r\n\r\n")
+    return SIZE
+
+
+async def read_all(peer: Peer) -> bytes:
+    """Read ``SIZE`` bytes; return their digest."""
+    digest = hashlib.sha256()
+    left = SIZE
+    while left:
+        data = await peer.some()
+        assert data, f"{left} bytes are missing"
+        digest.update(data)
+        left -= len(data)
+    return digest.digest()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_upload_waits_for_a_slow_origin(chunked: bool) -> None:
+    """While the origin does not read, the caller cannot send; then everything arrives."""
+    reading = asyncio.Event()
+    received: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        small_buffers(peer)
+        await peer.head()
+        await reading.wait()
+        if chunked:
+            received.append(hashlib.sha256(await peer.chunks()).digest())
+        else:
+            received.append(await read_all(peer))
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await peer.rest()
+
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % SIZE
+    async with observed(script) as (proxy, most), proxy.client() as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % framing)
+        sending = asyncio.create_task(send_all(client, chunked=chunked))
+        await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        reading.set()
+        await sending
+        assert (await client.message()).status == 200
+        assert received == [DIGEST]
+        assert most[0] <= BOUND
+        assert proxy.pool.idle_connections == 1
+
+
+async def test_a_large_upload_waits_for_the_connection() -> None:
+    """Content that comes before there is a connection is bounded too, and sending it in one
+    piece does not let more in than the origin takes."""
+    permit = asyncio.Event()
+    reading = asyncio.Event()
+    received: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        small_buffers(peer)
+        await peer.head()
+        await reading.wait()
+        received.append(await read_all(peer))
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await peer.rest()
+
+    async def wait() -> None:
+        await permit.wait()
+
+    async with observed(script) as (proxy, most), proxy.client() as client:
+        proxy.handler.decide = lambda _exchange: Pending(wait())
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        sending = asyncio.create_task(send_all(client))
+        await until(lambda: proxy.listener.buffered_bytes > MAX_HELD_BYTES)
+        permit.set()
+        await until(lambda: proxy.pool.buffered_bytes > 0)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert most[0] <= BOUND
+        reading.set()
+        await sending
+        assert (await client.message()).status == 200
+        assert received == [DIGEST]
+        assert most[0] <= BOUND
+
+
+@pytest.mark.parametrize(
+    ("head", "chunked"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE, False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", False),
+    ],
+    ids=["length", "chunked", "close"],
+)
+async def test_a_large_download_waits_for_a_slow_caller(head: bytes, chunked: bool) -> None:
+    """While the caller does not read, the origin cannot send; then everything arrives."""
+    sent = [0]
+
+    async def script(peer: Peer) -> None:
+        await peer.message()
+        await peer.send(head)
+        sent[0] = await send_all(peer, chunked=chunked)
+        if b"close" not in head:
+            await peer.rest()
+
+    async with observed(script) as (proxy, most), proxy.client() as client:
+        small_buffers(client)
+        await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert sent[0] == 0
+        answer = await client.message()
+        assert hashlib.sha256(answer.body).digest() == DIGEST
+        assert proxy.results == [(200, None)]
+        assert most[0] <= BOUND
+        assert proxy.pool.idle_connections == (b"close" not in head)
+
+
+async def test_both_directions_at_once() -> None:
+    """An origin that sends back what it reads, to a caller that sends and reads at once."""
+
+    async def script(peer: Peer) -> None:
+        small_buffers(peer)
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        left = SIZE
+        while left:
+            data = await peer.some()
+            left -= len(data)
+            await peer.send(data)
+        await peer.rest()
+
+    async with observed(script) as (proxy, most), proxy.client() as client:
+        small_buffers(client)
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        sending = asyncio.create_task(send_all(client))
+        await client.head()
+        # Nobody reads the answer yet: it fills up, and then the upload has to wait as well.
+        await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        assert not sending.done()
+        assert await read_all(client) == DIGEST
+        await sending
+        assert proxy.results == [(200, None)]
+        assert most[0] <= BOUND
+
+
+async def test_an_answer_complete_while_the_caller_is_behind() -> None:
+    """The origin's connection is free again at once, and able to serve somebody else, though the
+    caller has yet to read what was buffered for it."""
+    size = 300_000
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.message()
+            length = size if b"/large" in request.start else 2
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+            await peer.send(b"x" * length)
+
+    async with observed(script) as (proxy, most), proxy.client() as slow, proxy.client() as other:
+        small_buffers(slow)
+        # Leave it behind by exactly as much as one answer, however much the kernel takes.
+        expected = 0
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while proxy.listener.buffered_bytes <= WRITE_HIGH_WATER_BYTES:
+            await slow.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+            expected += 1
+            await until(
+                lambda: (
+                    len(proxy.results) == expected  # noqa: B023 - awaited at once
+                    or proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES
+                )
+            )
+        await other.send(b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await other.message()).body == b"xx"
+        await slow.send(b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n")
+        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(expected):
+            assert len((await slow.message()).body) == size
+        assert (await slow.message()).body == b"xx"
+        assert most[0] <= BOUND
+
+
+async def test_a_pipelining_caller_that_does_not_read_is_not_read_either() -> None:
+    """Requests are left in the kernel while their answers cannot be sent."""
+    get = b"GET / HTTP/1.1\r\nHost: h\r\nX-Filler: %b\r\n\r\n" % (b"y" * 900)
+    count = 20_000
+    async with observed(answer_each) as (proxy, most), proxy.client() as client:
+        small_buffers(client)
+        proxy.handler.decide = lambda _exchange: Answer(403, b"", b"z" * 900)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        sending = asyncio.create_task(client.send(get * count))
+        await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(proxy.results) < count
+        assert most[0] <= BOUND
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(count):
+            assert (await client.message()).status == 403
+        await sending
+        assert most[0] <= BOUND
+
+
+async def test_a_slow_caller_gets_all_of_an_answer_that_ends_its_connection() -> None:
+    """Lingering begins when the answer is sent, not when it is written."""
+    body = b"x" * 200_000
+    async with proxied(answer_each) as proxy, proxy.client() as client:
+        small_buffers(client)
+        proxy.handler.decide = lambda _exchange: Answer(200, b"", body * 20, close=True)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: proxy.listener.buffered_bytes > 0)
+        proxy.time.passes(2.5)
+        proxy.time.passes(20.0)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await client.message()).body == body * 20
+        assert await client.rest() == b""
