@@ -5,6 +5,7 @@ takes as arguments.
 """
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import os
@@ -87,6 +88,8 @@ async def serve(
     with operator_log(config.log.level):
         sidecar = Sidecar(config, attribute_over=attribute_over)
         async with sidecar.running(announce):
+            # What exists now stays until the end: the collector need not look at it again.
+            gc.freeze()
             announce("sidecar: started" if sidecar.missing() else "sidecar: ready")
             await stop.wait()
             announce("sidecar: draining")

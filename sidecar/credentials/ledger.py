@@ -5,8 +5,8 @@ attaches no token.
 """
 
 import os
-from array import array
 from collections.abc import Callable
+from mmap import mmap
 from typing import Final
 
 from sidecar.core.attribution import Entry, Gone
@@ -55,8 +55,9 @@ class ClosedHandles:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._digests = array("q", bytes(8 * CLOSED_SLOTS))
-        self._times = array("d", bytes(8 * CLOSED_SLOTS))
+        # Anonymous memory: a page costs nothing until a handle falls into it.
+        self._digests = memoryview(mmap(-1, 8 * CLOSED_SLOTS)).cast("q")
+        self._times = memoryview(mmap(-1, 8 * CLOSED_SLOTS)).cast("d")
 
     def _digest(self, handle: bytes) -> int:
         # SipHash under the interpreter's secret and ours: 64 bits are plenty where the worst that

@@ -22,7 +22,17 @@ from sidecar.wire.heads import (
     is_hopeless,
     parse_request_head,
 )
-from sidecar.wire.pacing import LINGER_SECONDS, MAX_HELD_BYTES, PacedConnection, Reading
+from sidecar.wire.pacing import (
+    BODY,
+    CLOSED,
+    COMPLETE,
+    HEAD,
+    IDLE,
+    LINGER,
+    LINGER_SECONDS,
+    MAX_HELD_BYTES,
+    PacedConnection,
+)
 from sidecar.wire.upstream import Pool, PoolFullError, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -68,23 +78,23 @@ class Downstream(PacedConnection):
 
     def data_received(self, data: bytes) -> None:
         reading = self._reading
-        if reading <= Reading.HEAD:
+        if reading <= HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_requests()
-        elif reading == Reading.BODY:
+        elif reading == BODY:
             self._read_body(data)
-        elif reading == Reading.COMPLETE:
+        elif reading == COMPLETE:
             self._buffer += data
             if len(self._buffer) > MAX_HELD_BYTES:
                 self._pause()
-        elif reading == Reading.LINGER:
+        elif reading == LINGER:
             self._linger(len(data))
 
     def eof_received(self) -> bool:
         """A caller that stops sending is gone: its identity must not live on (half-close)."""
         answering = self._exchange is not None and self._status != 0
         self._abandon()
-        self._reading = Reading.LINGER
+        self._reading = LINGER
         self._buffer = b""
         self.deadline = self._listener.clock() + LINGER_SECONDS
         if answering:
@@ -93,7 +103,7 @@ class Downstream(PacedConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._abandon()
-        self._reading = Reading.CLOSED
+        self._reading = CLOSED
         self._listener.closed(self)
 
     def pause_writing(self) -> None:
@@ -108,17 +118,17 @@ class Downstream(PacedConnection):
         self._rearm(now)
         if self._upstream is not None:
             self._upstream.resume(now)
-        if self._reading <= Reading.HEAD:
+        if self._reading <= HEAD:
             self._unpause()
             self._read_requests()
 
     def expire(self, now: float) -> None:
         """The caller took too long: to send, to read, or to go away."""
-        if self._reading == Reading.HEAD and not self._write_blocked:
+        if self._reading == HEAD and not self._write_blocked:
             self._refuse_message(
                 Reason.REQUEST_TIMEOUT, "the header section did not arrive in time"
             )
-        elif self._reading == Reading.BODY and not self._write_blocked and not self._status:
+        elif self._reading == BODY and not self._write_blocked and not self._status:
             self._break_off(Reason.REQUEST_TIMEOUT, "the content did not arrive in time")
         else:
             self._give_up(now)
@@ -134,12 +144,12 @@ class Downstream(PacedConnection):
             return
         self._looping = True
         try:
-            while self._buffer and self._reading <= Reading.HEAD and not self._write_blocked:
+            while self._buffer and self._reading <= HEAD and not self._write_blocked:
                 if not self._read_head():
                     break
         finally:
             self._looping = False
-        if self._write_blocked and self._buffer and self._reading <= Reading.HEAD:
+        if self._write_blocked and self._buffer and self._reading <= HEAD:
             self._pause()
 
     def _read_head(self) -> bool:
@@ -173,8 +183,8 @@ class Downstream(PacedConnection):
                 self._refuse_message(Reason.HEAD_TOO_LARGE, f"over {limits.max_head_bytes} bytes")
         elif is_hopeless(buffer, start):
             self._refuse_message(Reason.MESSAGE_MALFORMED, "what has arrived begins no request")
-        elif self._reading == Reading.IDLE and len(buffer) > start:
-            self._reading = Reading.HEAD
+        elif self._reading == IDLE and len(buffer) > start:
+            self._reading = HEAD
             self.deadline = self._listener.clock() + limits.header_timeout_seconds
 
     def _begin(self, head: RequestHead) -> None:
@@ -193,11 +203,11 @@ class Downstream(PacedConnection):
             self._body = LengthBody(head.length)
         else:
             self._body = None
-            self._reading = Reading.COMPLETE
+            self._reading = COMPLETE
             self.deadline = NEVER
             self._act(exchange.start())
             return
-        self._reading = Reading.BODY
+        self._reading = BODY
         self.deadline = now + listener.limits.body_timeout_seconds
         if self._buffer:
             data, self._buffer = self._buffer, b""
@@ -216,7 +226,7 @@ class Downstream(PacedConnection):
             self._break_off(error.reason, error.detail)
             return
         if body.done:
-            self._reading = Reading.COMPLETE
+            self._reading = COMPLETE
             self._buffer = rest
         self._rearm(self._listener.clock())
         upstream = self._upstream
@@ -307,7 +317,7 @@ class Downstream(PacedConnection):
         upstream.send(self, data)
         now = self._listener.clock()
         self._timing.sent = now
-        if self._reading == Reading.COMPLETE:
+        if self._reading == COMPLETE:
             upstream.expect_response(now)
         if self._paused and not upstream.is_blocked:
             self._unpause()
@@ -316,7 +326,7 @@ class Downstream(PacedConnection):
 
     @property
     def request_sent(self) -> bool:
-        return self._reading == Reading.COMPLETE
+        return self._reading == COMPLETE
 
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None:
         exchange = self._exchange
@@ -326,7 +336,7 @@ class Downstream(PacedConnection):
         self._timing.answered = clock()
         exchange.respond(head)
         self._status = head.status
-        if self._reading == Reading.BODY or self._listener.draining:
+        if self._reading == BODY or self._listener.draining:
             self._close = True
         if head.length is None and not chunked and not self.head_only and not self.chunks_allowed:
             self._close = True
@@ -402,7 +412,7 @@ class Downstream(PacedConnection):
         self._begin_linger()
 
     def _answer(self, answer: Answer) -> None:
-        if self._reading == Reading.BODY or answer.close or self._listener.draining:
+        if self._reading == BODY or answer.close or self._listener.draining:
             self._close = True
         self._status = answer.status
         self._write_answer(answer)
@@ -432,14 +442,14 @@ class Downstream(PacedConnection):
 
     def _complete(self) -> None:
         """The response is written: close, or be ready for the next request."""
-        unread = self._reading == Reading.BODY
+        unread = self._reading == BODY
         self._settle(self._status, None)
-        if self._reading == Reading.CLOSED:
+        if self._reading == CLOSED:
             return
         if self._close or unread or self._listener.draining:
             self._begin_linger()
             return
-        self._reading = Reading.IDLE
+        self._reading = IDLE
         if self._write_blocked:
             return  # resume_writing goes on
         self.deadline = self._timing.ended + self._listener.limits.idle_timeout_seconds
@@ -459,7 +469,7 @@ class Downstream(PacedConnection):
 
     def drain(self) -> None:
         """Close when idle; otherwise after the exchange in progress."""
-        if self._reading == Reading.IDLE:
+        if self._reading == IDLE:
             self._transport.close()
 
 

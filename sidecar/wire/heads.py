@@ -38,6 +38,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
 # Narrower than reg-name (RFC 3986, 3.2.2): no percent, comma, semicolon, quote or parenthesis,
 # which no host has and which a list, a URL or a log could read differently.
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&*+=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_PLAIN_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,4})?")
+"""What nearly every Host looks like, and surely right."""
 _ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]+)([/?].*)?")
 _COMMON_METHODS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS"))
 _MAX_LENGTH_DIGITS = 18
@@ -261,6 +263,8 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
 
 
 def _is_authority(value: bytes) -> bool:
+    if _PLAIN_HOST.fullmatch(value):
+        return True
     match = _HOST.fullmatch(value)
     if match is None:
         return False
@@ -306,6 +310,8 @@ def _read_connection(
 
     *protected* is given for a request: whatever the application has marked may not be named.
     """
+    if value == b"keep-alive":
+        return
     for part in value.lower().split(b","):
         option = part.strip(b" \t")
         if option == b"close":

@@ -11,7 +11,6 @@ written, on either side.
 import asyncio
 import socket
 import struct
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.wire.deadlines import NEVER
@@ -30,16 +29,15 @@ LINGER_BYTES: Final = 1024 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class Reading(IntEnum):
-    """Where in the request we are."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    COMPLETE = 3
-    """The request is read; its response is not yet complete."""
-    LINGER = 4
-    CLOSED = 5
+# Where in the request we are. Plain integers: an enumeration's member costs five times as much to
+# look up, a dozen times per request.
+IDLE: Final = 0
+HEAD: Final = 1
+BODY: Final = 2
+COMPLETE: Final = 3
+"""The request is read; its response is not yet complete."""
+LINGER: Final = 4
+CLOSED: Final = 5
 
 
 class PacedConnection(asyncio.Protocol):
@@ -51,7 +49,7 @@ class PacedConnection(asyncio.Protocol):
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._reading = Reading.IDLE
+        self._reading: int = IDLE
         self._paused = False
         self._write_blocked = False
         self._unsent = 0
@@ -67,7 +65,7 @@ class PacedConnection(asyncio.Protocol):
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
-            if self._reading == Reading.BODY and not self._write_blocked:
+            if self._reading == BODY and not self._write_blocked:
                 self.deadline = NEVER  # we are the ones who wait
 
     def _unpause(self) -> None:
@@ -80,13 +78,13 @@ class PacedConnection(asyncio.Protocol):
         """Begin the time of the present state anew."""
         limits = self._listener.limits
         reading = self._reading
-        if reading >= Reading.LINGER:
+        if reading >= LINGER:
             return
-        if self._write_blocked or (reading == Reading.BODY and not self._paused):
+        if self._write_blocked or (reading == BODY and not self._paused):
             self.deadline = now + limits.body_timeout_seconds
-        elif reading == Reading.HEAD:
+        elif reading == HEAD:
             self.deadline = now + limits.header_timeout_seconds
-        elif reading == Reading.IDLE:
+        elif reading == IDLE:
             self.deadline = now + limits.idle_timeout_seconds
         else:
             self.deadline = NEVER
@@ -103,7 +101,7 @@ class PacedConnection(asyncio.Protocol):
 
     def _begin_linger(self) -> None:
         """Send what is written, then read on for a while before closing (RFC 9112, 9.6)."""
-        self._reading = Reading.LINGER
+        self._reading = LINGER
         if self._transport.is_closing():
             return
         self.deadline = self._listener.clock() + LINGER_SECONDS
