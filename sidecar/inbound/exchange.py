@@ -30,7 +30,8 @@ _DECISION_LENGTH = 16
 
 
 MAX_REMEMBERED_PATHS: Final = 4096
-MAX_REMEMBERED_PATH_BYTES: Final = 256
+MAX_REMEMBERED_BYTES: Final = 256
+"""Longer ones are looked up each time: callers choose them."""
 
 Found = tuple[bytes, PolicyRule, RouteMetrics]
 """Canonical path, the rule it falls under, and that rule's metrics."""
@@ -101,7 +102,7 @@ class InboundHandler:
         if rule is None:
             return Denial(Reason.NO_RULE, "no rule matches this method and path")
         found = path, rule, self.metrics.route(rule.name)
-        if len(raw_path) <= MAX_REMEMBERED_PATH_BYTES:
+        if len(method) + len(raw_path) <= MAX_REMEMBERED_BYTES:
             if len(self._found) >= MAX_REMEMBERED_PATHS:
                 self._found.clear()
             self._found[key] = found

@@ -42,6 +42,7 @@ from sidecar.wire.upstream import Pool
 _DECISION_LENGTH: Final = 16
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 MAX_REMEMBERED_HOSTS: Final = 256
+MAX_HOST_BYTES: Final = 255
 
 
 class AcceptedHosts:
@@ -61,7 +62,8 @@ class AcceptedHosts:
             known = self._decide(host)
             if len(self._remembered) >= MAX_REMEMBERED_HOSTS:
                 self._remembered.clear()
-            self._remembered[host] = known
+            if len(host) <= MAX_HOST_BYTES:
+                self._remembered[host] = known
         return known
 
     def _decide(self, host: bytes) -> bool:

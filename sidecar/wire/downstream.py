@@ -98,7 +98,7 @@ class Downstream(PacedConnection):
         self._buffer = b""
         self.deadline = self._listener.clock() + LINGER_SECONDS
         if answering:
-            self._transport.abort()
+            self._cut()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -386,6 +386,10 @@ class Downstream(PacedConnection):
     def _break_answer(self, reason: Reason) -> None:
         """The answer's head is out: an early end is the only honest sign that it is not whole."""
         self._settle(self._status, reason)
+        self._cut()
+
+    def _cut(self) -> None:
+        """End at once; so that nobody takes it for the end of content that ends like that."""
         if self.chunks_allowed:
             self._transport.abort()
         else:

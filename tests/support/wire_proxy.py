@@ -5,6 +5,7 @@ and the loop has seen no exception.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
-from sidecar.wire.upstream import Pool
+from sidecar.wire.upstream import Pool, UpstreamConnection
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import FakeHandler, classify
 from tests.support.wire_peer import Peer, connected, until
@@ -39,8 +40,10 @@ Script = Callable[[Peer], Awaitable[None]]
 class Origin:
     """A server that does to every connection what its script says."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, small_window: bool = False) -> None:
+        """*small_window*: the kernel takes little for us, so that the proxy must wait early."""
         self.script = script
+        self.small_window = small_window
         self.peers: list[Peer] = []
         self.port = 0
 
@@ -56,8 +59,12 @@ class Origin:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        listening = socket.socket()
+        if self.small_window:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        server = await asyncio.start_server(self._serve, sock=listening)
         try:
             yield
         finally:
@@ -66,13 +73,22 @@ class Origin:
                 peer.writer.transport.abort()
 
 
+class NarrowPool(Pool):
+    """A pool on whose connections the kernel takes as little as it can for us."""
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        raw = connection.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        super().opened(connection)
+
+
 class Proxy:
     """The listener under test and everything around it."""
 
-    def __init__(self, limits: WireLimits, origin_port: int) -> None:
+    def __init__(self, limits: WireLimits, origin_port: int, *, small_window: bool) -> None:
         self.time = ManualTime()
         names = NameTable(classify)
-        self.pool = Pool(
+        self.pool = (NarrowPool if small_window else Pool)(
             "127.0.0.1",
             origin_port,
             limits=limits,
@@ -118,18 +134,24 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(script: Script, **changes: Any) -> AsyncIterator[Proxy]:
+async def proxied(
+    script: Script, *, small_window: bool = False, **changes: Any
+) -> AsyncIterator[Proxy]:
     """A proxy in front of an origin with *script*; *changes* are to ``LIMITS``."""
-    origin = Origin(script)
+    origin = Origin(script, small_window=small_window)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(origin.running())
-        yield await stack.enter_async_context(serving(origin.port, **changes))
+        yield await stack.enter_async_context(
+            serving(origin.port, small_window=small_window, **changes)
+        )
 
 
 @asynccontextmanager
-async def serving(origin_port: int, **changes: Any) -> AsyncIterator[Proxy]:
+async def serving(
+    origin_port: int, *, small_window: bool = False, **changes: Any
+) -> AsyncIterator[Proxy]:
     """A proxy in front of whatever is, or is not, at *origin_port*."""
-    proxy = Proxy(replace(LIMITS, **changes), origin_port)
+    proxy = Proxy(replace(LIMITS, **changes), origin_port, small_window=small_window)
     troubles: list[Mapping[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: troubles.append(context)

@@ -24,10 +24,12 @@ DIGEST = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).digest()
 
 
 @asynccontextmanager
-async def observed(script: Script) -> AsyncIterator[tuple[Proxy, list[int]]]:
+async def observed(
+    script: Script, *, small_window: bool = False
+) -> AsyncIterator[tuple[Proxy, list[int]]]:
     """A proxy whose memory is looked at in every turn of the loop; the list holds the most."""
     most = [0]
-    async with proxied(script) as proxy:
+    async with proxied(script, small_window=small_window) as proxy:
 
         async def watch() -> None:
             while True:
@@ -109,9 +111,10 @@ async def test_a_large_upload_waits_for_the_connection() -> None:
     received: list[bytes] = []
 
     async def script(peer: Peer) -> None:
-        small_buffers(peer)
-        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await reading.wait()
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await peer.head()
         received.append(await read_all(peer))
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await peer.rest()
@@ -119,13 +122,16 @@ async def test_a_large_upload_waits_for_the_connection() -> None:
     async def wait() -> None:
         await permit.wait()
 
-    async with observed(script) as (proxy, most), proxy.client() as client:
+    async with (
+        observed(script, small_window=True) as (proxy, most),
+        proxy.client() as client,
+    ):
         proxy.handler.decide = lambda _exchange: Pending(wait())
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
         sending = asyncio.create_task(send_all(client))
         await until(lambda: proxy.listener.buffered_bytes > MAX_HELD_BYTES)
         permit.set()
-        await until(lambda: proxy.pool.buffered_bytes > 0)
+        await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         for _ in range(200):
             await asyncio.sleep(0)
         assert not sending.done()
@@ -203,14 +209,14 @@ async def test_both_directions_at_once() -> None:
 async def test_an_answer_complete_while_the_caller_is_behind() -> None:
     """The origin's connection is free again at once, and able to serve somebody else, though the
     caller has yet to read what was buffered for it."""
-    size = 300_000
+    size = 60_000  # one read
 
     async def script(peer: Peer) -> None:
         while True:
             request = await peer.message()
             length = size if b"/large" in request.start else 2
-            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
-            await peer.send(b"x" * length)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length
+            await peer.send(head + b"x" * length)
 
     async with observed(script) as (proxy, most), proxy.client() as slow, proxy.client() as other:
         small_buffers(slow)
@@ -255,6 +261,45 @@ async def test_a_pipelining_caller_that_does_not_read_is_not_read_either() -> No
             assert (await client.message()).status == 403
         await sending
         assert most[0] <= BOUND
+
+
+async def test_a_head_that_was_cut_by_a_slow_reader_is_read_on() -> None:
+    """A caller that reads again is read again, though there was no whole request to go on with."""
+    async with proxied(answer_each) as proxy, proxy.client() as client:
+        small_buffers(client)
+        proxy.handler.decide = lambda _exchange: Answer(200, b"", b"x" * 8_000_000)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT")
+        await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await client.message()).status == 200
+        await client.send(b"TP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.message()).status == 200
+
+
+async def test_a_request_that_was_read_but_not_yet_sent() -> None:
+    """An early answer does not free a connection on which the request is still on its way."""
+    complete = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await complete.wait()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.Event().wait()
+
+    async with proxied(script, small_window=True) as proxy, proxy.client() as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while proxy.pool.buffered_bytes == 0:
+            await client.send(b"2000\r\n%b\r\n" % (b"x" * 0x2000))
+            await asyncio.sleep(0)
+        before = proxy.pool.buffered_bytes
+        assert before < WRITE_HIGH_WATER_BYTES
+        await client.send(b"0\r\n\r\n")
+        await until(lambda: proxy.pool.buffered_bytes > before)
+        complete.set()
+        answer = await client.message()
+        assert answer.status == 200
+        await until(lambda: proxy.pool.connections == 0)
 
 
 async def test_a_slow_caller_gets_all_of_an_answer_that_ends_its_connection() -> None:

@@ -261,6 +261,22 @@ async def test_an_answered_connection_lingers_for_a_bounded_time() -> None:
         await until(lambda: proxy.listener.connections == 0)
 
 
+async def test_only_so_much_is_thrown_away_after_an_answer() -> None:
+    """A caller that floods an answered connection is not read any more, and soon cut off."""
+    async with proxied(answer_each) as proxy, proxy.client() as client:
+        await client.send(b"junk\r\n\r\n")
+        assert (await client.message()).status == 400
+        sending = asyncio.create_task(client.send(b"x" * 64_000_000))
+        for _ in range(2_000):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        proxy.time.passes(LINGER_SECONDS)
+        await until(lambda: proxy.listener.connections == 0)
+        assert isinstance(
+            (await asyncio.gather(sending, return_exceptions=True))[0], ConnectionError
+        )
+
+
 async def test_a_caller_that_does_not_read_its_answer_is_cut_off() -> None:
     """Silence of a reader is bounded; while it reads, however slowly, it is served."""
     size = 8_000_000

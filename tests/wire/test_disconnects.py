@@ -1,12 +1,14 @@
 """Who leaves, when, and what that costs: never the other callers, never a connection too many."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import pytest
 
 from sidecar.core.outcome import Reason
-from sidecar.wire.exchange import CLIENT_GONE, Pending
+from sidecar.wire.exchange import CLIENT_GONE, Answer, Pending
+from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import Proxy, answer_each, proxied
 
@@ -160,6 +162,42 @@ async def test_a_caller_that_stops_sending_still_gets_what_was_answered() -> Non
         assert proxy.results == [(200, None), (CLIENT_GONE, None)]
 
 
+async def test_a_caller_that_stops_sending_is_gone_though_it_has_yet_to_read() -> None:
+    """Its exchange ends at once, however long earlier answers take to be read."""
+    async with proxied(slowly) as proxy, proxy.client() as client:
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        proxy.handler.decide = lambda _exchange: Answer(200, b"", b"x" * 30_000)
+        while proxy.listener.buffered_bytes == 0:
+            before = len(proxy.results)
+            await client.send(GET)
+            await until(lambda: len(proxy.results) > before)  # noqa: B023
+            await asyncio.sleep(0)
+        proxy.handler.decide = lambda exchange: exchange.forward()
+        await client.send(GET)
+        await until(lambda: proxy.handler.exchanges[-1].commits)
+        client.end()
+        await until(lambda: proxy.results[-1] == (CLIENT_GONE, None))
+        assert proxy.listener.connections == 1
+
+
+async def test_an_http10_caller_that_stops_sending_is_not_told_that_half_was_all() -> None:
+    """Where the end of the connection is the end of the content, giving up is a reset."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await peer.rest()
+
+    async with proxied(script) as proxy, proxy.client() as client:
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        await client.head()
+        client.end()
+        await client.rest()
+        assert client.was_reset
+        assert proxy.results == [(200, None)]
+
+
 @pytest.mark.parametrize("rude", [False, True])
 async def test_an_origin_that_leaves_while_the_request_is_sent(rude: bool) -> None:
     """The caller gets an answer at once and need not send the rest."""
@@ -179,12 +217,21 @@ async def test_an_origin_that_leaves_while_the_request_is_sent(rude: bool) -> No
 async def test_an_origin_that_stops_sending_but_not_reading_is_gone_too() -> None:
     """A half-closed origin cannot answer: the caller is told so though data could still flow."""
 
+    stuck = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await stuck.wait()
         peer.end()
-        await peer.rest()
+        await asyncio.Event().wait()
 
-    async with proxied(script) as proxy, proxy.client() as client:
-        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc")
-        assert (await client.refused()).status == 502
+    async with proxied(script, small_window=True) as proxy, proxy.client() as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n")
+        sending = asyncio.create_task(client.send(b"x" * 10_000_000))
+        await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        stuck.set()
+        assert (await client.message()).status == 502
         await until(lambda: proxy.pool.connections == 0)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)

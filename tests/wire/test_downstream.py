@@ -547,7 +547,7 @@ async def test_every_connection_busy_is_503_overloaded() -> None:
             client.writer.write(GET)
         await until(lambda: len(proxy.results) == 1)
         assert proxy.results == [(503, None)]
-        assert proxy.pool.connections == 2
+        await until(lambda: proxy.pool.connections == 2)
         release.set()
         answers = [await client.message() for client in clients]
         assert sorted(answer.status for answer in answers) == [200, 200, 503]

@@ -36,8 +36,9 @@ class Outcome:
 
 async def run(case: dict[str, Any]) -> tuple[Outcome, StrictOrigin]:
     origin = StrictOrigin()
-    limits = {"max_head_bytes": 32 * 1024, "max_target_bytes": 8 * 1024, "max_fields": 100}
-    async with proxied(origin, **limits) as proxy:
+    async with proxied(
+        origin, max_head_bytes=32 * 1024, max_target_bytes=8 * 1024, max_fields=100
+    ) as proxy:
         host = f"127.0.0.1:{proxy.address[1]}"
         raw = case["raw"].replace("{H}", host).replace("{A}", "Authorization: Bearer a.b.c\r\n")
         received = await converse(proxy, raw.encode("latin-1"))
