@@ -65,6 +65,10 @@ class Reason(Enum):
         "upgrade_unsupported",
         Facts(501, "Upgrade and CONNECT are not supported", "caller"),
     )
+    METHOD_UNSUPPORTED = (
+        "method_unsupported",
+        Facts(501, "This method is not supported", "caller"),
+    )
     REQUEST_TIMEOUT = "request_timeout", Facts(408, "The request did not arrive in time", "caller")
     PATH_AMBIGUOUS = (
         "path_ambiguous",

@@ -16,11 +16,11 @@ from sidecar.core.outcome import Denial, Reason
 from sidecar.core.paths import PathOptions, canonical
 from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
 from sidecar.core.principal import Credential
-from sidecar.core.problem import problem_body, problem_lines
 from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
+from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.upstream import Pool
@@ -116,7 +116,7 @@ class InboundHandler:
         denial = Denial(reason, detail, public=True)
         decision = self.ids.draw(_DECISION_LENGTH).decode()
         self.reporter.refused_message(denial, self.no_route, decision)
-        return _answer(denial, decision)
+        return refusal(denial, decision=decision, to_app=False)
 
 
 class InboundExchange:
@@ -264,15 +264,7 @@ class InboundExchange:
             self._handler.ledger.close(self._entry)
         self._denial = denial
         self._enforced = True
-        return _answer(denial, self._decision)
-
-
-def _answer(denial: Denial, decision: str) -> Answer:
-    return Answer(
-        denial.reason.facts.status,
-        problem_lines(denial, decision=decision, to_app=False),
-        problem_body(denial, decision=decision, to_app=False),
-    )
+        return refusal(denial, decision=self._decision, to_app=False)
 
 
 def _key_detail(reason: Reason | None) -> str:

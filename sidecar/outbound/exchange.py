@@ -29,11 +29,11 @@ from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential
-from sidecar.core.problem import problem_body, problem_lines
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.access_log import AttributionRecord
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
+from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Timing
 from sidecar.wire.fields import HOST
 from sidecar.wire.heads import RequestHead, ResponseHead
@@ -120,7 +120,7 @@ class OutboundHandler:
         denial = Denial(reason, detail, public=True)
         decision = self.ids.draw(_DECISION_LENGTH).decode()
         self.reporter.refused_message(denial, self.route, decision)
-        return _answer(denial, decision)
+        return refusal(denial, decision=decision, to_app=True)
 
 
 class OutboundExchange:
@@ -255,7 +255,7 @@ class OutboundExchange:
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
-        return _answer(denial, self._decision)
+        return refusal(denial, decision=self._decision, to_app=True)
 
 
 def _outcome(attachment: Attachment) -> str:
@@ -268,11 +268,3 @@ def _outcome(attachment: Attachment) -> str:
             return denial.reason.code
         case never:
             assert_never(never)
-
-
-def _answer(denial: Denial, decision: str) -> Answer:
-    return Answer(
-        denial.reason.facts.status,
-        problem_lines(denial, decision=decision, to_app=True),
-        problem_body(denial, decision=decision, to_app=True),
-    )

@@ -1,14 +1,25 @@
 """Responses that we write ourselves, as bytes.
 
-What such a response says is the business of whoever makes the ``Answer``; framing, ``Date`` and
+What a refusal says is the business of ``sidecar.core.problem``; framing, ``Date`` and
 ``Connection`` are ours.
 """
 
 from typing import Final
 
+from sidecar.core.outcome import Denial
+from sidecar.core.problem import problem_body, problem_lines
 from sidecar.wire.exchange import Answer
 
 CONNECTION_CLOSE: Final = b"connection: close\r\n"
+
+
+def refusal(denial: Denial, *, decision: str, to_app: bool) -> Answer:
+    """*denial* as an answer. *to_app*: it goes to our own app, which is told every detail."""
+    return Answer(
+        denial.reason.facts.status,
+        problem_lines(denial, decision=decision, to_app=to_app),
+        problem_body(denial, decision=decision, to_app=to_app),
+    )
 
 
 def serialize(answer: Answer, *, date: bytes, close: bool, head_only: bool) -> bytes:

@@ -200,6 +200,8 @@ def _check_method(method: bytes) -> None:
         raise _malformed("the method has lower-case letters")
     if method == b"CONNECT":
         raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
+    if method == b"TRACE":  # an app that answers it would show the caller what we told the app
+        raise MessageError(Reason.METHOD_UNSUPPORTED, "TRACE is not served")
 
 
 def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
@@ -246,7 +248,11 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
                 )
             head.lines[index] = b""  # which HTTP/1.0 does not have (RFC 9110, 10.1.1)
         elif mark == UPGRADE:
-            raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
+            # Some clients offer h2c with every request; an offer may be ignored (RFC 9110, 7.8)
+            # and is never passed on. Whoever asks for something else cannot do without it.
+            if value.lower() != b"h2c":
+                raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
+            head.lines[index] = b""
     if length is not None:
         if head.chunked:
             raise _malformed("both Content-Length and Transfer-Encoding")

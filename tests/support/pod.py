@@ -80,13 +80,15 @@ async def pod(
     destination: Mapping[str, object] | None = None,
     cooldown_seconds: float = 10.0,
     publish: bool = True,
+    mint: TokenMint | None = None,
     automatic: bool = True,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound* and *destination* replace fields of the model.
 
-    With *automatic* the app and the destination answer ``ok`` at once.
+    With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
+    trust the same issuer.
     """
-    mint = TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
+    mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
     jwks_file = directory / "jwks.json"
     if publish:
         jwks_file.write_text(json.dumps(mint.jwks()))

@@ -172,7 +172,8 @@ def test_http10_has_no_transfer_coding() -> None:
         (with_fields(start=b"CONNECT h:443 HTTP/1.1"), Reason.UPGRADE_UNSUPPORTED),
         (with_fields(start=b"CONNECT /x HTTP/1.1"), Reason.UPGRADE_UNSUPPORTED),
         (with_fields(b"Upgrade: websocket", b"Connection: upgrade"), Reason.UPGRADE_UNSUPPORTED),
-        (with_fields(b"Upgrade: h2c"), Reason.UPGRADE_UNSUPPORTED),
+        (with_fields(b"Upgrade: h2c, websocket"), Reason.UPGRADE_UNSUPPORTED),
+        (with_fields(start=b"TRACE / HTTP/1.1"), Reason.METHOD_UNSUPPORTED),
         (with_fields(b"Expect: 100-continue"), Reason.EXPECTATION_UNSUPPORTED),
         (with_fields(b"Expect: whatever"), Reason.EXPECTATION_UNSUPPORTED),
         (with_fields(b"Transfer-Encoding: gzip, chunked"), Reason.CODING_UNSUPPORTED),
@@ -226,6 +227,19 @@ def test_hop_by_hop_fields_end_here() -> None:
         )
     )
     assert b"".join(head.lines) == b"Host: h\r\nX-Stays: 3\r\n"
+
+
+def test_an_offer_of_h2c_is_ignored_and_goes_no_further() -> None:
+    """Java's client offers it with every plain request; nothing of the offer is passed on."""
+    head = request(
+        with_fields(
+            b"Connection: Upgrade, HTTP2-Settings",
+            b"Upgrade: h2c",
+            b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk",
+        )
+    )
+    assert b"".join(head.lines) == b"Host: h\r\n"
+    assert not head.close
 
 
 @pytest.mark.parametrize(
