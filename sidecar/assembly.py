@@ -230,7 +230,7 @@ class Sidecar:
             verifier=self._verifier,
             keys=self._keys,
             ledger=self._ledger,
-            pool=self._pool(inbound.app, limits),
+            pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
             metrics=metrics,
             reporter=ExchangeReporter(metrics, self._access_log),
             ids=self._ids,
@@ -274,7 +274,9 @@ class Sidecar:
             accepts=accepts,
         )
 
-    def _pool(self, origin: model.Origin, limits: WireLimits) -> Pool:
+    def _pool(
+        self, origin: model.Origin, limits: WireLimits, *, reuse_after_content: bool = True
+    ) -> Pool:
         pool = Pool(
             origin.host,
             origin.port,
@@ -282,6 +284,7 @@ class Sidecar:
             names=self._names,
             deadlines=self._deadlines,
             clock=self._clock,
+            reuse_after_content=reuse_after_content,
         )
         self._pools.append(pool)
         return pool

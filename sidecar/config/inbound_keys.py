@@ -217,6 +217,10 @@ INBOUND: Final = InboundKind(
             default=default_of(Inbound, "allow_encoded_slash")),
         Key("allow_semicolon", Boolean(), "Accept `;` in paths.",
             default=default_of(Inbound, "allow_semicolon")),
+        Key("reuse_after_content", Boolean(),
+            "Keep the connection to the app after a request with content. Only for an app whose "
+            "server reads or discards all content: others take the rest of it for a request.",
+            default=default_of(Inbound, "reuse_after_content")),
         Key("limits", LIMITS, "Bounds of this listener and of its connections to the app."),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),

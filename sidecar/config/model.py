@@ -169,6 +169,9 @@ class Inbound:
     max_token_bytes: int = 16 * 1024
     allow_encoded_slash: bool = False
     allow_semicolon: bool = False
+    reuse_after_content: bool = False
+    """Keep a connection to the app after a request with content. Only for an app whose server
+    reads or discards all content of every request: others take the rest of it for a request."""
     limits: Limits = field(default_factory=Limits)
 
 

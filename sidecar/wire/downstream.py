@@ -58,6 +58,7 @@ class Downstream(PacedConnection):
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._target = b""
+        self._last = False
         self._upstream: UpstreamConnection | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._status = 0
@@ -252,6 +253,7 @@ class Downstream(PacedConnection):
         if kind is Forward:
             action = cast(Forward, action)
             self._target = action.target
+            self._last = self._head.has_content and not action.pool.reuse_after_content
             upstream = action.pool.take()
             if upstream is not None:
                 self._send(upstream)
@@ -308,13 +310,13 @@ class Downstream(PacedConnection):
             upstream.release()
             self._answer(lines)
             return
-        data = self._head.serialize(self._target, lines)
+        data = self._head.serialize(self._target, lines, close=self._last)
         if self._held:
             data += b"".join(self._held)
             self._held.clear()
             self._held_bytes = 0
         self._upstream = upstream
-        upstream.send(self, data)
+        upstream.send(self, data, last=self._last)
         now = self._listener.clock()
         self._timing.sent = now
         if self._reading == COMPLETE:

@@ -91,9 +91,18 @@ class RequestHead:
         """The connection ends after this exchange, by the peer's wish or version."""
         self.http10 = False
 
-    def serialize(self, target: bytes, extra: bytes) -> bytes:
-        """The head to send onward, with *extra* complete lines, as HTTP/1.1."""
+    @property
+    def has_content(self) -> bool:
+        return self.chunked or self.length > 0
+
+    def serialize(self, target: bytes, extra: bytes, *, close: bool = False) -> bytes:
+        """The head to send onward, with *extra* complete lines, as HTTP/1.1.
+
+        *close* asks the next hop to end the connection after its answer.
+        """
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        if close:
+            framing += b"connection: close\r\n"
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
             self.method,
             target,

@@ -49,6 +49,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._body: BodyReader | None = None
         self._reusable = False
+        self._last = False
         self._interim = 0
         self._paused = False
         self._unsent = 0
@@ -61,9 +62,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- called by the requester ---
 
-    def send(self, requester: Requester, data: bytes) -> None:
-        """Begin an exchange with the request's head and what there is of its content."""
+    def send(self, requester: Requester, data: bytes, *, last: bool) -> None:
+        """Begin an exchange with the request's head and what there is of its content.
+
+        After the *last* one the connection is closed.
+        """
         self.requester = requester
+        self._last = last
         self._body = None
         self._interim = 0
         self.deadline = NEVER
@@ -174,7 +179,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _begin_body(self, requester: Requester, head: ResponseHead, data: bytes) -> None:
         body: BodyReader
         chunked = False
-        self._reusable = not head.close
+        self._reusable = not head.close and not self._last
         if requester.head_only or head.status == 204 or head.status == 304:
             body = LengthBody(0)
             if head.status == 204:  # which must not have one (RFC 9110, 8.6)
@@ -301,6 +306,10 @@ class PoolFullError(Exception):
 class Pool:
     """Connections to one origin: idle ones for re-use, newest first, and a bound on all.
 
+    A server that answers without reading a request's content reads the rest of it as the next
+    request: one that nobody checked. Where *reuse_after_content* is false, a request with content
+    is therefore the last one on its connection and says so.
+
     At the bound a request is refused with ``overloaded`` and not queued: a queue here would only
     hide that the app is slower than its callers.
     """
@@ -314,7 +323,9 @@ class Pool:
         names: NameTable,
         deadlines: Deadlines,
         clock: Callable[[], float],
+        reuse_after_content: bool = True,
     ) -> None:
+        self.reuse_after_content = reuse_after_content
         self.host = host
         self.port = port
         self.limits = limits
