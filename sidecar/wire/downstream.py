@@ -1,8 +1,8 @@
 """Connections others open to us: requests in, responses out, one exchange at a time.
 
-Owns the order of things on one connection: when the next request may be read, when the other
-side must wait, when the connection must close. What may be forwarded, an ``Exchange`` decides.
-How long each state may last belongs to ``sidecar.wire.pacing``.
+Owns the order of things in one exchange: when the other side must wait, and when the connection
+must close. What may be forwarded, an ``Exchange`` decides. Finding requests in what arrives belongs
+to ``sidecar.wire.reception``, and how long each state may last to ``sidecar.wire.pacing``.
 """
 
 import asyncio
@@ -15,12 +15,9 @@ from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
 from sidecar.wire.deadlines import NEVER
 from sidecar.wire.exchange import CLIENT_GONE, Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import (
-    HEAD_END,
     MessageError,
     RequestHead,
     ResponseHead,
-    is_hopeless,
-    parse_request_head,
 )
 from sidecar.wire.pacing import (
     BODY,
@@ -31,8 +28,8 @@ from sidecar.wire.pacing import (
     LINGER,
     LINGER_SECONDS,
     MAX_HELD_BYTES,
-    PacedConnection,
 )
+from sidecar.wire.reception import RequestReception
 from sidecar.wire.upstream import Pool, PoolFullError, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -42,14 +39,12 @@ if TYPE_CHECKING:
 _EVERY_CONNECTION_BUSY = "every connection to the app or destination is busy"
 
 
-class Downstream(PacedConnection):
+class Downstream(RequestReception):
     """One connection from a caller (inbound) or from the app (outbound)."""
 
     def __init__(self, listener: "Listener") -> None:
         super().__init__(listener)
         self._peer = ""
-        self._buffer = b""
-        self._looping = False
         # of the exchange in progress
         self._exchange: Exchange | None = None
         self._head: RequestHead = cast(RequestHead, None)
@@ -134,59 +129,7 @@ class Downstream(PacedConnection):
         else:
             self._give_up(now)
 
-    # --- reading requests ---
-
-    def _read_requests(self) -> None:
-        """Take requests off the buffer until one has to be waited for.
-
-        A loop and not a recursion: a caller may send any number of requests at once.
-        """
-        if self._looping:
-            return
-        self._looping = True
-        try:
-            while self._buffer and self._reading <= HEAD and not self._write_blocked:
-                if not self._read_head():
-                    break
-        finally:
-            self._looping = False
-        if self._write_blocked and self._buffer and self._reading <= HEAD:
-            self._pause()
-
-    def _read_head(self) -> bool:
-        """Begin the exchange whose head is complete; false while it is not."""
-        buffer = self._buffer
-        listener = self._listener
-        # One empty line is ignored (RFC 9112, 2.2).
-        start = 2 if buffer.startswith(b"\r\n") else 0
-        end = buffer.find(HEAD_END, start)
-        if end < 0 or end - start > listener.limits.max_head_bytes:
-            self._await_head(buffer, start)
-            return False
-        self._buffer = buffer[end + 4 :]
-        try:
-            head = parse_request_head(buffer[start : end + 2], listener.names, listener.limits)
-        except MessageError as error:
-            self._refuse_message(error.reason, error.detail)
-            return False
-        self._begin(head)
-        return True
-
-    def _await_head(self, buffer: bytes, start: int) -> None:
-        limits = self._listener.limits
-        if len(buffer) - start >= limits.max_head_bytes + len(HEAD_END):
-            line_end = buffer.find(b"\r\n", start)
-            if line_end < 0 or line_end - start > limits.max_target_bytes + 64:
-                self._refuse_message(
-                    Reason.TARGET_TOO_LONG, f"over {limits.max_target_bytes} bytes"
-                )
-            else:
-                self._refuse_message(Reason.HEAD_TOO_LARGE, f"over {limits.max_head_bytes} bytes")
-        elif is_hopeless(buffer, start):
-            self._refuse_message(Reason.MESSAGE_MALFORMED, "what has arrived begins no request")
-        elif self._reading == IDLE and len(buffer) > start:
-            self._reading = HEAD
-            self.deadline = self._listener.clock() + limits.header_timeout_seconds
+    # --- one exchange begins ---
 
     def _begin(self, head: RequestHead) -> None:
         listener = self._listener
