@@ -7,7 +7,6 @@ takes as arguments.
 import asyncio
 import gc
 import ipaddress
-import logging
 import os
 import random
 import signal
@@ -50,8 +49,6 @@ _STANDARD_OUTPUT = 1
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
 _CARRIER_GRADES = {"auto": Grade.STRICT, "python": Grade.STRICT, "none": Grade.COMPAT}
 
-log = logging.getLogger("sidecar")
-
 AttributeOver = Callable[[Ledger], Attribute]
 """Makes the resolver of outbound calls; replaced only to show what guessing would do."""
 
@@ -66,8 +63,9 @@ def run(config: model.Config) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever read our announcements may have gone; the app has not
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 async def serve(
