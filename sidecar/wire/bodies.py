@@ -12,7 +12,6 @@ from sidecar.wire.fields import is_token
 from sidecar.wire.heads import MessageError, split_lines
 
 MAX_CHUNK_LINE_BYTES: Final = 256
-MAX_CHUNK_SIZE_DIGITS: Final = 15
 MAX_TRAILER_BYTES: Final = 8 * 1024
 MAX_TRAILER_FIELDS: Final = 64
 

@@ -31,8 +31,9 @@ _TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """Everything a line may contain: no control characters, so no NUL, bare CR or bare LF."""
 _TEXT_AND_ENDS: Final = _TEXT + b"\r\n"
 _TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
-_LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(1026))
 MAX_FIELDS_EVER: Final = 1024
+"""What ``max_fields`` may be at most."""
+_LINE_ENDS: Final = tuple(b"\r\n" * count for count in range(MAX_FIELDS_EVER + 2))
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
 # Narrower than reg-name (RFC 3986, 3.2.2): no percent, comma, semicolon, quote or parenthesis,

@@ -7,6 +7,7 @@ import pytest
 from sidecar.core.outcome import Reason
 from sidecar.wire.fields import FIRST_APPLICATION_MARK, NameTable
 from sidecar.wire.heads import (
+    MAX_FIELDS_EVER,
     MessageError,
     RequestHead,
     ResponseHead,
@@ -186,6 +187,16 @@ def test_what_is_http_but_not_served_says_so(raw: bytes, reason: Reason) -> None
     with pytest.raises(MessageError) as raised:
         request(raw)
     assert raised.value.reason is reason
+
+
+def test_as_many_fields_as_the_wire_can_hold_are_read_and_one_more_is_refused() -> None:
+    """The bound that a configuration may ask for at most is a bound and not an accident."""
+    limits = replace(LIMITS, max_fields=MAX_FIELDS_EVER)
+    most = with_fields(*(b"X: 1" for _ in range(MAX_FIELDS_EVER - 1)))
+    assert len(parse_request_head(most, NameTable(), limits).lines) == MAX_FIELDS_EVER
+    with pytest.raises(MessageError) as raised:
+        parse_request_head(most + b"X: 1\r\n", NameTable(), limits)
+    assert raised.value.reason is Reason.HEAD_TOO_LARGE
 
 
 def test_the_bounds_themselves_are_allowed() -> None:
