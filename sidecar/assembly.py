@@ -27,7 +27,8 @@ from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
-from sidecar.core.verification import IssuerPolicy, Verifier
+from sidecar.core.principal import Credential
+from sidecar.core.verification import IssuerPolicy, Verified, Verifier
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher
 from sidecar.inbound.exchange import InboundHandler, InboundSettings
@@ -287,9 +288,20 @@ class Sidecar:
         self._pools.append(pool)
         return pool
 
+    def _is_still_good(self, credential: Credential) -> bool:
+        verdict = self._verifier.verify(credential.token, now=time.time())
+        return isinstance(verdict, Verified)
+
     def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
         def install(keys: KeySet) -> None:
             self._verifier.install(issuer.name, keys)
+            # A key that left the set speaks for nobody, requests in progress included.
+            self._ledger.close_unless(
+                lambda credential: (
+                    credential.principal.issuer_name != issuer.name
+                    or self._is_still_good(credential)
+                )
+            )
 
         return IssuerKeys(
             issuer,

@@ -106,6 +106,8 @@ class Verifier:
         self._max_token_bytes = max_token_bytes
         self.hits = 0
         self.misses = 0
+        self.generation = 0
+        """Changes with every key set that is installed: what was verified before may not be now."""
 
     def verify(self, token: bytes, *, now: float) -> Verdict:
         """Judge *token* at *now*. Any bytes give a verdict; nothing raises."""
@@ -136,6 +138,7 @@ class Verifier:
         if self._keys.get(issuer_name) == keys:
             return
         self._keys[issuer_name] = keys
+        self.generation += 1
         # Few keys vouch for many tokens, and the loop waits for this.
         selected = cache(keys.select)
         self._cache.retain(

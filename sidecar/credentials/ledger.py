@@ -143,6 +143,12 @@ class Ledger:
         else:
             self._by_subject[subject] = held - 1
 
+    def close_unless(self, holds: Callable[[Credential], bool]) -> None:
+        """End every entry whose credential no longer *holds*, while its request goes on."""
+        for entry in list(self._live.values()):
+            if entry.credential is not None and not holds(entry.credential):
+                self.close(entry)
+
     def find(self, handle: bytes) -> Entry | Gone | None:
         """Return the live entry, ``DEAD`` for one that ended lately, or ``None``."""
         entry = self._live.get(handle)

@@ -123,8 +123,8 @@ class InboundExchange:
     """One request from a caller to the app."""
 
     __slots__ = (
-        "_credential", "_decision", "_denial", "_enforced", "_entry", "_handler", "_head",
-        "_identity", "_path", "_query", "_route", "_rule", "_token",
+        "_credential", "_decision", "_denial", "_enforced", "_entry", "_generation", "_handler",
+        "_head", "_identity", "_path", "_query", "_route", "_rule", "_token",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -138,6 +138,7 @@ class InboundExchange:
         self._token = b""
         self._credential: Credential | None = None
         self._identity = b""
+        self._generation = 0
         self._entry: Entry | None = None
         self._denial: Denial | None = None
         self._enforced = True
@@ -185,6 +186,7 @@ class InboundExchange:
             case Verified() as verified:
                 self._credential = verified.credential
                 self._identity = verified.identity
+                self._generation = handler.verifier.generation
                 return self._authorize(rule)
             case Rejected(denial=denial):
                 return self._refuse(denial)
@@ -219,7 +221,14 @@ class InboundExchange:
         return Forward(self._handler.pool, self._path + self._query)
 
     def commit(self) -> bytes | Answer:
-        """Enter the request in the ledger; from here on its calls may use its token."""
+        """Enter the request in the ledger; from here on its calls may use its token.
+
+        The token is judged again if keys changed while the request waited for a connection.
+        """
+        if self._credential is not None:
+            denial = self._withdrawn()
+            if denial is not None:
+                return self._refuse(denial)
         entry = self._handler.ledger.open(self._credential, self._route.name)
         if isinstance(entry, Reason):
             return self._refuse(Denial(entry))
@@ -230,6 +239,20 @@ class InboundExchange:
         if not self._head.host:
             lines += self._handler.host_line
         return lines
+
+    def _withdrawn(self) -> Denial | None:
+        handler = self._handler
+        if self._generation == handler.verifier.generation:
+            return None
+        match handler.verifier.verify(self._token, now=handler.wall_clock()):
+            case Verified():
+                return None
+            case Rejected(denial=denial):
+                return denial
+            case KeyNeeded():
+                return Denial(Reason.KEY_UNKNOWN, "the token's key was withdrawn meanwhile")
+            case never:
+                assert_never(never)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:

@@ -58,6 +58,19 @@ def test_closing_wipes_the_credential_and_is_idempotent() -> None:
     assert len(ledger) == 0
 
 
+def test_credentials_that_no_longer_hold_end_their_entries() -> None:
+    """The others stay, the anonymous ones too, and ending the request later changes nothing."""
+    ledger = Ledger(16, clock=ManualClock())
+    alice, bob, anyone = opened(ledger, "alice"), opened(ledger, "bob"), opened(ledger, None)
+    ledger.close_unless(lambda credential: credential.principal.subject != "alice")
+    assert ledger.find(alice.handle) is Gone.DEAD
+    assert alice.credential is None
+    assert ledger.find(bob.handle) is bob
+    assert ledger.find(anyone.handle) is anyone
+    ledger.close(alice)
+    assert len(ledger) == 2
+
+
 def test_a_handle_that_was_never_ours_is_unknown() -> None:
     """A guess finds nothing."""
     assert Ledger(16, clock=ManualClock()).find(b"sdc1" + b"0" * 28) is None

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.model import Attribution, Limits
+from sidecar.core.keyset import parse_jwks
 from sidecar.testbed.token_mint import ABSENT
+from sidecar.wire.exchange import Answer, Forward, Timing
+from sidecar.wire.heads import parse_request_head
 from tests.support.http import fetch
 from tests.support.pod import pod, records, soon
 
@@ -248,6 +251,26 @@ async def test_a_new_key_works_at_once_and_a_withdrawn_one_no_more(tmp_path: Pat
         assert answer.status == 200
         answer = await fetch(running.bound.inbound, "/users/a", bearer=old)
         assert (answer.status, answer.reason) == (401, "key_unknown")
+
+
+async def test_a_key_withdrawn_while_a_request_waits_for_a_connection_is_noticed(
+    tmp_path: Path,
+) -> None:
+    """What was permitted under a key that is gone is not forwarded and enters no ledger."""
+    async with pod(tmp_path) as running:
+        listener, verifier = running.sidecar._inbound, running.sidecar._verifier
+        token = running.mint.token("alice")
+        raw = f"GET /users/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n"
+        head = parse_request_head(raw.encode(), listener.names, listener.limits)
+        exchange = listener.handler.begin(head, "127.0.0.1")
+        assert isinstance(exchange.start(), Forward)
+        running.mint.rotate(withdraw=True)
+        verifier.install("shop", parse_jwks(json.dumps(running.mint.jwks()).encode()))
+        answer = exchange.commit()
+        assert isinstance(answer, Answer)
+        assert b"x-sidecar-reason: key_unknown" in answer.lines
+        assert len(running.sidecar._ledger) == 0
+        exchange.finish(answer.status, Timing(0.0), None)
 
 
 async def test_without_keys_nothing_is_accepted_and_the_fault_is_not_the_callers(

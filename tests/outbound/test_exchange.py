@@ -244,6 +244,33 @@ async def test_a_token_that_expires_during_its_request_is_not_sent(tmp_path: Pat
         await alice.end()
 
 
+async def test_a_withdrawn_key_ends_what_its_tokens_may_cause(tmp_path: Path) -> None:
+    """The request goes on, but its token is attached no more: its key left the issuer's set."""
+    async with pod(tmp_path, automatic=False, cooldown_seconds=0.0) as running:
+        alice = await arrive(running, running.mint.token("alice"))
+        running.mint.rotate(withdraw=True)
+        running.publish()
+        bob_token = running.mint.token("bob")
+        for _ in range(100):  # the cool-down has a floor; a caller simply tries again
+            bob = asyncio.create_task(fetch(running.bound.inbound, "/users/b", bearer=bob_token))
+            received = asyncio.create_task(running.app.next())
+            await asyncio.wait((bob, received), return_when=asyncio.FIRST_COMPLETED)
+            if received.done():
+                break
+            received.cancel()
+            assert (await bob).reason == "key_unknown"
+            await asyncio.sleep(0.05)
+        answer, request = await call(running, alice.handle)
+        assert (answer.reason, request) == ("attribution_dead", None)
+        answer, request = await call(running, received.result().handle)
+        assert answer.status == 200
+        assert request is not None
+        assert request.values("authorization") == [f"Bearer {bob_token}"]
+        received.result().answer()
+        assert (await bob).status == 200
+        await alice.end()
+
+
 async def test_calls_per_request_are_capped(tmp_path: Path) -> None:
     """The call after ``max_calls`` is refused."""
     async with pod(tmp_path, automatic=False, attribution=Attribution(max_calls=2)) as running:
