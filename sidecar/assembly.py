@@ -270,6 +270,7 @@ class Sidecar:
             close=self._ledger.close,
         )
         self._deadlines.every_sweep(admission.sweep)
+        self._metrics.watch_admission(lambda: admission.waiting)
         return admission
 
     def _outbound_listeners(self, resolver: Attribute) -> dict[str, Listener]:

@@ -62,6 +62,11 @@ LEDGER_ENTRIES: Final = Family(
 LEDGER_CAPACITY: Final = Family(
     "sidecar_ledger_capacity", "gauge", "Entries at which new inbound requests are refused."
 )
+ADMISSION_WAITING: Final = Family(
+    "sidecar_admission_waiting",
+    "gauge",
+    "Inbound requests that wait for their turn (attribution.exclusive).",
+)
 TOKEN_CACHE_LOOKUPS: Final = Family(
     "sidecar_token_cache_lookups_total",
     "counter",
@@ -105,6 +110,7 @@ BUILD_INFO: Final = Family(
 
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, LEDGER_ENTRIES,
-    LEDGER_CAPACITY, TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL, ACCESS_LOG_DROPPED, BUILD_INFO,
+    LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES,
+    JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL, ACCESS_LOG_DROPPED,
+    BUILD_INFO,
 )  # fmt: skip

@@ -201,6 +201,7 @@ class Metrics(Collector):
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._ledger: tuple[Callable[[], int], int] | None = None
+        self._admission_waiting: Callable[[], int] | None = None
         self._token_cache: _TokenCache | None = None
         self._access_log_dropped: Callable[[], int] | None = None
         self._reloads = {"success": 0, "failure": 0}
@@ -230,6 +231,10 @@ class Metrics(Collector):
     def watch_ledger(self, entries: Callable[[], int], capacity: int) -> None:
         """Ask *entries* for the number of live entries at each scrape."""
         self._ledger = entries, capacity
+
+    def watch_admission(self, waiting: Callable[[], int]) -> None:
+        """Ask *waiting* for the number of queued requests at each scrape."""
+        self._admission_waiting = waiting
 
     def watch_token_cache(self, hits: Callable[[], int], misses: Callable[[], int]) -> None:
         """Ask at each scrape; a second cache goes on counting where the first one stopped."""
@@ -266,6 +271,8 @@ class Metrics(Collector):
             entries, capacity = self._ledger
             yield _gauge(catalogue.LEDGER_ENTRIES, [((), entries())])
             yield _gauge(catalogue.LEDGER_CAPACITY, [((), capacity)])
+        if self._admission_waiting is not None:
+            yield _gauge(catalogue.ADMISSION_WAITING, [((), self._admission_waiting())])
         if (cache := self._token_cache) is not None:
             lookups = [(("hit",), cache.hits), (("miss",), cache.misses)]
             yield _counter(catalogue.TOKEN_CACHE_LOOKUPS, lookups)

@@ -28,6 +28,7 @@ async def test_one_caller_at_a_time_and_each_with_its_own_token(tmp_path: Path) 
         first = await arrive(running, tokens["alice"])
         bob = asyncio.create_task(fetch(running.bound.inbound, "/users/x", bearer=tokens["bob"]))
         await settled(running, 1)
+        assert "sidecar_admission_waiting 1.0" in await running.metrics()
         second = await arrive(running, tokens["alice"])
         for each in (first, second):
             assert each.request.values("x-auth-subject") == ["alice"]

@@ -302,6 +302,7 @@ def everything(metrics: Metrics) -> None:
     inbound.reject(Reason.NO_RULE, "profiles", True)
     metrics.attributed("header", "strict", "attached")
     metrics.watch_ledger(lambda: 0, 1)
+    metrics.watch_admission(lambda: 0)
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
     metrics.issuer("shop").refreshed("success")
