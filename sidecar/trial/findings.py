@@ -1,0 +1,159 @@
+"""What the counts mean: why a trial is not passed, what else should be known, what to do next."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from sidecar.core.outcome import Reason
+from sidecar.trial.report import OTHER_CALLS, EndpointReport, Finding
+
+_REFUSED: Final = {
+    Reason.ATTRIBUTION_MISSING.code: (
+        "load the carrier into the app: --start, or `env $(sidecar carrier env python) python "
+        "app.py`. With it loaded, such a call comes from a thread, task or timer that no request "
+        "waits for, or from a server or client the carrier does not know: make the call while "
+        "the request waits for it"
+    ),
+    Reason.ATTRIBUTION_DEAD.code: (
+        "the call came after the response, or after the caller had left: make it before answering"
+    ),
+    Reason.ATTRIBUTION_UNKNOWN.code: (
+        "the app sent a handle from before this run: start it anew, and look at what it keeps "
+        "between requests"
+    ),
+    Reason.ATTRIBUTION_AMBIGUOUS.code: (
+        "the handle came twice, as from an app that copies all headers and has the carrier too: "
+        "remove one"
+    ),
+    Reason.ATTRIBUTION_ASSURANCE.code: (
+        "the handle came without the carrier: load it, or try --min-assurance compat and see "
+        "whether anything is wrong then"
+    ),
+    Reason.ATTRIBUTION_MAX_AGE.code: "raise attribution.max_age if requests are meant to last",
+    Reason.ATTRIBUTION_CALL_LIMIT.code: "raise attribution.max_calls, or look for a loop",
+    Reason.FOREIGN_CREDENTIAL.code: (
+        "the app sends an Authorization of its own: remove that code, or say `app_credentials: "
+        "keep` for that destination"
+    ),
+    Reason.DESTINATION_UNKNOWN.code: (
+        "the app calls the port by another name than localhost: list it under the destination's "
+        "`hosts`"
+    ),
+}
+_OTHERWISE: Final = "docs/refusals.md explains it"
+_UNJUDGED: Final = {
+    "no_name": (
+        "held no user's name",
+        "have an endpoint whose calls hold the user's name (from the path, the body or "
+        "x-auth-subject) in path, query, header or body",
+    ),
+    "several_names": (
+        "named several users at once",
+        "a call made for several users has no one token that is right: make one call for each",
+    ),
+    "foreign_credential": ("carried a credential that is no user's", "look at what the app sends"),
+}
+_SHOWN: Final = 3
+
+
+def failures(rows: Sequence[EndpointReport]) -> Iterator[Finding]:
+    """Why the trial is not passed: each endpoint with a wrong call, or with none that was right."""
+    other = next((row for row in rows if row.endpoint == OTHER_CALLS), None)
+    for row in rows:
+        if row.wrong:
+            yield Finding(
+                "wrong",
+                f"{row.endpoint}: {row.wrong} of {row.ok + row.wrong} calls carried the token of "
+                "somebody else",
+                "do not run this app with this configuration: it confuses its users",
+            )
+        elif row is not other and not row.ok:
+            yield _nothing_proved(row, other)
+
+
+def notes(rows: Sequence[EndpointReport], total: EndpointReport) -> Iterator[Finding]:
+    """What did not fail the trial and still should be known."""
+    for reason, count in total.refused.items():
+        yield Finding(reason, f"{_calls(count)} refused: {reason}", advice_for(reason))
+    for cause, count in total.unjudged.items():
+        what, advice = _UNJUDGED[cause]
+        yield Finding(cause, f"{_calls(count)} not judged: {_it(count)} {what}", advice)
+    if total.anonymous:
+        yield Finding("anonymous", f"{_calls(total.anonymous)} sent on without a token")
+    for row in rows:
+        failed = {ending: n for ending, n in row.answers.items() if _is_failure(ending)}
+        if not row.refusals and sum(failed.values()) * 2 > row.requests:
+            yield Finding(
+                "answers", f"{row.endpoint}: most requests were answered {_listed(failed)}"
+            )
+
+
+def advice_for(reason: str) -> str:
+    """What to do about a refusal."""
+    return _REFUSED.get(reason, _OTHERWISE)
+
+
+def _nothing_proved(row: EndpointReport, other: EndpointReport | None) -> Finding:
+    """Say why no call of this endpoint was right."""
+    name = row.endpoint
+    if not row.requests:
+        return Finding("nothing_proved", f"{name}: no request was made in the time there was")
+    if row.calls:
+        return _nothing_right(name, row)
+    if "upstream_unreachable" in row.answers and not row.answers.keys() & {"200", "201", "204"}:
+        return Finding(
+            "nothing_proved",
+            f"{name}: the app could not be reached",
+            "look at what the app wrote before it ended",
+        )
+    if all(map(_is_failure, row.answers)):
+        return Finding(
+            "nothing_proved",
+            f"{name}: no call was made; every request was answered {_listed(row.answers)}",
+            "check method, path and body of the endpoint, and the app's log",
+        )
+    if other is not None:
+        found = _nothing_right(name, other)
+        return Finding(found.code, f"{found.text} (none of them told its endpoint)", found.advice)
+    return Finding(
+        "nothing_proved",
+        f"{name}: the app answered and called no destination",
+        "name the port on localhost that this endpoint calls with --destination, and have the app "
+        "call http://localhost:PORT",
+    )
+
+
+def _nothing_right(name: str, row: EndpointReport) -> Finding:
+    if row.ok or row.wrong:
+        return Finding("nothing_proved", f"{name}: no call named one of its users")
+    parts = []
+    advice = ""
+    if row.anonymous:
+        parts.append(f"{_calls(row.anonymous)} sent on without a token")
+    for cause, count in row.unjudged.items():
+        what, advice = _UNJUDGED[cause]
+        parts.append(f"{count} {what}")
+    if row.refusals:
+        parts.insert(0, f"{_calls(row.refusals)} refused ({_listed(row.refused)})")
+        advice = advice_for(next(iter(row.refused)))
+    return Finding("nothing_proved", f"{name}: no call was right: {', '.join(parts)}", advice)
+
+
+def _is_failure(ending: str) -> bool:
+    return not ending.startswith(("2", "3")) and ending != "aborted"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    items = sorted(counts.items(), key=lambda item: -item[1])
+    shown = [f"{count} x {what}" for what, count in islice(items, _SHOWN)]
+    return ", ".join([*shown, "others"] if len(items) > _SHOWN else shown)
+
+
+def _calls(count: int) -> str:
+    return "1 call was" if count == 1 else f"{count} calls were"
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "they"
