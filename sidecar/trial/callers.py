@@ -13,6 +13,7 @@ from yarl import URL
 
 from sidecar.core.names import REASON_HEADER
 from sidecar.trial.cast import Member
+from sidecar.trial.report import HUNG_UP
 from sidecar.trial.tally import Tally
 
 UNREACHABLE: Final = "upstream_unreachable"
@@ -73,7 +74,7 @@ class Callers:
             async with asyncio.timeout(patience):
                 status, reason = await self._exchange(member)
         except TimeoutError:
-            self._tally.answered(member, "aborted" if hangs_up else "timeout")
+            self._tally.answered(member, HUNG_UP if hangs_up else "timeout")
             return hangs_up
         except aiohttp.ClientError as error:
             self._tally.answered(member, type(error).__name__)

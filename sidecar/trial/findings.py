@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Final
 
 from sidecar.core.outcome import Reason
-from sidecar.trial.report import OTHER_CALLS, EndpointReport, Finding
+from sidecar.trial.report import HUNG_UP, OTHER_CALLS, EndpointReport, Finding
 
 _REFUSED: Final = {
     Reason.ATTRIBUTION_MISSING.code: (
@@ -74,7 +74,12 @@ def failures(rows: Sequence[EndpointReport]) -> Iterator[Finding]:
 def notes(rows: Sequence[EndpointReport], total: EndpointReport) -> Iterator[Finding]:
     """What did not fail the trial and still should be known."""
     for reason, count in total.refused.items():
-        yield Finding(reason, f"{_calls(count)} refused: {reason}", advice_for(reason))
+        text, advice = f"{_calls(count)} refused: {reason}", advice_for(reason)
+        if reason == Reason.ATTRIBUTION_DEAD.code and total.after_hang_up:
+            text += f", {total.after_hang_up} of them because their caller had hung up"
+            # Callers of this test do so on purpose, and refusing is right.
+            advice = advice if count > total.after_hang_up else ""
+        yield Finding(reason, text, advice)
     for cause, count in total.unjudged.items():
         what, advice = _UNJUDGED[cause]
         yield Finding(cause, f"{_calls(count)} not judged: {_it(count)} {what}", advice)
@@ -106,7 +111,7 @@ def _nothing_proved(row: EndpointReport, other: EndpointReport | None) -> Findin
             f"{name}: the app could not be reached",
             "look at what the app wrote before it ended",
         )
-    if all(map(_is_failure, row.answers)):
+    if all(_is_failure(ending) for ending in row.answers if ending != HUNG_UP):
         return Finding(
             "nothing_proved",
             f"{name}: no call was made; every request was answered {_listed(row.answers)}",
@@ -140,7 +145,7 @@ def _nothing_right(name: str, row: EndpointReport) -> Finding:
 
 
 def _is_failure(ending: str) -> bool:
-    return not ending.startswith(("2", "3")) and ending != "aborted"
+    return not ending.startswith(("2", "3")) and ending != HUNG_UP
 
 
 def _listed(counts: Mapping[str, int]) -> str:

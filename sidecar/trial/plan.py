@@ -6,7 +6,7 @@ Owns the written form of an endpoint and what makes a plan impossible.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from sidecar.config import endpoints, values
 
@@ -94,8 +94,8 @@ class Plan:
     """A command that starts the app for the trial; empty: it is running already."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the started app finds in its environment besides ours."""
-    carrier: Literal["auto", "python", "none"] = "auto"
-    """Expected by the sidecar; unless ``none``, also loaded into an app that is started here."""
+    carrier: str = "auto"
+    """Expected by the sidecar; ``auto`` and ``python`` are loaded into an app that is started."""
     min_assurance: str = "strict"
     token_to_app: str = "withhold"  # noqa: S105 - a word, no secret
     exclusive: str = "off"

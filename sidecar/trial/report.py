@@ -7,6 +7,8 @@ from typing import Any, Final
 
 VERSION: Final = 1
 """Of the JSON form."""
+HUNG_UP: Final = "hung up"
+"""The ending of a request whose caller left before the answer, as some do on purpose."""
 OTHER_CALLS: Final = ""
 """The name of the row for calls that tell no endpoint."""
 
@@ -26,6 +28,8 @@ class EndpointReport:
     """Calls that carried somebody else's."""
     refused: Mapping[str, int]
     """Calls that the sidecar refused, by reason."""
+    after_hang_up: int
+    """Of those refused as ``attribution_dead``: the ones whose caller had hung up."""
     anonymous: int
     """Calls that arrived without a token."""
     unjudged: Mapping[str, int]
@@ -86,7 +90,7 @@ class Report:
     """Why it is not passed."""
     notes: tuple[Finding, ...]
     """What should be known besides."""
-    wrong: tuple[Misattribution, ...]
+    examples: tuple[Misattribution, ...]
     """The first few of the calls with a wrong token."""
     rounds: tuple[Round, ...]
     seed: int
@@ -120,7 +124,7 @@ class Report:
             "endpoints": [_row(row) for row in self.endpoints],
             "findings": [asdict(each) for each in self.findings],
             "notes": [asdict(each) for each in self.notes],
-            "wrong": [asdict(each) for each in self.wrong],
+            "examples": [asdict(each) for each in self.examples],
             "rounds": [asdict(each) for each in self.rounds],
             "seed": self.seed,
             "seconds": round(self.seconds, 3),
@@ -137,6 +141,7 @@ def total_of(rows: Iterable[EndpointReport]) -> EndpointReport:
         ok=sum(row.ok for row in rows),
         wrong=sum(row.wrong for row in rows),
         refused=_sums(row.refused for row in rows),
+        after_hang_up=sum(row.after_hang_up for row in rows),
         anonymous=sum(row.anonymous for row in rows),
         unjudged=_sums(row.unjudged for row in rows),
     )

@@ -82,7 +82,7 @@ async def run_trial(
         endpoints=rows,
         findings=(*stopped.findings, *failed),
         notes=(*stopped.notes, *notes(rows, total_of(rows))),
-        wrong=running.tally.examples,
+        examples=running.tally.examples,
         rounds=tuple(run.done),
         seed=plan.seed,
         seconds=time.monotonic() - began,
@@ -140,6 +140,7 @@ class _Run:
                 openers = chosen if level > 1 else []
                 await self._round(callers, f"{level} at a time", level, calls, openers)
             self._app_is_gone = callers.app_is_gone
+        self._stage.sidecar.process.check()
 
     async def _round(
         self,
@@ -213,8 +214,8 @@ class _Run:
         return self._stage.recorder.arrived, self._stage.tally.refused
 
     def _is_over(self) -> bool:
-        self._stage.sidecar.process.check()
-        return time.monotonic() >= self._deadline or self._app_has_ended
+        is_late = time.monotonic() >= self._deadline
+        return is_late or self._app_has_ended or self._stage.sidecar.process.exit_code is not None
 
     @property
     def _app_has_ended(self) -> bool:
@@ -232,10 +233,14 @@ class _Run:
         if self._app_is_gone:
             text = f"the app stopped answering on {self._plan.app} after {requests} requests"
             return _Stopped(findings=(Finding("app_ended", text, "look at what it wrote"),))
+        notes: tuple[Finding, ...] = ()
+        if app is None:
+            text = "the app was running already, so what its very first request starts was not seen"
+            notes = (Finding("already_running", text, "have it started anew by --start"),)
         if time.monotonic() >= self._deadline:
             text = f"the time was over after {requests} requests of {self._plan.calls}"
-            return _Stopped(notes=(Finding("time_over", text, "raise --timeout"),))
-        return _Stopped()
+            notes = (*notes, Finding("time_over", text, "raise --timeout"))
+        return _Stopped(notes=notes)
 
 
 def _client(connections: int) -> aiohttp.ClientSession:

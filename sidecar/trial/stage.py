@@ -34,6 +34,7 @@ from sidecar.trial.tally import Tally
 
 AUDIENCE: Final = "trial"
 _READY: Final = re.compile("^sidecar: ready$")
+_PROBLEM: Final = re.compile(r"sidecar\.yaml:[0-9]+:[0-9]+: (.*)")
 _PROBE_SECONDS: Final = 0.05
 _LEAST_TOKEN_SECONDS: Final = 600.0
 
@@ -121,21 +122,24 @@ async def running_sidecar(
     on_access_log: Callable[[str], None] | None = None,
 ) -> AsyncIterator[RunningSidecar]:
     """Run a sidecar with the configuration *mapping* and yield it when it is ready."""
-    with tempfile.TemporaryDirectory(prefix="sidecar-trial-") as directory:
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecar-trial-"))
         path = Path(directory) / "sidecar.yaml"
         path.write_text(json.dumps(mapping, indent=2), encoding="utf-8")  # YAML 1.2 contains JSON
         try:
-            async with AsyncExitStack() as stack:
-                try:
-                    running = await stack.enter_async_context(
-                        sidecar("the sidecar", path, command=command, on_access_log=on_access_log)
-                    )
-                    await running.process.line(_READY, timeout_seconds=READY_SECONDS)
-                except ProcessError as error:
-                    raise TrialError(str(error), error.last_lines) from None
-                yield running
+            running = await stack.enter_async_context(
+                sidecar("the sidecar", path, command=command, on_access_log=on_access_log)
+            )
+            await running.process.line(_READY, timeout_seconds=READY_SECONDS)
+        except ProcessError as error:
+            problems = [found[1] for found in map(_PROBLEM.search, error.last_lines) if found]
+            if problems:
+                message = f"the sidecar does not accept this: {'; '.join(problems)}"
+                raise TrialError(message) from None
+            raise TrialError(str(error), error.last_lines) from None
         except OSError as error:
             raise TrialError(f"the sidecar cannot be started: {error.strerror}") from None
+        yield running
 
 
 def configuration(plan: Plan, issuer: str, upstream_ports: Mapping[str, int]) -> dict[str, Any]:
@@ -230,7 +234,7 @@ async def _started_app(plan: Plan, running: RunningSidecar) -> AsyncIterator[Chi
         **_destination_urls(plan, running),
         **plan.environment,
     )
-    if plan.carrier != "none":
+    if plan.carrier in ("auto", "python"):
         environment |= await _carrier_environment(environment)
     stack = AsyncExitStack()
     try:

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
-from sidecar.core.outcome import REASONS_BY_CODE
+from sidecar.core.outcome import REASONS_BY_CODE, Reason
 from sidecar.trial.arrivals import Anonymous, Arrival, Right, Unjudged, Wrong, judge
 from sidecar.trial.cast import Cast, Member
-from sidecar.trial.report import OTHER_CALLS, EndpointReport, Misattribution
+from sidecar.trial.report import HUNG_UP, OTHER_CALLS, EndpointReport, Misattribution
 
 _SHOWN_WRONG: Final = 10
 _SHOWN_PATH: Final = 200
@@ -26,6 +26,7 @@ class _Row:
         self.ok = 0
         self.wrong = 0
         self.refused: Counter[str] = Counter()
+        self.after_hang_up = 0
         self.anonymous = 0
         self.unjudged: Counter[str] = Counter()
 
@@ -37,6 +38,7 @@ class _Row:
             ok=self.ok,
             wrong=self.wrong,
             refused=dict(self.refused.most_common()),
+            after_hang_up=self.after_hang_up,
             anonymous=self.anonymous,
             unjudged=dict(self.unjudged.most_common()),
         )
@@ -50,6 +52,7 @@ class Tally:
         """The part of the load that is under way."""
         self._cast = cast
         self._rows = {name: _Row() for name in (*endpoints, OTHER_CALLS)}
+        self._hung_up: Counter[str] = Counter()
         self._wrong: list[Misattribution] = []
 
     @property
@@ -74,6 +77,8 @@ class Tally:
         """Count how a request of *member* ended."""
         answers = self._rows[member.endpoint.name].answers
         answers[ending if ending in answers or len(answers) < MAX_ANSWERS else "other"] += 1
+        if ending == HUNG_UP:
+            self._hung_up[member.name] += 1
 
     def arrived(self, arrival: Arrival) -> None:
         """Judge and count a call that reached the destination."""
@@ -99,7 +104,12 @@ class Tally:
         if reason.facts.fault == "peer":
             return  # it was sent, and the destination counted it
         named = self._cast.named_in((str(record.get("path")), str(record.get("subject"))))
-        self._row(min(named) if len(named) == 1 else None).refused[reason.code] += 1
+        user = min(named) if len(named) == 1 else None
+        row = self._row(user)
+        row.refused[reason.code] += 1
+        if reason is Reason.ATTRIBUTION_DEAD and user is not None and self._hung_up[user]:
+            self._hung_up[user] -= 1  # one hang-up explains one such call
+            row.after_hang_up += 1
 
     def _row(self, user: str | None) -> _Row:
         member = None if user is None else self._cast.member(user)

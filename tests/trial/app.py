@@ -159,4 +159,6 @@ class Server(http.server.ThreadingHTTPServer):
 if __name__ == "__main__":
     WAY = sys.argv[1]
     with Server(("127.0.0.1", int(os.environ["PORT"])), Handler) as server:
+        sys.stdout.write(f"listening on 127.0.0.1:{server.server_port}\n")
+        sys.stdout.flush()
         server.serve_forever()
