@@ -178,7 +178,7 @@ async def test_ports_in_use(try_app: Try) -> None:
     with socket.create_server(("127.0.0.1", port)):
         with pytest.raises(TrialError, match=f"port {port} of destination profiles is taken"):
             await try_app("right", destinations={"profiles": port})
-        with pytest.raises(TrialError, match="something listens on .* already"):
+        with pytest.raises(TrialError, match="something listens on"):
             await try_app("right", app=f"http://127.0.0.1:{port}")
 
 
