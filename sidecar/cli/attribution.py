@@ -1,6 +1,5 @@
 """``sidecar attribution``: try on the user's own app whether each call gets its caller's token."""
 
-import asyncio
 import re
 import shlex
 import sys
@@ -119,6 +118,8 @@ def test(ctx: click.Context, /, output: str, **written: Any) -> None:
     are served, callers hang up, destinations fail, connections are shared: that is when apps mix
     up their users.
     """
+    import asyncio
+
     from sidecar.cli.trial_report import ProgressLine, document, lines
     from sidecar.demo.story import Look
     from sidecar.testbed.interruption import terminable
