@@ -113,12 +113,11 @@ def _example(wrong: Misattribution) -> str:
 
 
 def _verdict(report: Report) -> Iterator[str]:
-    total = report.total
-    if report.passed:
-        yield f"passed: {total.ok} calls carried the token of the user they named, and no other"
-    if (bound := report.wrong_rate_bound) is not None:
+    ok, bound = report.total.ok, report.wrong_rate_bound
+    if report.passed and bound is not None:
+        yield f"passed: {ok} calls carried the token of the user they named, and none another's"
         yield (
-            f"With {total.ok} right and none wrong, the rate of wrong ones is below 3/{total.ok} = "
+            f"With {ok} right and none wrong, the rate of wrong ones is below 3/{ok} = "
             f"{_percent(bound)} for calls like these (95 % confidence); more --calls prove more."
         )
 

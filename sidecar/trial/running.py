@@ -77,7 +77,7 @@ async def run_trial(
         # With the sidecar's end, its access log is complete.
         await running.sidecar.process.stop()
     rows = running.tally.rows()
-    failed = tuple(failures(rows))
+    failed = tuple(failures(rows, min_assurance=plan.min_assurance))
     return Report(
         endpoints=rows,
         findings=(*stopped.findings, *failed),

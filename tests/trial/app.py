@@ -86,6 +86,18 @@ WAYS["lazy_worker_carried"] = lazy_worker
 
 
 @way
+def only_by_worker(handler: "Handler", user: str) -> int:
+    """The same, with no call of the request's own."""
+    with handler.lock:
+        if "worker" not in handler.remembered:
+            handler.remembered["worker"] = handler.headers[CONTEXT]
+            threading.Thread(target=_work, args=(handler.jobs,), daemon=True).start()
+    done = queue.SimpleQueue[int]()
+    handler.jobs.put((user, handler.remembered["worker"], done))
+    return done.get()
+
+
+@way
 def silent(_: "Handler", _user: str) -> int:
     """Call nobody."""
     return 200

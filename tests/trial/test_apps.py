@@ -61,6 +61,13 @@ async def test_a_lazily_started_worker_is_caught(try_app: Try) -> None:
     assert report.total.wrong >= 5
 
 
+async def test_a_worker_that_escapes_being_wrong_proves_nothing(try_app: Try) -> None:
+    """With no call of its own, the first request ends before the worker goes on: mostly luck."""
+    report = await try_app("only_by_worker", **COMPAT)
+    assert codes(report) in (["nothing_proved"], ["wrong"])
+    assert report.total.refused["attribution_dead"] > 50
+
+
 async def test_the_strict_carrier_lets_no_worker_be_wrong(try_app: Try) -> None:
     """The same app with the carrier: the worker's calls are refused, the others are right."""
     report = await try_app("lazy_worker_carried")
@@ -117,6 +124,29 @@ async def test_calls_for_several_users(try_app: Try) -> None:
     report = await try_app("batched")
     assert report.total.wrong == 0
     assert report.total.unjudged["several_names"] > 0
+    assert codes(report) == ["nothing_proved"]
+
+
+async def test_a_running_app_that_ends() -> None:
+    """The trial does not go on against nothing."""
+    port, destination = free_ports(2)
+    environment = child_environment(
+        PORT=str(port), DESTINATION_PROFILES=f"http://localhost:{destination}"
+    )
+    command = (sys.executable, "-m", "tests.trial.app", "crashing")
+    async with child_process("app", command, environment=environment) as app:
+        await app.line(LISTENING, timeout_seconds=20)
+        report = await run_trial(
+            plan_for(
+                "",
+                app=f"http://127.0.0.1:{port}",
+                start=(),
+                destinations={"profiles": destination},
+                calls=5000,
+            )
+        )
+    assert "app_ended" in codes(report)
+    assert report.total.requests < 1000
 
 
 async def test_an_app_that_is_running_already() -> None:
