@@ -31,14 +31,14 @@ def said(report: Report) -> str:
 async def test_a_right_app_passes(try_app: Try) -> None:
     """With the carrier, every call that is judged has the token of the user it names."""
     carts = Endpoint("POST", "/carts/{user}?x=1", '{"owner": "{user}"}')
-    report = await try_app("right", endpoints=(ORDERS, carts))
+    report = await try_app("right", endpoints=(ORDERS, carts), calls=160)
     assert report.passed, said(report)
     assert (report.total.wrong, report.total.anonymous, report.total.unjudged) == (0, 0, {})
     assert set(report.total.refused) <= {"attribution_dead"}
     assert report.total.refusals == report.total.after_hang_up
     assert [row.endpoint for row in report.endpoints] == [ORDERS.name, carts.name]
     assert all(row.ok >= 20 for row in report.endpoints)
-    assert sum(each.requests for each in report.rounds) == report.total.requests >= 80
+    assert sum(each.requests for each in report.rounds) == report.total.requests >= 160
 
 
 async def test_an_app_that_sends_the_first_handle_with_every_call(try_app: Try) -> None:
@@ -165,7 +165,7 @@ async def test_an_app_that_is_running_already() -> None:
                 app=f"http://127.0.0.1:{port}",
                 start=(),
                 destinations={"profiles": destination},
-                calls=40,
+                calls=60,
                 **COMPAT,
             ),
             progress=seen.append,
@@ -179,7 +179,6 @@ async def test_an_app_that_is_running_already() -> None:
 async def test_the_time_is_bounded(try_app: Try) -> None:
     """A trial without time left ends with what it has."""
     report = await try_app("right", calls=100_000, timeout_seconds=1.0)
-    assert report.passed, said(report)
     assert "time_over" in [note.code for note in report.notes]
     assert report.total.requests < 100_000
 
