@@ -42,6 +42,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "schema": "sidecar.cli.schema",
         "demo": "sidecar.cli.demo",
         "carrier": "sidecar.cli.carrier",
+        "attribution": "sidecar.cli.attribution",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
