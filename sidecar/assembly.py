@@ -7,6 +7,7 @@ takes as arguments.
 import asyncio
 import gc
 import ipaddress
+import logging
 import os
 import random
 import signal
@@ -35,6 +36,7 @@ from sidecar.inbound.exchange import InboundHandler, InboundSettings
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.exchange import AcceptedHosts, OutboundHandler, OutboundSettings
 from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
@@ -134,6 +136,9 @@ class Sidecar:
             cache_max_bytes=config.token_cache.max_bytes,
         )
         self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self._carriers = Carriers(
+            _carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
+        )
         self._draining = False
         self._is_bound = False
         self._pools: list[Pool] = []
@@ -145,6 +150,7 @@ class Sidecar:
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_carriers(self._carriers.by_label)
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)
         self._deadlines.every_sweep(lambda _now: self._access_log.flush())
@@ -250,6 +256,7 @@ class Sidecar:
                 ledger=self._ledger,
                 pool=self._pool(destination.upstream, limits),
                 metrics=self._metrics,
+                carriers=self._carriers,
                 route=metrics.route(name),
                 reporter=reporter,
                 ids=self._ids,
@@ -389,6 +396,23 @@ def _outbound_settings(
         ),
         hosts=AcceptedHosts(destination.hosts),
     )
+
+
+def _carrier_expectation(config: model.Config) -> str:
+    """Return why the app's calls should have a carrier; empty where they need none."""
+    carrier = config.attribution.carrier
+    relaying = [
+        destination
+        for destination in config.outbound.destinations.values()
+        if destination.token == "relay"  # noqa: S105 - a choice
+    ]
+    if not relaying or carrier == "none":
+        return ""
+    if carrier != "auto":
+        return f"attribution.carrier is {carrier}"
+    demanding = (each for each in relaying if each.min_assurance != "compat")
+    first = next(demanding, None)
+    return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
 
 
 def _authority(origin: model.Origin) -> str:

@@ -31,6 +31,7 @@ from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.access_log import AttributionRecord
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.wire.answers import refusal
@@ -92,6 +93,7 @@ class OutboundHandler:
         ledger: Ledger,
         pool: Pool,
         metrics: Metrics,
+        carriers: Carriers,
         route: RouteMetrics,
         reporter: ExchangeReporter,
         ids: HandleSource,
@@ -105,6 +107,7 @@ class OutboundHandler:
         self.ledger = ledger
         self.pool = pool
         self.metrics = metrics
+        self.carriers = carriers
         self.route = route
         self.reporter = reporter
         self.ids = ids
@@ -189,6 +192,7 @@ class OutboundExchange:
         early = decide_unattributed(rules, app_token)
         if early is not None:
             return early
+        handler.carriers.saw(evidence.carrier)
         result = handler.attribute(
             evidence,
             handler.settings.attribution,
