@@ -20,7 +20,10 @@ from dataclasses import dataclass
 import uvloop
 
 from sidecar import __version__
+from sidecar.admin.control import ControlServer
+from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.server import AdminServer
+from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import Attribute, AttributionRules, Grade, attribute
@@ -141,10 +144,12 @@ class Sidecar:
         )
         self._draining = False
         self._is_bound = False
+        self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
         self._inbound = self._inbound_listener()
         self._outbound = self._outbound_listeners(attribute_over(self._ledger))
         self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
+        self._control = self._control_server()
         self._watch()
 
     def _watch(self) -> None:
@@ -186,6 +191,8 @@ class Sidecar:
                     task.cancel()
         finally:
             await self._admin.stop()
+            if self._control is not None:
+                await self._control.stop()
             await self._fetcher.close()
             self._deadlines.stop()
             self._access_log.close()
@@ -198,9 +205,16 @@ class Sidecar:
 
     async def _bind(self, announce: Callable[[str], None]) -> Bound:
         config = self._config
+        if self._control is not None:
+            # First, because whoever starts the same sidecar twice is told so, not of some port.
+            try:
+                await self._control.start()
+            except ControlSocketError as error:
+                raise StartError(str(error)) from error
+            announce(f"sidecar: listening control unix:{config.admin.control}")
         admin = await _bound("admin", config.admin.listen, self._admin.start)
         announce(f"sidecar: listening admin {admin}")
-        outbound = {}
+        outbound = self._listening
         for name, destination in config.outbound.destinations.items():
             start = self._outbound[name].start
             outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
@@ -221,6 +235,26 @@ class Sidecar:
         await asyncio.gather(*(each.drain(left) for each in self._outbound.values()))
         for pool in self._pools:
             pool.close()
+
+    def _control_server(self) -> ControlServer | None:
+        path = self._config.admin.control
+        if path is None:
+            return None
+        status = StatusSource(
+            self._config,
+            version=__version__,
+            missing=self.missing,
+            draining=lambda: self._draining,
+            listening=self._listening,
+            keys=self._keys,
+            ledger=self._ledger,
+            verifier=self._verifier,
+            carriers=self._carriers,
+            outbound=self._metrics.direction("outbound", ()),
+            clock=self._clock,
+            wall_clock=time.time,
+        )
+        return ControlServer(path, status)
 
     def _inbound_listener(self) -> Listener:
         inbound = self._config.inbound

@@ -28,7 +28,7 @@ def test_help_teaches(arguments: list[str], sidecar: Run) -> None:
     assert "docs/configuration.md" in shown
 
 
-@pytest.mark.parametrize("name", ["run", "check", "init", "schema", "demo", "carrier"])
+@pytest.mark.parametrize("name", ["run", "check", "init", "schema", "demo", "carrier", "status"])
 def test_every_command_has_help(name: str, sidecar: Run) -> None:
     """Each command is listed and explains itself."""
     done = sidecar(name, "--help")
@@ -63,7 +63,7 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
-        (["zzzz"], "The commands are run, check, init, schema, demo, carrier."),
+        (["zzzz"], "The commands are run, check, init, schema, demo, carrier, status."),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),
         (["init", "--app", "8080"], "Missing option '--issuer'"),

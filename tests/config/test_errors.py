@@ -560,8 +560,6 @@ PLANNED = {
     "outbound: {proxy: 127.0.0.1:15401}": "3:19: outbound.proxy:",
     "outbound: {unlisted: refuse}": "3:22: outbound.unlisted:",
     "outbound: {mode: observe}": "3:18: outbound.mode:",
-    "admin: {control: 'unix:/run/x'}": "3:18: admin.control: `unix:/run/x`",
-    "admin: {control: {tcp: 1}}": "3:18: admin.control:",
     "inbound: {token_to_app: placeholder}": "3:25: inbound.token_to_app: `placeholder`",
     "inbound: {observe_tokens: true}": "3:27: inbound.observe_tokens:",
     "inbound: {unprotected_ports: [1]}": "3:30: inbound.unprotected_ports:",
