@@ -107,7 +107,7 @@ def _outcomes(calls: Mapping[str, int] | None) -> str:
         key=lambda item: -item[1],
     )
     listed = ", ".join(f"{count:,} {reason}" for reason, count in refused)
-    return ", ".join([*done, *([f"refused: {listed}"] if listed else [])])
+    return ", ".join([*done, *([f"refused or failed: {listed}"] if listed else [])])
 
 
 def _calls(number: int) -> str:

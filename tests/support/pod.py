@@ -82,6 +82,7 @@ async def pod(
     publish: bool = True,
     mint: TokenMint | None = None,
     automatic: bool = True,
+    control: Path | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound* and *destination* replace fields of the model.
 
@@ -106,7 +107,7 @@ async def pod(
                 )
             },
             inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
-            admin=Admin(LOOPBACK),
+            admin=Admin(LOOPBACK, None if control is None else str(control)),
             attribution=attribution or Attribution(),
             outbound=Outbound(
                 {
