@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,9 +102,8 @@ async def test_another_user_is_not_answered(mode: int, expected: str) -> None:
         f"s.sendall({ASK!r})\n"
         "print(s.makefile().read())\n"
     )
-    # The directories pytest makes are closed to other users.
-    directory = Path(f"/tmp/sidecar-control-{os.getpid()}-{mode:o}")
-    directory.mkdir(mode=0o755)
+    directory = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
+    directory.chmod(0o755)
     path = directory / "c.sock"
     try:
         async with serving(path):

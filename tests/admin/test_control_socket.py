@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -200,16 +201,21 @@ def test_of_many_that_find_a_stale_socket_one_gets_it(tmp_path: Path) -> None:
         except ControlSocketError:
             return None
 
-    with ThreadPoolExecutor(8) as threads:
-        for _ in range(25):
-            leave_stale(path)
-            results = [future.result() for future in [threads.submit(start) for _ in range(8)]]
-            (winner,) = filter(None, results)
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(path))
-                winner.socket.accept()[0].close()
-            winner.release()
-            winner.socket.close()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for _ in range(25):
+                leave_stale(path)
+                results = [future.result() for future in [threads.submit(start) for _ in range(8)]]
+                (winner,) = filter(None, results)
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))
+                    winner.socket.accept()[0].close()
+                winner.release()
+                winner.socket.close()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_directory_locked_by_somebody_is_no_endless_wait(

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -396,8 +397,8 @@ def test_nobody_can_answer(kind: str, sidecar: Run, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 def test_permission_denied(tmp_path: Path) -> None:
     """Another user is told whom to ask as."""
-    directory = Path(f"/tmp/sidecar-status-{os.getpid()}")
-    directory.mkdir(mode=0o755)
+    directory = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
+    directory.chmod(0o755)
     path = directory / "c.sock"
     script = (
         "import os, sys\nfrom sidecar.cli.control_client import ask\n"
