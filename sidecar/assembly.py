@@ -26,13 +26,21 @@ from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
 from sidecar.core.attachment import DestinationRules
-from sidecar.core.attribution import Attribute, AttributionRules, Grade, attribute
+from sidecar.core.attribution import (
+    Attribute,
+    AttributionRules,
+    CallTerms,
+    Grade,
+    attribute,
+)
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import CompatCarrier
 from sidecar.core.verification import IssuerPolicy, Verified, Verifier
+from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher
 from sidecar.inbound.exchange import InboundHandler, InboundSettings
@@ -53,7 +61,12 @@ from sidecar.wire.upstream import Pool
 
 _STANDARD_OUTPUT = 1
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
-_CARRIER_GRADES = {"auto": Grade.STRICT, "python": Grade.STRICT, "none": Grade.COMPAT}
+_CARRIER_GRADES = {
+    "auto": Grade.STRICT,
+    "python": Grade.STRICT,
+    "opentelemetry": Grade.COMPAT,
+    "none": Grade.COMPAT,
+}
 
 AttributeOver = Callable[[Ledger], Attribute]
 """Makes the resolver of outbound calls; replaced only to show what guessing would do."""
@@ -159,6 +172,7 @@ class Sidecar:
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)
         self._deadlines.every_sweep(lambda _now: self._access_log.flush())
+        self._deadlines.every_sweep(self._ledger.sweep)
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
@@ -262,10 +276,13 @@ class Sidecar:
         limits = _wire_limits(inbound.limits)
         handler = InboundHandler(
             settings=InboundSettings(
-                forward_token=inbound.token_to_app == "forward",  # noqa: S105 - a choice
+                token_to_app=inbound.token_to_app,
                 paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
+                carriers=_carriers(self._config),
             ),
-            policy=Policy(_policy_rule(rule, inbound.mode) for rule in inbound.rules),
+            policy=Policy(
+                _policy_rule(rule, inbound.mode, self._config.attribution) for rule in inbound.rules
+            ),
             verifier=self._verifier,
             keys=self._keys,
             ledger=self._ledger,
@@ -274,8 +291,26 @@ class Sidecar:
             reporter=ExchangeReporter(metrics, self._access_log),
             ids=self._ids,
             wall_clock=time.time,
+            random=os.urandom,
+            admission=self._admission(),
         )
         return self._listener(handler, limits, accepts=lambda _peer: True)
+
+    def _admission(self) -> ExclusiveAdmission | None:
+        attribution = self._config.attribution
+        if attribution.exclusive == "off":
+            return None
+        admission = ExclusiveAdmission(
+            attribution.exclusive,
+            wait_seconds=attribution.exclusive_wait_seconds,
+            quiet_seconds=attribution.exclusive_quiet_seconds,
+            max_waiting=attribution.exclusive_queue,
+            clock=self._clock,
+            call_later=lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
+            close=self._ledger.close,
+        )
+        self._deadlines.every_sweep(admission.sweep)
+        return admission
 
     def _outbound_listeners(self, resolver: Attribute) -> dict[str, Listener]:
         destinations = self._config.outbound.destinations
@@ -285,7 +320,7 @@ class Sidecar:
         for name, destination in destinations.items():
             limits = _wire_limits(destination.limits)
             handler = OutboundHandler(
-                settings=_outbound_settings(destination, self._config.attribution),
+                settings=_outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
                 pool=self._pool(destination.upstream, limits),
@@ -388,7 +423,7 @@ def _issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
     )
 
 
-def _policy_rule(rule: model.Rule, mode: model.Mode) -> PolicyRule:
+def _policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
     requirement: Requirement | None
     match rule.access:
         case model.Allow.ANYONE:
@@ -402,6 +437,11 @@ def _policy_rule(rule: model.Rule, mode: model.Mode) -> PolicyRule:
         paths=rule.paths,
         methods=None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
         requirement=requirement,
+        terms=CallTerms(
+            max_age_seconds=rule.max_age_seconds or attribution.max_age_seconds,
+            linger_seconds=rule.linger_seconds,
+            alone=attribution.exclusive != "off" and rule.exclusive,
+        ),
         enforced=(rule.mode or mode) == "enforce",
     )
 
@@ -410,9 +450,20 @@ def _names(demand: model.Demand | None) -> Names | None:
     return None if demand is None else Names(frozenset(demand.names), demand.match)
 
 
-def _outbound_settings(
-    destination: model.Destination, attribution: model.Attribution
-) -> OutboundSettings:
+def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
+    """Where handles go besides the dedicated header: nowhere, unless somebody accepts that.
+
+    They may leave in connections that we cannot see into.
+    """
+    accepted = config.attribution.exclusive != "off" or any(
+        destination.token == "relay" and destination.min_assurance == "compat"  # noqa: S105
+        for destination in config.outbound.destinations.values()
+    )
+    return frozenset(config.attribution.compat_carriers if accepted else ())
+
+
+def _outbound_settings(destination: model.Destination, config: model.Config) -> OutboundSettings:
+    attribution = config.attribution
     return OutboundSettings(
         name=destination.name,
         destination=DestinationRules(
@@ -425,10 +476,10 @@ def _outbound_settings(
             destination=destination.name,
             min_grade=_GRADES[destination.min_assurance],
             max_grade=_CARRIER_GRADES[attribution.carrier],
-            max_age_seconds=attribution.max_age_seconds,
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
+        observe=(destination.mode or config.outbound.mode) == "observe",
     )
 
 
@@ -440,13 +491,24 @@ def _carrier_expectation(config: model.Config) -> str:
         for destination in config.outbound.destinations.values()
         if destination.token == "relay"  # noqa: S105 - a choice
     ]
-    if not relaying or carrier == "none":
+    # OpenTelemetry brings handles back and says nothing of itself.
+    if not relaying or carrier in ("none", "opentelemetry"):
         return ""
     if carrier != "auto":
         return f"attribution.carrier is {carrier}"
-    demanding = (each for each in relaying if each.min_assurance != "compat")
+    without = _grade_without_carrier(config)
+    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
     first = next(demanding, None)
     return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
+
+
+def _grade_without_carrier(config: model.Config) -> Grade:
+    """Return the best grade that a call without a self-report may reach."""
+    if config.inbound.token_to_app == "forward":  # noqa: S105 - a choice
+        return Grade.STRICT
+    if config.inbound.token_to_app == "placeholder" or config.attribution.exclusive != "off":  # noqa: S105
+        return Grade.STANDARD
+    return Grade.COMPAT
 
 
 def _authority(origin: model.Origin) -> str:

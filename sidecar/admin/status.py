@@ -65,6 +65,8 @@ class DestinationStatus(Struct, frozen=True, kw_only=True):
     upstream: str
     token: str
     min_assurance: str
+    mode: str
+    """``observe``: calls go on whatever is decided, and *calls* says what would have come."""
     calls: dict[str, int] | None
     """By outcome: ``attached``, ``anonymous``, ``forwarded`` or the reason of the refusal.
     ``None`` for destinations past the bound on metric labels, which are counted together."""

@@ -104,6 +104,7 @@ class StatusSource:
             upstream=str(destination.upstream),
             token=destination.token,
             min_assurance=destination.min_assurance,
+            mode=destination.mode or self._config.outbound.mode,
             calls=None if route.name == OTHER else dict(route.outcomes),
         )
 

@@ -91,7 +91,8 @@ def _hint(carrier: CarrierStatus, expectation: str) -> str:
 def _destination(destination: DestinationStatus) -> str:
     return (
         f"{destination.name}: {destination.listen} -> {destination.upstream}, "
-        f"token {destination.token}, min_assurance {destination.min_assurance}; "
+        f"token {destination.token}, min_assurance {destination.min_assurance}"
+        f"{', only observed' if destination.mode == 'observe' else ''}; "
         f"{_outcomes(destination.calls)}"
     )
 

@@ -47,6 +47,7 @@ async def test_a_quiet_pod(tmp_path: Path) -> None:
             "upstream": str(running.destination.origin),
             "token": "relay",
             "min_assurance": "strict",
+            "mode": "enforce",
             "calls": {},
         }
 
@@ -111,23 +112,34 @@ async def test_a_destination_without_token_rule_says_nothing_of_carriers(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("carrier", "assurance", "expectation"),
+    ("attribution", "token_to_app", "assurance", "expectation"),
     [
-        ("auto", "strict", "profiles demands min_assurance strict"),
-        ("auto", "standard", "profiles demands min_assurance standard"),
-        ("auto", "compat", ""),
-        ("python", "compat", "attribution.carrier is python"),
-        ("none", "strict", ""),
+        ({}, "withhold", "strict", "profiles demands min_assurance strict"),
+        ({}, "withhold", "standard", "profiles demands min_assurance standard"),
+        ({}, "withhold", "compat", ""),
+        ({}, "placeholder", "strict", "profiles demands min_assurance strict"),
+        ({}, "placeholder", "standard", ""),
+        ({}, "forward", "strict", ""),
+        ({"exclusive": "request"}, "withhold", "standard", ""),
+        ({"carrier": "python"}, "forward", "compat", "attribution.carrier is python"),
+        ({"carrier": "opentelemetry"}, "withhold", "strict", ""),
+        ({"carrier": "none"}, "withhold", "strict", ""),
     ],
 )
 async def test_when_a_carrier_is_expected(
-    carrier: Any, assurance: str, expectation: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    attribution: dict[str, Any],
+    token_to_app: str,
+    assurance: str,
+    expectation: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Where the configuration names one or demands what only one can give; else no warning."""
     async with pod(
         tmp_path,
         control=tmp_path / "c.sock",
-        attribution=Attribution(carrier=carrier),
+        attribution=Attribution(**attribution),
+        inbound={"token_to_app": token_to_app},
         destination={"min_assurance": assurance},
     ) as running:
         for _ in range(2):

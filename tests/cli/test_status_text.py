@@ -20,13 +20,16 @@ def carrier(name: str, version: str, grade: str, calls: int) -> CarrierStatus:
     return CarrierStatus(name=name, version=version, grade=grade, calls=calls)
 
 
-def destination(name: str, calls: dict[str, int] | None) -> DestinationStatus:
+def destination(
+    name: str, calls: dict[str, int] | None, mode: str = "enforce"
+) -> DestinationStatus:
     return DestinationStatus(
         name=name,
         listen="127.0.0.1:9001",
         upstream="http://127.0.0.1:8081",
         token="relay",
         min_assurance="strict",
+        mode=mode,
         calls=calls,
     )
 
@@ -96,6 +99,7 @@ def test_everything_at_once() -> None:
             destination("orders", {"attribution_missing": 3}),
             destination("quiet", {}),
             destination("late", None),
+            destination("tried", {"attribution_missing": 4}, "observe"),
         ),
     ) == [
         "sidecar 1.2.3, up 3 h 12 min, not ready",
@@ -114,6 +118,7 @@ def test_everything_at_once() -> None:
         f"destination orders: {WAY}; refused or failed: 3 attribution_missing",
         f"destination quiet: {WAY}; no calls yet",
         f"destination late: {WAY}; calls are counted together with those of others",
+        f"destination tried: {WAY}, only observed; refused or failed: 4 attribution_missing",
     ]
 
 
