@@ -7,6 +7,7 @@ takes as arguments.
 import asyncio
 import gc
 import ipaddress
+import logging
 import os
 import random
 import signal
@@ -19,7 +20,10 @@ from dataclasses import dataclass
 import uvloop
 
 from sidecar import __version__
+from sidecar.admin.control import ControlServer
+from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.server import AdminServer
+from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import (
@@ -43,6 +47,7 @@ from sidecar.inbound.exchange import InboundHandler, InboundSettings
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.exchange import AcceptedHosts, OutboundHandler, OutboundSettings
 from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
@@ -147,17 +152,23 @@ class Sidecar:
             cache_max_bytes=config.token_cache.max_bytes,
         )
         self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self._carriers = Carriers(
+            _carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
+        )
         self._draining = False
         self._is_bound = False
+        self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
         self._inbound = self._inbound_listener()
         self._outbound = self._outbound_listeners(attribute_over(self._ledger))
         self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
+        self._control = self._control_server()
         self._watch()
 
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_carriers(self._carriers.by_label)
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)
         self._deadlines.every_sweep(lambda _now: self._access_log.flush())
@@ -194,6 +205,8 @@ class Sidecar:
                     task.cancel()
         finally:
             await self._admin.stop()
+            if self._control is not None:
+                await self._control.stop()
             await self._fetcher.close()
             self._deadlines.stop()
             self._access_log.close()
@@ -206,9 +219,16 @@ class Sidecar:
 
     async def _bind(self, announce: Callable[[str], None]) -> Bound:
         config = self._config
+        if self._control is not None:
+            # First, because whoever starts the same sidecar twice is told so, not of some port.
+            try:
+                await self._control.start()
+            except ControlSocketError as error:
+                raise StartError(str(error)) from error
+            announce(f"sidecar: listening control unix:{config.admin.control}")
         admin = await _bound("admin", config.admin.listen, self._admin.start)
         announce(f"sidecar: listening admin {admin}")
-        outbound = {}
+        outbound = self._listening
         for name, destination in config.outbound.destinations.items():
             start = self._outbound[name].start
             outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
@@ -229,6 +249,26 @@ class Sidecar:
         await asyncio.gather(*(each.drain(left) for each in self._outbound.values()))
         for pool in self._pools:
             pool.close()
+
+    def _control_server(self) -> ControlServer | None:
+        path = self._config.admin.control
+        if path is None:
+            return None
+        status = StatusSource(
+            self._config,
+            version=__version__,
+            missing=self.missing,
+            draining=lambda: self._draining,
+            listening=self._listening,
+            keys=self._keys,
+            ledger=self._ledger,
+            verifier=self._verifier,
+            carriers=self._carriers,
+            outbound=self._metrics.direction("outbound", ()),
+            clock=self._clock,
+            wall_clock=time.time,
+        )
+        return ControlServer(path, status)
 
     def _inbound_listener(self) -> Listener:
         inbound = self._config.inbound
@@ -286,6 +326,7 @@ class Sidecar:
                 ledger=self._ledger,
                 pool=self._pool(destination.upstream, limits),
                 metrics=self._metrics,
+                carriers=self._carriers,
                 route=metrics.route(name),
                 reporter=reporter,
                 ids=self._ids,
@@ -441,6 +482,34 @@ def _outbound_settings(destination: model.Destination, config: model.Config) -> 
         hosts=AcceptedHosts(destination.hosts),
         observe=(destination.mode or config.outbound.mode) == "observe",
     )
+
+
+def _carrier_expectation(config: model.Config) -> str:
+    """Return why the app's calls should have a carrier; empty where they need none."""
+    carrier = config.attribution.carrier
+    relaying = [
+        destination
+        for destination in config.outbound.destinations.values()
+        if destination.token == "relay"  # noqa: S105 - a choice
+    ]
+    # OpenTelemetry brings handles back and says nothing of itself.
+    if not relaying or carrier in ("none", "opentelemetry"):
+        return ""
+    if carrier != "auto":
+        return f"attribution.carrier is {carrier}"
+    without = _grade_without_carrier(config)
+    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
+    first = next(demanding, None)
+    return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
+
+
+def _grade_without_carrier(config: model.Config) -> Grade:
+    """Return the best grade that a call without a self-report may reach."""
+    if config.inbound.token_to_app == "forward":  # noqa: S105 - a choice
+        return Grade.STRICT
+    if config.inbound.token_to_app == "placeholder" or config.attribution.exclusive != "off":  # noqa: S105
+        return Grade.STANDARD
+    return Grade.COMPAT
 
 
 def _authority(origin: model.Origin) -> str:

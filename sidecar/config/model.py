@@ -241,9 +241,12 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Metrics and probes, nothing else."""
+    """What the operator can ask the running sidecar, and where."""
 
     listen: Address
+    """Metrics and probes, nothing else."""
+    control: str | None = None
+    """Path of the control socket, for this user and root alone; ``None``: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from sidecar.core.propagation import (
 )
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.access_log import AttributionRecord
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.wire.answers import refusal
@@ -119,6 +120,7 @@ class OutboundHandler:
         ledger: Ledger,
         pool: Pool,
         metrics: Metrics,
+        carriers: Carriers,
         route: RouteMetrics,
         reporter: ExchangeReporter,
         ids: HandleSource,
@@ -132,6 +134,7 @@ class OutboundHandler:
         self.ledger = ledger
         self.pool = pool
         self.metrics = metrics
+        self.carriers = carriers
         self.route = route
         self.reporter = reporter
         self.ids = ids
@@ -239,6 +242,7 @@ class OutboundExchange:
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
         if early is not None:
             return early
+        handler.carriers.saw(evidence.carrier)
         result = handler.attribute(
             evidence,
             handler.settings.attribution,

@@ -56,6 +56,12 @@ ATTRIBUTIONS: Final = Family(
     "Outbound calls by the evidence that named their cause, its grade, and what came of it.",
     ("method", "grade", "outcome"),
 )
+CARRIER_CALLS: Final = Family(
+    "sidecar_carrier_calls_total",
+    "counter",
+    "Outbound calls that need attribution, by the grade their carrier reports of itself.",
+    ("carrier",),
+)
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
 )
@@ -109,8 +115,8 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, LEDGER_ENTRIES,
-    LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES,
-    JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL, ACCESS_LOG_DROPPED,
-    BUILD_INFO,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
+    LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE,
+    JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
+    ACCESS_LOG_DROPPED, BUILD_INFO,
 )  # fmt: skip

@@ -29,7 +29,7 @@ def test_help_teaches(arguments: list[str], sidecar: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "check", "init", "schema", "demo", "carrier", "attribution"]
+    "name", ["run", "check", "init", "schema", "demo", "carrier", "attribution", "status"]
 )
 def test_every_command_has_help(name: str, sidecar: Run) -> None:
     """Each command is listed and explains itself."""
@@ -68,7 +68,10 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
-        (["zzzz"], "The commands are run, check, init, schema, demo, carrier, attribution."),
+        (
+            ["zzzz"],
+            "The commands are run, check, init, schema, demo, carrier, attribution, status.",
+        ),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),
         (["init", "--app", "8080"], "Missing option '--issuer'"),

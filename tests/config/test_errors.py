@@ -557,8 +557,6 @@ PLANNED = {
     "attribution: {carrier: node}": "3:24: attribution.carrier: `node`",
     "outbound: {proxy: 127.0.0.1:15401}": "3:19: outbound.proxy:",
     "outbound: {unlisted: refuse}": "3:22: outbound.unlisted:",
-    "admin: {control: 'unix:/run/x'}": "3:18: admin.control: `unix:/run/x`",
-    "admin: {control: {tcp: 1}}": "3:18: admin.control:",
     "inbound: {observe_tokens: true}": "3:27: inbound.observe_tokens:",
     "inbound: {unprotected_ports: [1]}": "3:30: inbound.unprotected_ports:",
     "inbound: {app: https://127.0.0.1}": "3:16: inbound.app: an app behind https://",

@@ -83,6 +83,7 @@ async def pod(
     mint: TokenMint | None = None,
     other_mint: TokenMint | None = None,
     automatic: bool = True,
+    control: Path | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound* and *destination* replace fields of the model.
 
@@ -101,7 +102,7 @@ async def pod(
         config = Config(
             issuers=issuers,
             inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
-            admin=Admin(LOOPBACK),
+            admin=Admin(LOOPBACK, None if control is None else str(control)),
             attribution=attribution or Attribution(),
             outbound=Outbound(
                 {
