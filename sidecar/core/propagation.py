@@ -28,6 +28,8 @@ REQUEST_ID: Final = 36
 TRACE_ID: Final = 37
 """Another tracer's field with a trace id in it (B3, Jaeger, Datadog)."""
 FIRST_MARK: Final = BAGGAGE
+LISTS: Final = (BAGGAGE, CORRELATION, TRACESTATE)
+"""The fields that hold members, ours among others'."""
 
 MARKS: Final = {
     "baggage": BAGGAGE,
@@ -90,6 +92,12 @@ def take_members(value: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     return (b",".join(kept).strip(_OWS), tuple(ours)) if ours else (value, ())
 
 
+def without_members(line: bytes, value: bytes) -> bytes:
+    """Return the line of a list field without our members, or as it is where it has none."""
+    rest, ours = take_members(value)
+    return _with_value(line, rest) if ours else line
+
+
 def _is_ours(key: bytes) -> bool:
     return unquote_plus(key.decode("latin-1")).strip().lower() == MEMBER_KEY
 
@@ -97,8 +105,8 @@ def _is_ours(key: bytes) -> bool:
 class IncomingContext:
     """What a caller's request has of these fields, cleaned of our keys, with room for a handle.
 
-    *carriers* says in which of them a handle goes to the app: none where no destination would
-    accept it.
+    *carriers* says in which of them a handle goes to the app. Where no destination would accept
+    one, that is none, and ``without_members`` is all there is to do.
     """
 
     __slots__ = (
@@ -226,7 +234,7 @@ def carried_back(
     *original* finds the alias of a live entry, so that the caller's own id goes out again. A
     request id that the caller did not send goes out as none.
     """
-    if mark in (BAGGAGE, CORRELATION, TRACESTATE):
+    if mark in LISTS:
         rest, ours = take_members(value)
         return Carried(_with_value(line, rest) if ours else line, ours)
     if mark == REQUEST_ID:

@@ -18,10 +18,12 @@ from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
 from sidecar.core.principal import Credential
 from sidecar.core.propagation import (
     FIRST_MARK,
+    LISTS,
     Alias,
     CompatCarrier,
     IncomingContext,
     carried_back,
+    without_members,
 )
 from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
@@ -201,6 +203,10 @@ class InboundExchange:
             elif mark in (RESERVED, CONTEXT, CARRIER, OVERRIDE):
                 head.lines[index] = b""
             elif mark >= FIRST_MARK:
+                if not self._handler.settings.carriers:
+                    if mark in LISTS:
+                        head.lines[index] = without_members(head.lines[index], value)
+                    continue
                 if self._context is None:
                     self._context = self._new_context()
                 head.lines[index] = self._context.receive(mark, head.lines[index], value)

@@ -16,13 +16,13 @@ from sidecar.core.propagation import (
     IncomingContext,
     carried_back,
     take_members,
+    without_members,
 )
 
 HANDLE = b"sdc1" + b"a" * 28
 FORGED = b"sdc1" + b"f" * 28
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 LISTS: frozenset[CompatCarrier] = frozenset(("baggage", "tracestate"))
-OFF: frozenset[CompatCarrier] = frozenset()
 
 
 def line(name: bytes, value: bytes) -> bytes:
@@ -71,24 +71,35 @@ def test_our_members_are_told_from_all_others(
     assert take_members(value) == (rest, ours)
 
 
-def test_without_carriers_callers_members_of_ours_are_removed_and_nothing_is_added() -> None:
-    """What is not touched stays the very line that came."""
+@pytest.mark.parametrize(
+    ("field", "value", "kept"),
+    [
+        (b"Baggage", b"a=1 ,sdctx=%b,b=2" % FORGED, b"Baggage: a=1 ,b=2\r\n"),
+        (b"Correlation-Context", b"sdctx=%b" % FORGED, b""),
+        (b"tracestate", b"congo=t61,  rojo=00", b"tracestate: congo=t61,  rojo=00\r\n"),
+    ],
+)
+def test_callers_members_of_ours_are_removed_and_the_rest_is_not_touched(
+    field: bytes, value: bytes, kept: bytes
+) -> None:
+    """What has nothing of ours stays the very line that came."""
+    assert without_members(line(field, value), value) == kept
+
+
+def test_a_field_that_is_no_carrier_is_cleaned_and_stays_where_it_is() -> None:
+    """Handles in tracestate only: baggage and ids pass as they came."""
     lines, context = incoming(
-        (BAGGAGE, b"Baggage", b"a=1 ,sdctx=%b,b=2" % FORGED),
-        (CORRELATION, b"Correlation-Context", b"sdctx=%b" % FORGED),
-        (TRACESTATE, b"tracestate", b"congo=t61,  rojo=00"),
+        (BAGGAGE, b"Baggage", b"a=1,sdctx=%b" % FORGED),
         (REQUEST_ID, b"X-Request-ID", b"r1"),
         (TRACEPARENT, b"traceparent", TRACE),
-        carriers=OFF,
+        carriers=frozenset(("tracestate",)),
     )
     assert lines == [
-        b"Baggage: a=1 ,b=2\r\n",
-        b"",
-        b"tracestate: congo=t61,  rojo=00\r\n",
+        b"Baggage: a=1\r\n",
         b"X-Request-ID: r1\r\n",
         line(b"traceparent", TRACE),
     ]
-    assert context.lines(HANDLE) == b""
+    assert context.lines(HANDLE) == b"tracestate: sdctx=%b\r\n" % HANDLE
     assert context.aliases == ()
 
 
