@@ -6,7 +6,7 @@ in flight, every live handle is theirs. The price is that callers wait for each 
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from sidecar.core.attribution import Entry
@@ -47,11 +47,10 @@ class Turn:
     def is_granted(self) -> bool:
         return self.state == "granted"
 
-    async def decided(self) -> None:
-        """Wait until the turn is granted, or will not be."""
-        if self.state == "waiting":
-            self._decided = asyncio.get_running_loop().create_future()
-            await self._decided
+    def decided(self) -> Awaitable[None]:
+        """Return what is done once the turn is granted, or will not be; ask while it waits."""
+        self._decided = asyncio.get_running_loop().create_future()
+        return self._decided
 
     def become(self, state: Literal["granted", "over"]) -> None:
         self.state = state
