@@ -312,18 +312,17 @@ def leader_pool(job: Job) -> list[Answer]:
         worker = _workers.get(job.key)
         if worker is not None:
             answer = worker.put(job)
+        else:
+            own = _workers[job.key] = Worker()
     if worker is not None:
         return [answer.result(WAIT_SECONDS)]
-    worker = Worker()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        pool.submit(worker.loop)
-        with _once:
-            _workers[job.key] = worker
-        answers = [worker.ask(job)]
+        pool.submit(own.loop)
+        answers = [own.ask(job)]
         job.hold()
         with _once:
             del _workers[job.key]
-            worker.items.put(None)
+            own.items.put(None)
     return answers
 
 
