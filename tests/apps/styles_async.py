@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import importlib
 import threading
 import time
 import weakref
@@ -351,6 +352,97 @@ async def _own(entered: "asyncio.Future[asyncio.TaskGroup]") -> None:
     async with asyncio.TaskGroup() as group:
         entered.set_result(group)
         await asyncio.Event().wait()
+
+
+@style
+async def lazy_in_kept_group(job: Job) -> list[Answer]:
+    """A task group that the first request entered, to be left when the app ends."""
+    return await _ask_lazy_in(job, asyncio.TaskGroup)
+
+
+@style
+async def lazy_in_group_of_generator(job: Job) -> list[Answer]:
+    """The same, the group's block being in a context manager written as a generator."""
+
+    @contextlib.asynccontextmanager
+    async def running() -> AsyncIterator[asyncio.TaskGroup]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_workers[job.key].loop())
+            yield _NoGroup()
+
+    return await _ask_lazy_in(job, running)
+
+
+@style
+async def lazy_in_anyio_group(job: Job) -> list[Answer]:
+    """A group of anyio's that the first request entered, as clients with a session do."""
+
+    @contextlib.asynccontextmanager
+    async def running() -> AsyncIterator[Any]:
+        async with importlib.import_module("anyio").create_task_group() as group:
+            group.start_soon(_workers[job.key].loop)
+            yield _NoGroup()
+
+    return await _ask_lazy_in(job, running)
+
+
+class _NoGroup(asyncio.TaskGroup):
+    """Stands for one in which the worker runs already."""
+
+    def create_task(self, coro: Any, **_: Any) -> Any:
+        coro.close()
+
+
+async def _ask_lazy_in(
+    job: Job, make: Callable[[], contextlib.AbstractAsyncContextManager[Any]]
+) -> list[Answer]:
+    worker = _workers.get(job.key)
+    starts = worker is None
+    if worker is None:
+        worker = _workers[job.key] = Worker()
+        stack = contextlib.AsyncExitStack()
+        group = await stack.enter_async_context(make())
+        group.create_task(worker.loop())
+        _stacks.append(stack)
+    answers = [await worker.ask(job)]
+    if starts:
+        await job.hold_async()
+    return answers
+
+
+_stacks: list[contextlib.AsyncExitStack] = []
+
+
+@style
+async def lazy_left_behind(job: Job) -> list[Answer]:
+    """Gathered with something that fails: the request goes on, and so does the worker."""
+    worker = _workers.get(job.key)
+    if worker is not None:
+        return [await worker.ask(job)]
+    worker = _workers[job.key] = Worker()
+
+    async def fail() -> None:
+        raise OSError
+
+    with contextlib.suppress(OSError):
+        await asyncio.gather(worker.loop(), fail())
+    answers = [await worker.ask(job)]
+    await job.hold_async()
+    return answers
+
+
+@style
+async def lazy_in_given_up_thread(job: Job) -> list[Answer]:
+    """The request waits a moment for a thread that never ends, and goes on."""
+    worker = _thread_workers.get(job.key)
+    if worker is not None:
+        return [await asyncio.wrap_future(worker.put(job))]
+    worker = _thread_workers[job.key] = styles_sync.Worker()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.to_thread(worker.loop), _BATCH_SECONDS)
+    answers = [await asyncio.wrap_future(worker.put(job))]
+    await job.hold_async()
+    return answers
 
 
 @style

@@ -6,6 +6,7 @@ the response.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import importlib
@@ -26,7 +27,7 @@ Style = Callable[[Job], list[Answer]]
 STYLES: dict[str, Style] = {}
 WAIT_SECONDS = 60.0
 _BATCH_SECONDS = 0.01
-_THREADS = 8
+_THREADS = 32
 
 _once = threading.RLock()
 
@@ -219,10 +220,7 @@ class Worker:
     def loop(self) -> None:
         while (item := self.items.get()) is not None:
             job, answer = item
-            try:
-                answer.set_result(job.call())
-            except Exception as error:
-                answer.set_exception(error)
+            _settle(answer, job)
 
     def put(self, job: Job) -> concurrent.futures.Future[Answer]:
         answer: concurrent.futures.Future[Answer] = concurrent.futures.Future()
@@ -297,9 +295,70 @@ def lazy_in_executor(job: Job) -> list[Answer]:
 
 
 @style
+def lazy_in_kept_pool(job: Job) -> list[Answer]:
+    """A pool that the first request entered, to be left when the app ends."""
+    return _ask_lazy(job, _start_in_kept_pool)
+
+
+def _start_in_kept_pool(worker: Worker) -> None:
+    stack = contextlib.ExitStack()
+    stack.enter_context(concurrent.futures.ThreadPoolExecutor(1)).submit(worker.loop)
+    _stacks.append(stack)
+
+
+_stacks: list[contextlib.ExitStack] = []
+
+
+@style
+def lazy_in_pool_of_generator(job: Job) -> list[Answer]:
+    """The same, the pool's block being in a context manager written as a generator."""
+    return _ask_lazy(job, _start_in_pool_of_generator)
+
+
+def _start_in_pool_of_generator(worker: Worker) -> None:
+    @contextlib.contextmanager
+    def running() -> Generator[None, None, None]:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            pool.submit(worker.loop)
+            yield
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(running())
+    _stacks.append(stack)
+
+
+@style
 def lazy_greenlet(job: Job) -> list[Answer]:
     gevent = importlib.import_module("gevent")
     return _ask_lazy(job, lambda worker: gevent.spawn(worker.loop))
+
+
+@style
+def done_callback(job: Job) -> list[Answer]:
+    """Whoever waits for a future that another request settles calls from a callback of it."""
+    answer: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+    with _once:
+        shared = _signals.get(job.key)
+        leads = shared is None
+        if shared is None:
+            shared = _signals[job.key] = concurrent.futures.Future()
+    shared.add_done_callback(lambda _: _settle(answer, job))
+    if leads:
+        time.sleep(_BATCH_SECONDS)
+        with _once:
+            del _signals[job.key]
+        shared.set_result(None)
+    return [answer.result(WAIT_SECONDS)]
+
+
+def _settle(answer: concurrent.futures.Future[Answer], job: Job) -> None:
+    try:
+        answer.set_result(job.call())
+    except Exception as error:
+        answer.set_exception(error)
+
+
+_signals: dict[str, concurrent.futures.Future[None]] = {}
 
 
 # --- a request that works for others: no carrier can see that these calls are not its own ---
@@ -339,10 +398,7 @@ def leader_batch(job: Job) -> list[Answer]:
         with _once:
             del _batches[job.key]
         for each, where in batch:
-            try:
-                where.set_result(each.call())
-            except Exception as error:
-                where.set_exception(error)
+            _settle(where, each)
     return [answer.result(WAIT_SECONDS)]
 
 

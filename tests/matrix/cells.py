@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ _OPEN_SECONDS: Final = 20.0
 _FIRST_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 0.3
 _TURN_SECONDS: Final = 0.02
-_QUIET_TURNS: Final = 6
+_QUIET_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 90.0
 
 
@@ -47,6 +48,12 @@ class Errand:
     @property
     def name(self) -> str:
         return f"{self.style}, first request open" if self.first_stays_open else self.style
+
+    @property
+    def quiet_seconds(self) -> float:
+        """After how long a silence no more calls will come: some come after the response."""
+        comes_late = self.style.startswith(("detached", "timed_out"))
+        return _QUIET_SECONDS + (_LINGER_SECONDS if comes_late else 0)
 
 
 @dataclass(slots=True)
@@ -85,7 +92,7 @@ async def run(pod: Pod, errand: Errand, loads: Sequence[Load]) -> Result:
     for load in loads:
         pod.destination.error_share = load.error_share
         await _Asking(pod, errand, load, cell, result).ask_all()
-    result.refused = await _settled(pod, cell) - before
+    result.refused = await _settled(pod, cell, errand.quiet_seconds) - before
     seen = pod.destination.seen(cell)
     result.right, result.wrong = seen.right, seen.wrong.total()
     result.leaked, result.anonymous = seen.leaked, seen.anonymous
@@ -93,15 +100,14 @@ async def run(pod: Pod, errand: Errand, loads: Sequence[Load]) -> Result:
     return result
 
 
-async def _settled(pod: Pod, cell: str) -> Counter[str]:
-    """Wait until no call has arrived or been refused for a while: some come after the response."""
-    await asyncio.sleep(_LINGER_SECONDS)
-    quiet, last = 0, await _ended(pod, cell)
-    while quiet < _QUIET_TURNS:
+async def _settled(pod: Pod, cell: str, quiet_seconds: float) -> Counter[str]:
+    """Wait until no call has arrived or been refused for a while; return the refusals."""
+    last, changed_at = await _ended(pod, cell), time.monotonic()
+    while time.monotonic() - changed_at < quiet_seconds:
         await asyncio.sleep(_TURN_SECONDS)
         now = await _ended(pod, cell)
-        quiet = quiet + 1 if now == last else 0
-        last = now
+        if now != last:
+            last, changed_at = now, time.monotonic()
     return last[1]
 
 

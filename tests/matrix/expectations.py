@@ -43,6 +43,8 @@ _AFTERWARDS: Final = "detached_thread detached_task detached_in_executor timed_o
 _EAGER: Final = "eager_worker"
 _LAZY: Final = (
     "lazy_thread lazy_timer lazy_thread_in_copied_context lazy_in_executor lazy_greenlet "
+    "lazy_in_kept_pool lazy_in_pool_of_generator lazy_in_kept_group lazy_in_group_of_generator "
+    "lazy_in_anyio_group lazy_left_behind lazy_in_given_up_thread "
     "lazy_task lazy_by_call_soon lazy_by_gather lazy_in_shared_group batcher data_loader"
 )
 _LEADS: Final = "leader_batch leader_pool leader_group"
@@ -52,6 +54,7 @@ _OUTCOMES: Final[dict[str, tuple[Outcome, Outcome, Outcome]]] = {
     **dict.fromkeys(_STRUCTURED.split(), (Outcome.OK, Outcome.OK, Outcome.OK)),
     **dict.fromkeys(_FOLLOWED.split(), (Outcome.NONE, Outcome.OK, Outcome.OK)),
     **dict.fromkeys(_NOT_FOLLOWED.split(), (Outcome.NONE, Outcome.OWN, Outcome.OWN)),
+    "done_callback": (Outcome.OWN, Outcome.COUNTED, Outcome.COUNTED),
     "single_flight": (Outcome.OWN, Outcome.OWN, Outcome.OWN),
     **dict.fromkeys(_AFTERWARDS.split(), (Outcome.DEAD, Outcome.DEAD, Outcome.DEAD)),
     **dict.fromkeys(_EAGER.split(), (Outcome.NONE, Outcome.NONE, Outcome.NONE)),
