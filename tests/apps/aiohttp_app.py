@@ -1,28 +1,40 @@
-"""aiohttp.web on asyncio."""
+"""``aiohttp.web``."""
 
-import asyncio
-import sys
+import logging
+from typing import NoReturn
 
 from aiohttp import web
 
-from tests.apps.work import respond_async
+from . import handoffs, ports
 
 
-async def handle(request: web.Request) -> web.Response:
-    status, content = await respond_async(request.raw_path)
-    return web.Response(status=status, body=content, content_type="application/json")
+async def respond(request: web.Request) -> web.StreamResponse:
+    name, out = handoffs.split(request.path_qs)
+    if name == "stream":
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for part in handoffs.stream_async(out):
+            await response.write(part)
+        return response
+    status, body = await handoffs.respond_async(request.path_qs)
+    return web.Response(body=body, status=status)
 
 
-async def main() -> None:
-    application = web.Application()
-    application.router.add_get("/{target:.*}", handle)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(sys.argv[1]), backlog=256).start()
-    sys.stdout.write(f"{runner.addresses[0][1]}\n")
-    sys.stdout.flush()
-    await asyncio.Event().wait()
+def quiet(_: str) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    parser = ports.parser()
+    parser.add_argument("--cancel", action="store_true", help="cancel handlers of gone clients")
+    options = parser.parse_args()
+    logging.disable()
+    app = web.Application()
+    app.router.add_get("/{_:.*}", respond)
+    listener = ports.bind(options.port)
+    web.run_app(app, sock=listener, print=quiet, handler_cancellation=options.cancel)
+    raise SystemExit
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

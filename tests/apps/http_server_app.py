@@ -1,38 +1,35 @@
-"""``http.server``, a thread for each connection."""
+"""``http.server`` with a thread for each connection."""
 
-import socketserver
+import http.server
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
-from tests.apps.work import respond
+from . import handoffs, ports
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        status, content = respond(self.path)
+        status, body = handoffs.respond(self.path)
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # inherited name
         pass
 
 
-class Server(socketserver.ThreadingMixIn, HTTPServer):
-    daemon_threads = True
+class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 256
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], (handoffs.Intended, ConnectionError)):
+            super().handle_error(request, client_address)
 
 
 if __name__ == "__main__":
-    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-        sys.stdout.write(f"{server.server_port}\n")
-        sys.stdout.flush()
-        server.serve_forever()
+    server = Server(("127.0.0.1", ports.parser().parse_args().port), Handler)
+    ports.announce(server.server_port)
+    server.serve_forever()

@@ -85,6 +85,14 @@ class Upstream:
             ), f"no call to {path}"
             return next(head for head in self._heads if head.target == path)
 
+    def wait_for_count(self, path: str, count: int) -> None:
+        """Return as soon as there are *count* heads for *path*."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(head.target == path for head in self._heads) >= count,
+                TIMEOUT_SECONDS,
+            ), f"fewer than {count} calls to {path}"
+
     def receive(self, head: Head) -> None:
         with self._changed:
             self._heads.append(head)

@@ -8,13 +8,15 @@ Loaded into the app by ``sitecustomize``, configured by the environment alone:
     Comma-separated ``host:port`` of the sidecar's own listeners. Unset or empty: every plain
     HTTP call to ``localhost``, 127.0.0.0/8 or ``::1``.
 
-Servers: ``http.server`` and what inherits from it (wsgiref, werkzeug's development server).
+Servers: ``http.server`` and what inherits from it (wsgiref, the development servers of werkzeug
+and Django), gunicorn, waitress, gevent.pywsgi, uvicorn, hypercorn, aiohttp.web and Tornado.
 Clients: ``http.client`` and what is built on it (urllib.request, urllib3, requests).
 
 What has the handle: the thread that serves the request; a coroutine given to ``asyncio.run`` or
 ``run_until_complete`` by it; from there, while the parent awaits them, ``gather``, ``TaskGroup``,
 ``wait_for``, ``to_thread`` and ``run_in_executor``; and jobs of a ``with ThreadPoolExecutor()``
-block that the request itself opened. What has not: bare tasks, callbacks, threads, timers, jobs
+block that the request itself opened; likewise anyio's task groups and ``to_thread``, and asgiref's
+``sync_to_async`` and ``async_to_sync``. What has not: bare tasks, callbacks, threads, timers, jobs
 of a longer-lived pool, queue items, forked children, and anything after the request. Those calls
 go out without a handle and the sidecar refuses them: a refusal can be repaired, a call in the
 name of the wrong caller cannot. ``held`` says why.
@@ -33,11 +35,12 @@ from . import imports, report
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Callable
 
 
 def activate() -> None:
-    """Patch the four library modules, now or when the app imports them. Twice is once: what is
-    replaced already is left alone.
+    """Patch the library modules, now or when the app imports them. Twice is once: what is replaced
+    already is left alone.
     """
     if not _wanted(os.environ.get("SIDECAR_CARRIER", "")):
         return
@@ -47,8 +50,35 @@ def activate() -> None:
             "http.client": _patch_client,
             "asyncio": _patch_asyncio,
             "concurrent.futures.thread": _patch_pools,
+            **{name: _patch_with(*ours) for name, ours in _SERVERS.items()},
         }
     )
+
+
+_SERVERS = {
+    # By module: the one of ours that knows it, and its function.
+    "gunicorn.workers.sync": ("wsgi_servers", "patch_gunicorn"),
+    "gunicorn.workers.gthread": ("wsgi_servers", "patch_gunicorn"),
+    "gunicorn.workers.base_async": ("wsgi_servers", "patch_gunicorn"),
+    "waitress.task": ("wsgi_servers", "patch_waitress"),
+    "gevent.pywsgi": ("wsgi_servers", "patch_gevent"),
+    "uvicorn.protocols.http.h11_impl": ("asgi_servers", "patch_uvicorn"),
+    "uvicorn.protocols.http.httptools_impl": ("asgi_servers", "patch_uvicorn"),
+    "uvicorn.protocols.websockets.websockets_impl": ("asgi_servers", "patch_uvicorn"),
+    "uvicorn.protocols.websockets.websockets_sansio_impl": ("asgi_servers", "patch_uvicorn"),
+    "uvicorn.protocols.websockets.wsproto_impl": ("asgi_servers", "patch_uvicorn"),
+    "hypercorn.asyncio.task_group": ("asgi_servers", "patch_hypercorn"),
+    "gunicorn.asgi.protocol": ("asgi_servers", "patch_gunicorn"),
+    "aiohttp.web_protocol": ("aiohttp_web", "patch"),
+    "tornado.web": ("tornado_web", "patch_web"),
+    "tornado.wsgi": ("tornado_web", "patch_wsgi"),
+    "tornado.ioloop": ("tornado_web", "patch_loop"),
+    # What servers and frameworks hand a request on by.
+    "anyio._backends._asyncio": ("anyio_children", "patch"),
+    "asgiref.sync": ("asgiref_children", "patch"),
+    "django.core.handlers.asgi": ("django_asgi", "patch"),
+    "uvloop": ("uvloop_loops", "patch"),
+}
 
 
 def _wanted(setting: str) -> bool:
@@ -61,6 +91,15 @@ def _wanted(setting: str) -> bool:
 
 
 # Our own modules, too, are imported when they are needed: every process pays for what comes first.
+
+
+def _patch_with(ours: str, function: str) -> Callable[[ModuleType], None]:
+    def patch(module: ModuleType) -> None:
+        from importlib import import_module
+
+        getattr(import_module("." + ours, __name__), function)(module)
+
+    return patch
 
 
 def _patch_client(module: ModuleType) -> None:

@@ -88,9 +88,26 @@ def begin(handle: Optional[str]) -> Optional[Cell]:
     return cell
 
 
-def end(cell: Cell) -> None:
-    cell.close()
-    _request.set(None)
+def opened() -> Optional[Cell]:
+    """The request that this code descends from, whether or not it may speak for it."""
+    return _request.get()
+
+
+def end(cell: Optional[Cell], outer: Optional[Cell] = None) -> None:
+    """Close the request. What the caller had opened before, it goes on with."""
+    if cell is not None:
+        cell.close()
+    # A coroutine may be closed by whoever happens to collect it: his request is none of ours.
+    if _request.get() is cell:
+        _request.set(outer)
+
+
+def readmit(handle: Optional[str]) -> None:
+    """Let the running task speak for the request it descends from, if that has this *handle*."""
+    cell, runner = _request.get(), running()
+    if cell is None or not cell.is_live() or cell.handle != handle or type(runner) is int:
+        return
+    cell.by_coroutine[runner] = Permit(None)
 
 
 def current() -> Optional[Tuple[Cell, Permit]]:

@@ -32,8 +32,8 @@ _waiting: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 def patch(module: Any, version: Tuple[Any, ...]) -> None:
     """Wrap what joins its children. The rest of asyncio needs no patch: it gives no permit."""
     loop = module.base_events.BaseEventLoop
-    replace(loop, "run_until_complete", _blocking)
-    replace(loop, "run_in_executor", _sending)
+    replace(loop, "run_until_complete", blocking)
+    replace(loop, "run_in_executor", sending)
     _replace_function(module, "gather", _gathering)
     if version < (3, 12):  # later ones await in the caller's own task
         _replace_function(module, "wait_for", _timing)
@@ -179,7 +179,7 @@ def _grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     return create_task
 
 
-def _blocking(original: Callable[..., Any]) -> Callable[..., Any]:
+def blocking(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_until_complete(self: Any, future: Any) -> Any:
         found = _current(in_loop=False)
         if found is None:
@@ -195,7 +195,7 @@ def _blocking(original: Callable[..., Any]) -> Callable[..., Any]:
     return run_until_complete
 
 
-def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
+def sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_in_executor(self: Any, executor: Any, func: Any, *args: Any) -> Any:
         pool = getattr(self, "_default_executor", None) if executor is None else executor
         found = _joined(_Job) if pool is None or is_thread_pool(pool) else None

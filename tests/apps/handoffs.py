@@ -1,0 +1,302 @@
+"""How servers and frameworks hand a request on, and what else an app may start while it has one.
+
+``/handoff/<name>?out=<url>`` names a function here; every other target is ``work``'s. Each call
+that a function is responsible for has been made when the app has answered.
+"""
+
+import asyncio
+import contextvars
+import http.client
+import random
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from urllib.parse import parse_qs, quote, urlsplit
+
+from . import work
+
+Answer = tuple[int, bytes]
+PREFIX = "/handoff/"
+
+
+class Intended(Exception):
+    """Raised by an app whose handler is to fail."""
+
+
+def respond(target: str) -> Answer:
+    name, out = split(target)
+    if name is None:
+        return work.respond(target)
+    SYNC[name](out)
+    return 200, b"ok"
+
+
+async def respond_async(target: str) -> Answer:
+    name, out = split(target)
+    if name is None:
+        return await work.respond_async(target)
+    await ASYNC[name](out)
+    return 200, b"ok"
+
+
+def split(target: str) -> tuple[str | None, str]:
+    """The handoff's name, ``None`` if the target is not one; and the URL to call."""
+    parts = urlsplit(target)
+    out = parse_qs(parts.query).get("out", [""])[0]
+    return (parts.path[len(PREFIX) :] if parts.path.startswith(PREFIX) else None), out
+
+
+def wsgi_target(environ: dict[str, str]) -> str:
+    return quote(environ["PATH_INFO"]) + "?" + environ["QUERY_STRING"]
+
+
+def call(url: str) -> None:
+    parts = urlsplit(url)
+    assert parts.hostname
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    connection.request("GET", parts.path)
+    connection.getresponse().read()
+    connection.close()
+
+
+# --- in the request's own thread or task ---
+
+
+def calls(out: str) -> None:
+    """Several calls, so that requests which share a process come to interleave."""
+    for _ in range(3):
+        call(out)
+
+
+async def calls_async(out: str) -> None:
+    for _ in range(3):
+        await asyncio.sleep(random.random() / 100)
+        call(out)
+
+
+def fails(out: str) -> None:
+    call(out)
+    raise Intended
+
+
+async def fails_async(out: str) -> None:
+    call(out)
+    await asyncio.sleep(0)
+    raise Intended
+
+
+def abandoned(out: str) -> None:
+    """The client goes away during the first call."""
+    call(out)
+    call(out + "/after")
+
+
+async def abandoned_async(out: str) -> None:
+    try:
+        await asyncio.to_thread(call, out)
+    finally:
+        call(out + "/after")
+
+
+# --- children that nothing joins ---
+
+
+def loose(out: str) -> None:
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(call, out))
+    thread.start()
+    thread.join()
+
+
+async def loose_async(out: str) -> None:
+    await asyncio.create_task(calls_async(out))
+    await asyncio.to_thread(loose, out)
+
+
+# --- children that the request waits for ---
+
+
+async def gathered(out: str) -> None:
+    await asyncio.gather(calls_async(out), asyncio.to_thread(calls, out))
+
+
+async def grouped(out: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(calls_async(out))
+        group.create_task(asyncio.to_thread(calls, out))
+
+
+async def executed(out: str) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, calls, out)
+
+
+async def anyio_group(out: str) -> None:
+    import anyio
+
+    async def child(group: anyio.abc.TaskGroup) -> None:
+        group.start_soon(calls_async, out)
+
+    async def started(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        await calls_async(out)
+        task_status.started()
+        await calls_async(out)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(calls_async, out)
+        group.start_soon(lambda: calls_async(out))
+        group.start_soon(child, group)
+        await group.start(started)
+
+
+async def anyio_thread(out: str) -> None:
+    import anyio
+
+    def job() -> None:
+        call(out)
+        anyio.from_thread.run(calls_async, out)
+        call(out)
+
+    await anyio.to_thread.run_sync(job)
+
+
+async def anyio_left_behind(out: str) -> None:
+    """A thread that its caller stops waiting for, and a bare task that starts a thread."""
+    import anyio
+
+    given_up, finished = threading.Event(), threading.Event()
+
+    def job() -> None:
+        given_up.wait(30)
+        call(out)
+        finished.set()
+
+    with anyio.move_on_after(0.01):
+        await anyio.to_thread.run_sync(job, abandon_on_cancel=True)
+    given_up.set()
+    await asyncio.to_thread(finished.wait, 30)
+    await asyncio.create_task(_awaited(anyio.to_thread.run_sync, call, out))
+
+
+async def anyio_foreign_group(out: str) -> None:
+    """A group that a bare task opened, though the request itself starts a child in it."""
+    import anyio
+
+    opened: asyncio.Future[anyio.abc.TaskGroup] = asyncio.get_running_loop().create_future()
+    called, done = asyncio.Event(), asyncio.Event()
+
+    async def owner() -> None:
+        async with anyio.create_task_group() as group:
+            opened.set_result(group)
+            await called.wait()
+        done.set()
+
+    async def child() -> None:
+        await calls_async(out)
+        called.set()
+
+    keeper = asyncio.create_task(owner())
+    (await opened).start_soon(child)
+    await done.wait()
+    await keeper
+
+
+async def bridged(out: str) -> None:
+    """Into a thread and back into the loop, as Django does it."""
+    from asgiref.sync import async_to_sync, sync_to_async
+
+    def job() -> None:
+        call(out)
+        async_to_sync(calls_async)(out)
+        call(out)
+
+    await sync_to_async(job)()
+    await sync_to_async(job, thread_sensitive=False)()
+    await asyncio.gather(sync_to_async(call)(out), sync_to_async(call)(out))
+
+
+def bridged_sync(out: str) -> None:
+    """The same from a thread, where the coroutine runs in a loop of its own."""
+    from asgiref.sync import async_to_sync, sync_to_async
+
+    async def main() -> None:
+        await calls_async(out)
+        await sync_to_async(call)(out)
+
+    async_to_sync(main)()
+    call(out)
+
+
+async def bridged_left_behind(out: str) -> None:
+    """A thread whose caller was cancelled, and a bare task that starts one."""
+    from asgiref.sync import sync_to_async
+
+    begun, given_up, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        given_up.wait(30)
+        call(out)
+        finished.set()
+
+    async def caller() -> None:
+        try:
+            await asyncio.wait_for(sync_to_async(job, thread_sensitive=False)(), 0.01)
+        except TimeoutError:
+            given_up.set()
+
+    await caller()
+    await asyncio.to_thread(finished.wait, 30)
+    await asyncio.create_task(_awaited(sync_to_async(call), out))
+
+
+async def _awaited(function: Callable[..., Awaitable[object]], *args: object) -> None:
+    await function(*args)
+
+
+SYNC: dict[str, Callable[[str], None]] = {
+    "calls": calls,
+    "fails": fails,
+    "abandoned": abandoned,
+    "loose": loose,
+    "bridged": bridged_sync,
+}
+
+ASYNC: dict[str, Callable[[str], Awaitable[None]]] = {
+    "calls": calls_async,
+    "fails": fails_async,
+    "abandoned": abandoned_async,
+    "loose": loose_async,
+    "gathered": gathered,
+    "grouped": grouped,
+    "executed": executed,
+    "anyio_group": anyio_group,
+    "anyio_thread": anyio_thread,
+    "anyio_left_behind": anyio_left_behind,
+    "anyio_foreign_group": anyio_foreign_group,
+    "bridged": bridged,
+    "bridged_left_behind": bridged_left_behind,
+}
+
+
+# --- a response that calls out while it is being sent ---
+
+
+class Stream:
+    """A WSGI app's iterable: calls for each part, and when it is closed."""
+
+    def __init__(self, out: str) -> None:
+        self._out = out
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(3):
+            call(self._out)
+            yield b"part"
+
+    def close(self) -> None:
+        call(self._out)
+
+
+async def stream_async(out: str) -> AsyncIterator[bytes]:
+    for _ in range(4):
+        await asyncio.sleep(0)
+        call(out)
+        yield b"part"
