@@ -756,8 +756,12 @@ class OddHeaders(http.client.HTTPMessage):
     get_all = None  # type: ignore[assignment]  # that is the point
 
 
-if __name__ == "__main__":
-    server = make_server(sys.argv[1] if len(sys.argv) > 1 else "http.server")
+def main(arguments: list[str]) -> None:
+    server = make_server(arguments[0] if arguments else "http.server")
     sys.stdout.write(f"{server.socket.getsockname()[1]}\n")
     sys.stdout.flush()
     server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

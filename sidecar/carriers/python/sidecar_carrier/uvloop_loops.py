@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import tasks
+from . import grade, tasks
 from .patching import replace
 
 TYPE_CHECKING = False
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 def patch(module: Any) -> None:
+    if grade.is_standard():
+        return
     replace(module.Loop, "run_until_complete", tasks.blocking)
     replace(module.Loop, "run_in_executor", tasks.sending)
     replace(module.Loop, "set_default_executor", _remembering)
