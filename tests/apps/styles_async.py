@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.apps import styles_sync
 from tests.apps.clients import Answer
+from tests.apps.job import Job
 from tests.apps.styles_sync import WAIT_SECONDS
-from tests.apps.work import Job
 
 Style = Callable[[Job], Awaitable[list[Answer]]]
 STYLES: dict[str, Style] = {}

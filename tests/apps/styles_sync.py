@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from tests.apps.clients import Answer, close_those_of_this_loop
-from tests.apps.work import Job
+from tests.apps.job import Job
 
 Style = Callable[[Job], list[Answer]]
 STYLES: dict[str, Style] = {}
@@ -232,7 +232,15 @@ class Worker:
 
 
 EAGER = Worker()
-threading.Thread(target=EAGER.loop, daemon=True).start()
+
+
+def _start_eager() -> None:
+    threading.Thread(target=EAGER.loop, daemon=True).start()
+
+
+_start_eager()
+# Servers that load the app before they fork leave the thread behind.
+os.register_at_fork(after_in_child=_start_eager)
 _workers: dict[str, Worker] = {}
 
 

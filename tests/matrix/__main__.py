@@ -74,7 +74,7 @@ class Matrix:
                 continue
             try:
                 async with pod(
-                    users, group.server.command(), environment=carried(group.grade)
+                    users, group.server.arguments(), environment=carried(group.grade)
                 ) as running:
                     await self._run_cells(running, group)
             except ProcessError as error:
