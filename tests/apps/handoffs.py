@@ -5,6 +5,7 @@ that a function is responsible for has been made when the app has answered.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import http.client
 import random
@@ -162,14 +163,16 @@ async def anyio_left_behind(out: str) -> None:
     """A thread that its caller stops waiting for, and a bare task that starts a thread."""
     import anyio
 
+    loop, scope = asyncio.get_running_loop(), anyio.CancelScope()
     given_up, finished = threading.Event(), threading.Event()
 
     def job() -> None:
+        loop.call_soon_threadsafe(scope.cancel)
         given_up.wait(30)
         call(out)
         finished.set()
 
-    with anyio.move_on_after(0.01):
+    with scope:
         await anyio.to_thread.run_sync(job, abandon_on_cancel=True)
     given_up.set()
     await asyncio.to_thread(finished.wait, 30)
@@ -229,21 +232,19 @@ async def bridged_left_behind(out: str) -> None:
     """A thread whose caller was cancelled, and a bare task that starts one."""
     from asgiref.sync import sync_to_async
 
-    begun, given_up, finished = threading.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    given_up, finished = threading.Event(), threading.Event()
 
     def job() -> None:
-        begun.set()
+        loop.call_soon_threadsafe(caller.cancel)
         given_up.wait(30)
         call(out)
         finished.set()
 
-    async def caller() -> None:
-        try:
-            await asyncio.wait_for(sync_to_async(job, thread_sensitive=False)(), 0.01)
-        except TimeoutError:
-            given_up.set()
-
-    await caller()
+    caller = asyncio.gather(sync_to_async(job, thread_sensitive=False)())
+    with contextlib.suppress(asyncio.CancelledError):
+        await caller
+    given_up.set()
     await asyncio.to_thread(finished.wait, 30)
     await asyncio.create_task(_awaited(sync_to_async(call), out))
 
