@@ -249,6 +249,43 @@ async def bridged_left_behind(out: str) -> None:
     await asyncio.create_task(_awaited(sync_to_async(call), out))
 
 
+# --- a worker that the first request starts, and that serves everybody ---
+
+_items: "list[asyncio.Queue[tuple[str, asyncio.Event]]]" = []
+
+
+async def lazy_first(out: str) -> None:
+    """Start the worker, have it call for us, then stay open with a call of our own."""
+    _items[:] = [asyncio.Queue()]
+    worker = asyncio.create_task(_work(_items[0]))
+    await lazy_next(out + "/first")
+    await asyncio.to_thread(call, out + "/open")
+    worker.cancel()
+
+
+async def lazy_next(out: str) -> None:
+    done = asyncio.Event()
+    await _items[0].put((out, done))
+    await done.wait()
+
+
+async def _work(items: "asyncio.Queue[tuple[str, asyncio.Event]]") -> None:
+    """Call for each item in every way there is to hand on what a task has."""
+    while True:
+        out, done = await items.get()
+        call(out)
+        await gathered(out)
+        await grouped(out)
+        await executed(out)
+        await anyio_group(out)
+        await anyio_thread(out)
+        await bridged(out)
+        done.set()
+
+
+LAZY_CALLS = 1 + 6 + 6 + 3 + 15 + 5 + 12
+
+
 async def _awaited(function: Callable[..., Awaitable[object]], *args: object) -> None:
     await function(*args)
 
@@ -275,6 +312,8 @@ ASYNC: dict[str, Callable[[str], Awaitable[None]]] = {
     "anyio_foreign_group": anyio_foreign_group,
     "bridged": bridged,
     "bridged_left_behind": bridged_left_behind,
+    "lazy_first": lazy_first,
+    "lazy_next": lazy_next,
 }
 
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from sidecar.core.names import CONTEXT_HEADER
+from tests.apps.handoffs import LAZY_CALLS
+from tests.support.needs import needs_module
 
 from .app_process import App, running
 from .conftest import Service, handles, new_handle, reports
@@ -248,6 +250,32 @@ def test_children_left_behind(app: App, service: Service, upstream: Upstream, pa
         assert handles(upstream.heads(target)) == [[]] * calls, way
 
 
+@each([app for app in ASYNC_APPS if app.program != "django_wsgi"])  # that has a loop per request
+def test_lazily_started_worker(app: App, service: Service, upstream: Upstream, path: str) -> None:
+    """The first request starts a worker and stays open: whatever the worker then does for others,
+    by whichever library, it does in nobody's name.
+    """
+    needs_module("anyio")
+    needs_module("asgiref")
+    first = new_handle()
+    targets = [f"{path}/{i}" for i in range(6)]
+    with concurrent.futures.ThreadPoolExecutor(7) as users:
+        with upstream.holding(path + "/open"):
+            starter = users.submit(service.get, "handoff/lazy_first", first, out=upstream.url(path))
+            upstream.wait_for(path + "/open")
+            asked = [
+                users.submit(
+                    service.get, "handoff/lazy_next", new_handle(), out=upstream.url(target)
+                )
+                for target in targets
+            ]
+            assert [answer.result() for answer in asked] == [200] * 6
+        assert starter.result() == 200
+    for target in [path + "/first", *targets]:
+        assert handles(upstream.heads(target)) == [[]] * LAZY_CALLS
+    assert handles(upstream.heads(path + "/open")) == [[first]]
+
+
 @each([app for app in WSGI_APPS if "django" in app.needs])
 def test_coroutine_in_a_sync_view(service: Service, upstream: Upstream, path: str) -> None:
     """``async_to_sync`` blocks the view, so the coroutine has the view's handle."""
@@ -289,6 +317,31 @@ def test_websocket(service: Service, upstream: Upstream, path: str) -> None:
         client.sendall(opening)
         upstream.wait_for_count(path, 3)
     assert handles(upstream.heads(path)) == [[handle]] * 3
+
+
+@each([app for app in ASYNC_APPS if app.program == "hypercorn_app"])
+def test_http2(app: App, service: Service, upstream: Upstream, path: str) -> None:
+    """Requests that share a connection at the same time have each their own handle."""
+    needs_module("h2")
+    from h2.connection import H2Connection
+    from h2.events import StreamEnded
+
+    sent = {stream: [] if stream % 3 == 0 else [new_handle()] for stream in range(1, 40, 2)}
+    connection = H2Connection()
+    connection.initiate_connection()
+    for stream, values in sent.items():
+        target = f"/handoff/gathered?out={quote(upstream.url(f'{path}/{stream}'))}"
+        pseudo = {":method": "GET", ":scheme": "http", ":authority": "a", ":path": target}
+        fields = [*pseudo.items(), *((CONTEXT_HEADER, value) for value in values)]
+        connection.send_headers(stream, fields, end_stream=True)
+    ended = 0
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
+        while ended < len(sent):
+            client.sendall(connection.data_to_send())
+            events = connection.receive_data(client.recv(65536))
+            ended += sum(isinstance(event, StreamEnded) for event in events)
+    for stream, values in sent.items():
+        assert handles(upstream.heads(f"{path}/{stream}")) == [values] * 6
 
 
 def test_workers_that_are_replaced(upstream: Upstream, path: str) -> None:
