@@ -202,6 +202,44 @@ async def anyio_foreign_group(out: str) -> None:
     await keeper
 
 
+async def group_in_group(out: str) -> None:
+    """Tasks of a task's own group, started by that group's tasks, in both libraries."""
+    import anyio
+
+    async def start(group: anyio.abc.TaskGroup) -> None:
+        group.start_soon(calls_async, out)
+
+    async def create(group: asyncio.TaskGroup) -> None:
+        group.create_task(calls_async(out))
+
+    async def child() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(start, group)
+        async with asyncio.TaskGroup() as other:
+            other.create_task(create(other))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(child)
+    async with asyncio.TaskGroup() as other:
+        other.create_task(child())
+
+
+async def kept_groups(out: str) -> None:
+    """Groups in an exit stack that might be kept, and one that was entered elsewhere."""
+    import anyio
+
+    async def enter() -> asyncio.TaskGroup:
+        return await asyncio.TaskGroup().__aenter__()
+
+    async with contextlib.AsyncExitStack() as stack:
+        group = await stack.enter_async_context(anyio.create_task_group())
+        group.start_soon(calls_async, out)
+        (await stack.enter_async_context(asyncio.TaskGroup())).create_task(calls_async(out))
+    other = await enter()
+    other.create_task(calls_async(out))
+    await other.__aexit__(None, None, None)
+
+
 async def bridged(out: str) -> None:
     """Into a thread and back into the loop, as Django does it."""
     from asgiref.sync import async_to_sync, sync_to_async
@@ -310,6 +348,8 @@ ASYNC: dict[str, Callable[[str], Awaitable[None]]] = {
     "anyio_thread": anyio_thread,
     "anyio_left_behind": anyio_left_behind,
     "anyio_foreign_group": anyio_foreign_group,
+    "group_in_group": group_in_group,
+    "kept_groups": kept_groups,
     "bridged": bridged,
     "bridged_left_behind": bridged_left_behind,
     "lazy_first": lazy_first,

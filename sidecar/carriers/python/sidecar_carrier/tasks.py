@@ -14,7 +14,7 @@ import threading
 import weakref
 from types import CoroutineType
 
-from . import held, report
+from . import groups, held, report
 from .patching import replace
 from .pools import is_thread_pool
 
@@ -38,6 +38,7 @@ def patch(module: Any, version: Tuple[Any, ...]) -> None:
     if version < (3, 12):  # later ones await in the caller's own task
         _replace_function(module, "wait_for", _timing)
     if hasattr(module, "TaskGroup"):
+        groups.patch(module.TaskGroup)
         replace(module.TaskGroup, "create_task", _grouping)
 
 
@@ -168,12 +169,9 @@ def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        found = _current(in_loop=True)
-        if found is not None and self._parent_task is not None:
-            # The group's owner joins the child, whichever of its children created it.
-            owner = found[0].by_coroutine.get(self._parent_task.get_coro())
-            if owner is not None:
-                _give(found[0], held.Permit(owner), coro)
+        found = groups.permit_in(self)
+        if found is not None:
+            _give(found[0], found[1], coro)
         return original(self, coro, **kwargs)
 
     return create_task
