@@ -14,7 +14,8 @@ class Application(BaseApplication):
 
     def load_config(self) -> None:
         for name, value in self._settings.items():
-            self.cfg.set(name, value)
+            if name in self.cfg.settings:  # older ones have no control socket
+                self.cfg.set(name, value)
 
     def load(self) -> Any:
         if self._settings["worker_class"] == "asgi":

@@ -5,6 +5,7 @@ that a function is responsible for has been made when the app has answered.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import http.client
 import random
@@ -162,14 +163,16 @@ async def anyio_left_behind(out: str) -> None:
     """A thread that its caller stops waiting for, and a bare task that starts a thread."""
     import anyio
 
+    loop, scope = asyncio.get_running_loop(), anyio.CancelScope()
     given_up, finished = threading.Event(), threading.Event()
 
     def job() -> None:
+        loop.call_soon_threadsafe(scope.cancel)
         given_up.wait(30)
         call(out)
         finished.set()
 
-    with anyio.move_on_after(0.01):
+    with scope:
         await anyio.to_thread.run_sync(job, abandon_on_cancel=True)
     given_up.set()
     await asyncio.to_thread(finished.wait, 30)
@@ -197,6 +200,44 @@ async def anyio_foreign_group(out: str) -> None:
     (await opened).start_soon(child)
     await done.wait()
     await keeper
+
+
+async def group_in_group(out: str) -> None:
+    """Tasks of a task's own group, started by that group's tasks, in both libraries."""
+    import anyio
+
+    async def start(group: anyio.abc.TaskGroup) -> None:
+        group.start_soon(calls_async, out)
+
+    async def create(group: asyncio.TaskGroup) -> None:
+        group.create_task(calls_async(out))
+
+    async def child() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(start, group)
+        async with asyncio.TaskGroup() as other:
+            other.create_task(create(other))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(child)
+    async with asyncio.TaskGroup() as other:
+        other.create_task(child())
+
+
+async def kept_groups(out: str) -> None:
+    """Groups in an exit stack that might be kept, and one that was entered elsewhere."""
+    import anyio
+
+    async def enter() -> asyncio.TaskGroup:
+        return await asyncio.TaskGroup().__aenter__()
+
+    async with contextlib.AsyncExitStack() as stack:
+        group = await stack.enter_async_context(anyio.create_task_group())
+        group.start_soon(calls_async, out)
+        (await stack.enter_async_context(asyncio.TaskGroup())).create_task(calls_async(out))
+    other = await enter()
+    other.create_task(calls_async(out))
+    await other.__aexit__(None, None, None)
 
 
 async def bridged(out: str) -> None:
@@ -229,23 +270,58 @@ async def bridged_left_behind(out: str) -> None:
     """A thread whose caller was cancelled, and a bare task that starts one."""
     from asgiref.sync import sync_to_async
 
-    begun, given_up, finished = threading.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    given_up, finished = threading.Event(), threading.Event()
 
     def job() -> None:
-        begun.set()
+        loop.call_soon_threadsafe(caller.cancel)
         given_up.wait(30)
         call(out)
         finished.set()
 
-    async def caller() -> None:
-        try:
-            await asyncio.wait_for(sync_to_async(job, thread_sensitive=False)(), 0.01)
-        except TimeoutError:
-            given_up.set()
-
-    await caller()
+    caller = asyncio.gather(sync_to_async(job, thread_sensitive=False)())
+    with contextlib.suppress(asyncio.CancelledError):
+        await caller
+    given_up.set()
     await asyncio.to_thread(finished.wait, 30)
     await asyncio.create_task(_awaited(sync_to_async(call), out))
+
+
+# --- a worker that the first request starts, and that serves everybody ---
+
+_items: "list[asyncio.Queue[tuple[str, asyncio.Event]]]" = []
+
+
+async def lazy_first(out: str) -> None:
+    """Start the worker, have it call for us, then stay open with a call of our own."""
+    _items[:] = [asyncio.Queue()]
+    worker = asyncio.create_task(_work(_items[0]))
+    await lazy_next(out + "/first")
+    await asyncio.to_thread(call, out + "/open")
+    worker.cancel()
+
+
+async def lazy_next(out: str) -> None:
+    done = asyncio.Event()
+    await _items[0].put((out, done))
+    await done.wait()
+
+
+async def _work(items: "asyncio.Queue[tuple[str, asyncio.Event]]") -> None:
+    """Call for each item in every way there is to hand on what a task has."""
+    while True:
+        out, done = await items.get()
+        call(out)
+        await gathered(out)
+        await grouped(out)
+        await executed(out)
+        await anyio_group(out)
+        await anyio_thread(out)
+        await bridged(out)
+        done.set()
+
+
+LAZY_CALLS = 1 + 6 + 6 + 3 + 15 + 5 + 12
 
 
 async def _awaited(function: Callable[..., Awaitable[object]], *args: object) -> None:
@@ -272,8 +348,12 @@ ASYNC: dict[str, Callable[[str], Awaitable[None]]] = {
     "anyio_thread": anyio_thread,
     "anyio_left_behind": anyio_left_behind,
     "anyio_foreign_group": anyio_foreign_group,
+    "group_in_group": group_in_group,
+    "kept_groups": kept_groups,
     "bridged": bridged,
     "bridged_left_behind": bridged_left_behind,
+    "lazy_first": lazy_first,
+    "lazy_next": lazy_next,
 }
 
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from sidecar.core.names import CONTEXT_HEADER
+from tests.apps.handoffs import LAZY_CALLS
+from tests.support.needs import needs_module
 
 from .app_process import App, running
 from .conftest import Service, handles, new_handle, reports
@@ -56,7 +58,6 @@ ASYNC_APPS = [
 ]
 
 TORNADO_SYNC, TORNADO_WSGI = (app for app in WSGI_APPS if app.program == "tornado_app")
-TORNADO_ASYNC = App("tornado_app", ("async",), ("tornado",))
 
 STREAMING = [
     *(
@@ -73,13 +74,19 @@ ANSWERING_ERRORS = [app for app in [*WSGI_APPS, *ASYNC_APPS] if app != TORNADO_W
 
 
 @pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    with running(request.param) as running_service:
+def app(request: pytest.FixtureRequest) -> App:
+    assert isinstance(request.param, App)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def service(app: App) -> Iterator[Service]:
+    with running(app) as running_service:
         yield running_service
 
 
 def each(apps: list[App]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("service", apps, ids=str, indirect=True)
+    return pytest.mark.parametrize("app", apps, ids=str, indirect=True)
 
 
 @each([*WSGI_APPS, *ASYNC_APPS])
@@ -192,69 +199,89 @@ def test_streamed_response(service: Service, upstream: Upstream, path: str) -> N
 
 
 STARLETTE = [app for app in ASYNC_APPS if app.program in ("starlette_app", "fastapi_app")]
-ON_ASGIREF = [app for app in ASYNC_APPS if app.program in ("django_asgi", "django_wsgi")]
-JOINED = [
-    *(
-        (app, way, calls)
-        for app in ASYNC_APPS
-        for way, calls in [("gathered", 6), ("grouped", 6), ("executed", 3)]
-    ),
-    *(
-        (app, way, calls)
-        for app in STARLETTE
-        for way, calls in [("anyio_group", 15), ("anyio_thread", 5), ("stream_sync", 3)]
-    ),
-    *((app, "dependency", 3) for app in STARLETTE if app.program == "fastapi_app"),
-    *((app, "bridged", 12) for app in [*ON_ASGIREF, STARLETTE[0]]),
-    (TORNADO_ASYNC, "tornado_thread", 3),
-]
+ON_ASGIREF = [app for app in ASYNC_APPS if "django" in app.needs]
+ASYNCIO_JOINS = {"gathered": 6, "grouped": 6, "executed": 3}
+ANYIO_JOINS = {"anyio_group": 15, "group_in_group": 12, "anyio_thread": 5, "stream_sync": 3}
+JOINS = {
+    "aiohttp_app": ASYNCIO_JOINS,
+    "tornado_app": {**ASYNCIO_JOINS, "tornado_thread": 3},
+    "hypercorn_app": {**ASYNCIO_JOINS, **ANYIO_JOINS},
+    "gunicorn_app": {**ASYNCIO_JOINS, **ANYIO_JOINS},
+    "starlette_app": {**ASYNCIO_JOINS, **ANYIO_JOINS, "bridged": 12},
+    "fastapi_app": {**ASYNCIO_JOINS, **ANYIO_JOINS, "dependency": 3},
+    "django_asgi": {**ASYNCIO_JOINS, "bridged": 12},
+    "django_wsgi": {**ASYNCIO_JOINS, "bridged": 12},
+}
+"""By program: what its requests may start and wait for, and the calls that makes."""
 
 
-@pytest.mark.parametrize(
-    ("service", "way", "calls"),
-    [pytest.param(*cell, id=f"{cell[0]}-{cell[1]}") for cell in JOINED],
-    indirect=["service"],
-)
-def test_joined_children(
-    service: Service, upstream: Upstream, path: str, way: str, calls: int
-) -> None:
+@each(ASYNC_APPS)
+def test_joined_children(app: App, service: Service, upstream: Upstream, path: str) -> None:
     """A child that the framework waits for has the handle, and every user's child its own."""
-    sent = {f"{path}/{i}": new_handle() for i in range(8)}
+    joins = JOINS[app.program]
+    sent = {(way, f"{path}/{way}/{i}"): new_handle() for way in joins for i in range(8)}
 
-    def get(target: str) -> int:
-        return service.get(f"handoff/{way}", sent[target], out=upstream.url(target))
+    def get(request: tuple[str, str]) -> int:
+        way, target = request
+        return service.get(f"handoff/{way}", sent[request], out=upstream.url(target))
 
-    with concurrent.futures.ThreadPoolExecutor(8) as users:
+    with concurrent.futures.ThreadPoolExecutor(16) as users:
         assert set(users.map(get, sent)) == {200}
-    for target, handle in sent.items():
-        upstream.wait_for_count(target, calls)  # FastAPI leaves a dependency after the answer
-        assert handles(upstream.heads(target)) == [[handle]] * calls
+    for (way, target), handle in sent.items():
+        upstream.wait_for_count(target, joins[way])  # FastAPI leaves a dependency after answering
+        assert handles(upstream.heads(target)) == [[handle]] * joins[way], way
 
 
-@pytest.mark.parametrize(
-    ("service", "way", "calls"),
-    [
-        pytest.param(app, way, calls, id=f"{app}-{way}")
-        for apps, way, calls in [
-            (STARLETTE, "anyio_left_behind", 2),
-            (STARLETTE, "anyio_foreign_group", 3),
-            ([*ON_ASGIREF, STARLETTE[0]], "bridged_left_behind", 2),
-        ]
-        for app in apps
-    ],
-    indirect=["service"],
-)
-def test_children_left_behind(
-    service: Service, upstream: Upstream, path: str, way: str, calls: int
-) -> None:
+LEFT_BEHIND = {
+    "starlette_app": {
+        "anyio_left_behind": 2,
+        "anyio_foreign_group": 3,
+        "kept_groups": 9,
+        "bridged_left_behind": 2,
+    },
+    "fastapi_app": {"anyio_left_behind": 2, "anyio_foreign_group": 3, "kept_groups": 9},
+    "django_asgi": {"bridged_left_behind": 2},
+    "django_wsgi": {"bridged_left_behind": 2},
+}
+"""By program: what its requests may start and not wait for, and the calls that makes."""
+
+
+@each([*STARLETTE, *ON_ASGIREF])
+def test_children_left_behind(app: App, service: Service, upstream: Upstream, path: str) -> None:
     """A child that nobody waits for any more, or that somebody else started, has no handle."""
-    assert service.get(f"handoff/{way}", new_handle(), out=upstream.url(path)) == 200
-    assert handles(upstream.heads(path)) == [[]] * calls
+    for way, calls in LEFT_BEHIND[app.program].items():
+        target = f"{path}/{way}"
+        assert service.get(f"handoff/{way}", new_handle(), out=upstream.url(target)) == 200
+        assert handles(upstream.heads(target)) == [[]] * calls, way
 
 
-@pytest.mark.parametrize(
-    "service", [app for app in WSGI_APPS if "django" in app.needs], ids=str, indirect=True
-)
+@each([app for app in ASYNC_APPS if app.program != "django_wsgi"])  # that has a loop per request
+def test_lazily_started_worker(app: App, service: Service, upstream: Upstream, path: str) -> None:
+    """The first request starts a worker and stays open: whatever the worker then does for others,
+    by whichever library, it does in nobody's name.
+    """
+    needs_module("anyio")
+    needs_module("asgiref")
+    first = new_handle()
+    targets = [f"{path}/{i}" for i in range(6)]
+    with concurrent.futures.ThreadPoolExecutor(7) as users:
+        with upstream.holding(path + "/open"):
+            starter = users.submit(service.get, "handoff/lazy_first", first, out=upstream.url(path))
+            upstream.wait_for(path + "/open")
+            asked = [
+                users.submit(
+                    service.get, "handoff/lazy_next", new_handle(), out=upstream.url(target)
+                )
+                for target in targets
+            ]
+            assert [answer.result() for answer in asked] == [200] * 6
+        assert starter.result() == 200
+    for target in [path + "/first", *targets]:
+        assert handles(upstream.heads(target)) == [[]] * LAZY_CALLS
+    assert handles(upstream.heads(path + "/open")) == [[first]]
+
+
+@each([app for app in WSGI_APPS if "django" in app.needs])
 def test_coroutine_in_a_sync_view(service: Service, upstream: Upstream, path: str) -> None:
     """``async_to_sync`` blocks the view, so the coroutine has the view's handle."""
     handle = new_handle()
@@ -295,6 +322,31 @@ def test_websocket(service: Service, upstream: Upstream, path: str) -> None:
         client.sendall(opening)
         upstream.wait_for_count(path, 3)
     assert handles(upstream.heads(path)) == [[handle]] * 3
+
+
+@each([app for app in ASYNC_APPS if app.program == "hypercorn_app"])
+def test_http2(app: App, service: Service, upstream: Upstream, path: str) -> None:
+    """Requests that share a connection at the same time have each their own handle."""
+    needs_module("h2")
+    from h2.connection import H2Connection
+    from h2.events import StreamEnded
+
+    sent = {stream: [] if stream % 3 == 0 else [new_handle()] for stream in range(1, 40, 2)}
+    connection = H2Connection()
+    connection.initiate_connection()
+    for stream, values in sent.items():
+        target = f"/handoff/gathered?out={quote(upstream.url(f'{path}/{stream}'))}"
+        pseudo = {":method": "GET", ":scheme": "http", ":authority": "a", ":path": target}
+        fields = [*pseudo.items(), *((CONTEXT_HEADER, value) for value in values)]
+        connection.send_headers(stream, fields, end_stream=True)
+    ended = 0
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
+        while ended < len(sent):
+            client.sendall(connection.data_to_send())
+            events = connection.receive_data(client.recv(65536))
+            ended += sum(isinstance(event, StreamEnded) for event in events)
+    for stream, values in sent.items():
+        assert handles(upstream.heads(f"{path}/{stream}")) == [values] * 6
 
 
 def test_workers_that_are_replaced(upstream: Upstream, path: str) -> None:

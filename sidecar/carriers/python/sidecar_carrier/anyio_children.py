@@ -1,9 +1,7 @@
 """Structured children in anyio on asyncio: tasks of a group, worker threads and the way back.
 
-A group's children live by the permit of the task that opened the group, because that one joins
-them, whichever of its children started them. anyio sees to it that the group is left in that very
-task. Threads and what they await in the loop are awaited by their caller; left early, they have no
-handle any more.
+Which group's tasks have a permit is told by ``groups``. Threads, and what they await in the loop,
+are awaited by their caller; left early, they have no handle any more.
 """
 
 from __future__ import annotations
@@ -11,16 +9,17 @@ from __future__ import annotations
 import functools
 from types import CoroutineType
 
-from . import held, joins
+from . import groups, held, joins
 from .patching import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
+    from typing import Any, Callable, Tuple
 
 
 def patch(module: Any) -> None:
     """Wrap what apps call, not what anyio makes of it, which differs between versions."""
+    groups.patch(module.TaskGroup)
     replace(module.TaskGroup, "start_soon", _starting_soon)
     replace(module.TaskGroup, "start", _starting)
     if hasattr(module.TaskGroup, "create_task"):
@@ -46,19 +45,14 @@ def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _creating(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        found = _of_owner(self)
+        found = groups.permit_in(self)
         return original(self, coro if found is None else _led(found, coro), **kwargs)
 
     return create_task
 
 
-def _of_owner(group: Any) -> Optional[Tuple[held.Cell, held.Permit]]:
-    found = joins.current(lambda: group.cancel_scope._host_task)
-    return None if found is None else (found[0], held.Permit(found[1]))
-
-
 def _entrusted(group: Any, func: Any) -> Any:
-    found = _of_owner(group)
+    found = groups.permit_in(group)
     if found is None:
         return func
 
@@ -71,19 +65,16 @@ def _entrusted(group: Any, func: Any) -> Any:
 def _led(found: Tuple[held.Cell, held.Permit], coro: Any) -> Any:
     if type(coro) is not CoroutineType:
         return coro  # anyio complains about what is none
-    leader: Any = joins.lead(found[0], found[1], _Child(coro))
+    leader: Any = joins.lead(found[0], found[1], coro, _Child(coro))
     leader.__name__, leader.__qualname__ = coro.__name__, coro.__qualname__
     return leader
 
 
 class _Child:
-    """A coroutine that its task may be cancelled before awaiting: no reason to warn the app."""
+    """Closes a coroutine that its task did not come to await: no reason to warn the app."""
 
     def __init__(self, coro: Any) -> None:
         self._coro = coro
-
-    def __await__(self) -> Any:
-        return self._coro.__await__()
 
     def __del__(self) -> None:
         self._coro.close()

@@ -8,25 +8,19 @@ from . import held, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
+    from typing import Any, Optional, Tuple
 
 
-def current(owner: Optional[Callable[[], Any]] = None) -> Optional[Tuple[held.Cell, held.Permit]]:
-    """The request the caller may speak for. With *owner*, the task that joins the child in the
-    caller's stead: by the permit which that one has in the same request.
-    """
+def current() -> Optional[Tuple[held.Cell, held.Permit]]:
+    """The request the caller may speak for."""
     try:
-        found = held.current()
-        if found is None or owner is None:
-            return found
-        permit = found[0].by_coroutine.get(owner().get_coro())
-        return None if permit is None else (found[0], permit)
+        return held.current()
     except Exception as error:
         report.once("a child of a request goes without its handle: %s" % type(error).__name__)
         return None
 
 
-async def lead(cell: held.Cell, permit: held.Permit, child: Any) -> Any:
+async def lead(cell: held.Cell, permit: held.Permit, child: Any, _keep: Any = None) -> Any:
     """Await *child* in a task that thereby comes to act under *permit*."""
     by_coroutine, runner = cell.by_coroutine, held.running()
     outer = by_coroutine.get(runner)

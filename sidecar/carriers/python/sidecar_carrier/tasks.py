@@ -19,7 +19,7 @@ import threading
 import weakref
 from types import CoroutineType
 
-from . import grade, held, report
+from . import grade, groups, held, report
 from .patching import replace
 from .pools import is_thread_pool
 
@@ -46,6 +46,7 @@ def patch(module: Any, version: Tuple[Any, ...]) -> None:
     if version < (3, 12):  # later ones await in the caller's own task
         _replace_function(module, "wait_for", _timing)
     if hasattr(module, "TaskGroup"):
+        groups.patch(module.TaskGroup)
         replace(module.TaskGroup, "create_task", _grouping)
 
 
@@ -193,12 +194,9 @@ def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        found = _current(in_loop=True)
-        if found is not None and self._parent_task is not None and hasattr(coro, "send"):
-            # The group's owner joins the child, whichever of its children created it.
-            owner = held.permit_of(found[0], self._parent_task.get_coro())
-            if owner is not None:
-                coro = _give(found[0], held.Permit(owner), coro)
+        found = groups.permit_in(self) if hasattr(coro, "send") else None
+        if found is not None:
+            coro = _give(found[0], found[1], coro)
         return original(self, coro, **kwargs)
 
     return create_task
