@@ -1,5 +1,6 @@
 """The standard grade: the handle goes where Python copies its context, and into pools' jobs."""
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.support.needs import needs_module
 
 from .conftest import (
+    CARRIER,
     Interpreter,
     Service,
     handles,
@@ -112,3 +114,25 @@ def test_shared_loop(upstream: Upstream, path: str, loop: str) -> None:
             assert reports(upstream.heads(target)) == [[REPORT]] * calls
         service.get("bare_thread_with_loop", new_handle(), out=upstream.url(path + "/thread"))
     assert handles(upstream.heads(path + "/thread")) == [[]]
+
+
+OTHER_INTERPRETERS = """
+import sys, types
+from concurrent.futures import ThreadPoolExecutor
+from sidecar_carrier import held
+module = sys.modules['concurrent.futures.interpreter'] = types.ModuleType('interpreter')
+module.InterpreterPoolExecutor = type('InterpreterPoolExecutor', (ThreadPoolExecutor,), {})
+held.begin('sdc1' + '0' * 28)
+for kind in ThreadPoolExecutor, module.InterpreterPoolExecutor:
+    print(kind(1).submit(held.handle).result() is not None)
+"""
+
+
+def test_pool_of_other_interpreters(interpreter: Interpreter) -> None:
+    """A pool that has to send its jobs elsewhere gets them as the app gave them."""
+    answer = subprocess.run(
+        [interpreter.program, "-c", OTHER_INTERPRETERS],
+        env={**STANDARD, "PYTHONPATH": str(CARRIER), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert answer.stdout.split() == ["True", "False"]
