@@ -63,7 +63,6 @@ def activate() -> None:
             "aiohttp.client_reqrep": _patch_aiohttp_client,
             # ways to start work
             "asyncio": _patch_asyncio,
-            "uvloop": _patch_uvloop,
             "concurrent.futures.thread": _patch_pools,
         }
     )
@@ -106,12 +105,6 @@ def _patch_asyncio(module: ModuleType) -> None:
     from . import tasks
 
     tasks.patch(module, sys.version_info)
-
-
-def _patch_uvloop(module: ModuleType) -> None:
-    from . import tasks
-
-    tasks.patch_uvloop(module)
 
 
 def _patch_pools(module: ModuleType) -> None:

@@ -40,23 +40,13 @@ def patch(module: Any, version: Tuple[Any, ...]) -> None:
         _replace_function(module, "run_coroutine_threadsafe", _handing_over)
         return
     loop = module.base_events.BaseEventLoop
-    _patch_loop(loop)
+    replace(loop, "run_until_complete", blocking)
+    replace(loop, "run_in_executor", sending)
     _replace_function(module, "gather", _gathering)
     if version < (3, 12):  # later ones await in the caller's own task
         _replace_function(module, "wait_for", _timing)
     if hasattr(module, "TaskGroup"):
         replace(module.TaskGroup, "create_task", _grouping)
-
-
-def patch_uvloop(module: Any) -> None:
-    """Its loop is no subclass of asyncio's."""
-    if not grade.is_standard():
-        _patch_loop(module.Loop)
-
-
-def _patch_loop(loop: Any) -> None:
-    replace(loop, "run_until_complete", _blocking)
-    replace(loop, "run_in_executor", _sending)
 
 
 def _replace_function(module: Any, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -215,7 +205,7 @@ def _grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     return create_task
 
 
-def _blocking(original: Callable[..., Any]) -> Callable[..., Any]:
+def blocking(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_until_complete(self: Any, future: Any) -> Any:
         found = _current(in_loop=False)
         if found is None:
@@ -252,7 +242,7 @@ def _handing_over(original: Callable[..., Any]) -> Callable[..., Any]:
     return run_coroutine_threadsafe
 
 
-def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
+def sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_in_executor(self: Any, executor: Any, func: Any, *args: Any) -> Any:
         pool = getattr(self, "_default_executor", None) if executor is None else executor
         found = _joined(_Job) if pool is None or is_thread_pool(pool) else None
