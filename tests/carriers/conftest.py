@@ -125,13 +125,18 @@ OURS = Interpreter(sys.version_info[:2], sys.executable)
 
 @contextmanager
 def serving_with_libraries(
-    module: str, *, environment: dict[str, str] | None = None, path: tuple[Path, ...] = (CARRIER,)
+    module: str,
+    *,
+    environment: dict[str, str] | None = None,
+    path: tuple[Path, ...] = (CARRIER,),
+    stderr: str | None = "",
 ) -> Iterator[Service]:
     """Run the module ``tests.carriers.<module>`` as a service."""
     with serving(
         OURS,
         environment=environment,
         path=(*path, ROOT),
+        stderr=stderr,
         program=("-m", f"tests.carriers.{module}"),
     ) as service:
         yield service

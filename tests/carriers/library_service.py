@@ -3,6 +3,7 @@
 ``SERVICE_CONNECTIONS`` bounds the pools that requests share.
 """
 
+import contextlib
 import functools
 import os
 import sys
@@ -161,11 +162,11 @@ def httpx_proxy(_: Handler, out: str) -> None:
 @pattern
 def httpx_tunnel(_: Handler, out: str) -> None:
     parts = urlsplit(out)
-    with httpx.Client(proxy=f"http://{parts.netloc}", trust_env=False) as client:
-        try:
-            client.get("https://tunnelled.example" + parts.path)
-        except httpx.TransportError:
-            return
+    with (
+        httpx.Client(proxy=f"http://{parts.netloc}", trust_env=False) as client,
+        contextlib.suppress(httpx.TransportError),
+    ):
+        client.get("https://tunnelled.example" + parts.path)
 
 
 @pattern
@@ -179,6 +180,15 @@ def httpx_tls(handler: Handler, out: str) -> None:
     with httpx.Client(verify=False, trust_env=False) as client:
         client.get(out)
         client.get(out, headers=dict(handler.headers.items()))
+
+
+@pattern
+def httpx_http2(handler: Handler, out: str) -> None:
+    with (
+        httpx.Client(http1=False, http2=True, trust_env=False) as client,
+        contextlib.suppress(httpx.TransportError),
+    ):
+        client.get(out, headers={"x-sidecar-context": handler.headers["x-sidecar-context"]})
 
 
 @pattern

@@ -1,14 +1,19 @@
 """Third-party clients in an ordinary threaded service: httpx, urllib3, requests, botocore."""
 
 import concurrent.futures
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.needs import needs_module
 
-from .conftest import Service, handles, new_handle, reports, serving_with_libraries
+from .conftest import CARRIER, Service, handles, new_handle, reports, serving_with_libraries
 from .tls import tls_running
 from .upstream import FickleUpstream, Head, RedirectingUpstream, SlowUpstream, Upstream
 
@@ -103,6 +108,91 @@ def test_tls(app: Service, tmp_path_factory: pytest.TempPathFactory, path: str) 
     with tls_running(tmp_path_factory.mktemp("tls")) as upstream:
         assert app.get("httpx_tls", new_handle(), out=upstream.url(path)) == 200
         assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[], []]
+
+
+def test_http2(app: Service) -> None:
+    """The sidecar does not speak HTTP/2, so there even a copied header is removed."""
+    needs_module("h2")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with concurrent.futures.ThreadPoolExecutor(1) as users:
+            answer = users.submit(app.get, "httpx_http2", new_handle(), out=url)
+            names = read_http2_names(listener)
+            assert answer.result() == 200
+    assert b":path" in names
+    assert not [name for name in names if name.startswith(b"x-sidecar")]
+
+
+def read_http2_names(listener: socket.socket) -> list[bytes]:
+    """Return the header names of the first request, and hang up."""
+    import h2.config
+    import h2.connection
+    import h2.events
+
+    protocol = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    with listener.accept()[0] as peer:
+        while data := peer.recv(65536):
+            for event in protocol.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    return [bytes(name) for name, _ in event.headers]
+    return []
+
+
+def test_loaded_twice(upstream: Upstream, path: str, tmp_path: Path) -> None:
+    """A second copy of the carrier, under another name, adds no second header."""
+    shutil.copytree(CARRIER / "sidecar_carrier", tmp_path / "another_carrier")
+    (tmp_path / "sitecustomize.py").write_text(
+        (CARRIER / "sitecustomize.py").read_text().replace("sidecar_carrier", "another_carrier")
+    )
+    handle = new_handle()
+    for module in ["library_service", "async_service"]:
+        with serving_with_libraries(module, path=(CARRIER, tmp_path)) as service:
+            service.get("shared_httpx", handle, out=upstream.url(path))
+            if module == "async_service":
+                service.get("shared_aiohttp", handle, out=upstream.url(path))
+    assert handles(upstream.heads(path)) == [[handle]] * 6
+    assert reports(upstream.heads(path)) == [[REPORT]] * 6
+
+
+UNPATCHABLE = """
+import os, sys
+import {module} as module
+import sidecar_carrier
+os.environ['SIDECAR_CARRIER'] = ''
+kept, module.{name} = module.{name}, type('Other', (), {{}})
+sidecar_carrier.activate()
+module.{name} = kept
+import aiohttp, asyncio, httpx
+httpx.get(sys.argv[1], trust_env=False)
+async def main():
+    async with aiohttp.request('GET', sys.argv[1]):
+        pass
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "line"),
+    [
+        ("httpcore", "ConnectionPool", "type object 'Other' has no attribute 'handle_request'"),
+        ("httpcore", "Request", "TypeError: Other() takes no arguments"),
+        ("aiohttp.client_reqrep", "ClientRequest", "type object 'Other' has no attribute 'send'"),
+    ],
+)
+def test_library_of_another_shape(
+    upstream: Upstream, path: str, module: str, name: str, line: str
+) -> None:
+    """What cannot be patched costs one line, and is used as it is."""
+    answer = subprocess.run(
+        [sys.executable, "-c", UNPATCHABLE.format(module=module, name=name), upstream.url(path)],
+        env={"PYTHONPATH": str(CARRIER), "SIDECAR_CARRIER": "off"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert answer.returncode == 0
+    assert answer.stderr.startswith(f"sidecar carrier: {module} not patched: ")
+    assert answer.stderr.endswith(f"{line}\n")
+    assert answer.stderr.count("\n") == 1
+    assert handles(upstream.heads(path)) == [[]] * 2
 
 
 def test_own_transport(app: Service, upstream: Upstream, path: str) -> None:

@@ -87,6 +87,13 @@ def test_interpreter_that_ignores_us(
     assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[]]
 
 
+def test_path_overwritten(interpreter: Interpreter, upstream: Upstream, path: str) -> None:
+    """A start script that sets PYTHONPATH anew leaves the app without carrier, and working."""
+    with serving(interpreter, path=(Path(__file__).parent,)) as service:
+        assert service.get("urllib_request", new_handle(), out=upstream.url(path)) == 200
+    assert handles(upstream.heads(path)) == reports(upstream.heads(path)) == [[]]
+
+
 def test_switched_off(interpreter: Interpreter, upstream: Upstream, path: str) -> None:
     """``SIDECAR_CARRIER=off`` leaves the app as it is."""
     with serving(interpreter, environment={"SIDECAR_CARRIER": "off"}) as service:

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 
+# Where we are installed, the directory on PYTHONPATH is a link that an update turns elsewhere. What
+# this process imports later is of the version it imports now.
+__path__[:] = [os.path.realpath(entry) for entry in __path__]
+
+
 def activate() -> None:
     """Patch the library modules, now or when the app imports them. Twice is once: what is
     replaced already is left alone.

@@ -16,7 +16,7 @@ from .patching import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List
+    from typing import Any, Callable, List, Tuple
 
     from .targets import Targets
 
@@ -34,18 +34,12 @@ class _Read:
 
 def patch(module: Any, targets: Targets) -> None:
     """Wrap the pools and connections of *module*; its proxies are pools, too."""
+    if not {"headers", "extensions"} <= vars(module.Request("GET", "http://localhost/")).keys():
+        raise AttributeError("headers, extensions")
 
     def stamped(request: Any) -> Any:
         try:
-            extensions = dict(request.extensions)
-            extensions[_EXTENSION] = _Read()
-            return module.Request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                content=request.stream,
-                extensions=extensions,
-            )
+            return _twin(request, extensions={**request.extensions, _EXTENSION: _Read()})
         except Exception as error:
             report.once("a call's handle was not read: %s" % type(error).__name__)
             return request
@@ -64,21 +58,18 @@ def patch(module: Any, targets: Targets) -> None:
 
     def writing(original: Callable[..., Any]) -> Callable[..., Any]:
         def send_request_headers(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            headers = _foreign(request) + _ours(self, request, targets)
-            return original(self, with_headers(request, headers), *args, **kwargs)
+            foreign, copied = _sorted(request.headers)
+            ours = _ours(self, request, copied, targets)
+            return original(self, _twin(request, headers=foreign + ours), *args, **kwargs)
 
         return send_request_headers
 
     def removing(original: Callable[..., Any]) -> Callable[..., Any]:
         def send_request_headers(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            return original(self, with_headers(request, _foreign(request)), *args, **kwargs)
+            foreign, _ = _sorted(request.headers)
+            return original(self, _twin(request, headers=foreign), *args, **kwargs)
 
         return send_request_headers
-
-    def with_headers(request: Any, headers: List[Any]) -> Any:
-        return module.Request(
-            request.method, request.url, headers=headers, extensions=request.extensions
-        )
 
     replace(module.ConnectionPool, "handle_request", reading)
     replace(module.AsyncConnectionPool, "handle_async_request", reading_async)
@@ -90,16 +81,29 @@ def patch(module: Any, targets: Targets) -> None:
             replace(connection, "_send_request_headers", removing)
 
 
-def _foreign(request: Any) -> List[Any]:
-    return [header for header in request.headers if not fields.are_ours(header[0])]
+def _twin(request: Any, **changes: Any) -> Any:
+    """A request that differs by *changes*. The constructor would check all the rest again."""
+    twin = object.__new__(type(request))
+    vars(twin).update(vars(request), **changes)
+    return twin
 
 
-def _ours(connection: Any, request: Any, targets: Targets) -> List[Any]:
+def _sorted(headers: Any) -> Tuple[List[Any], List[str]]:
+    """What is not ours, and the handles that the app copied."""
+    foreign, copied = [], []
+    for header in headers:
+        if fields.are_ours(header[0]):
+            copied += fields.copies(header[0], [header[1]])
+        else:
+            foreign.append(header)
+    return foreign, copied
+
+
+def _ours(connection: Any, request: Any, copied: List[str], targets: Targets) -> List[Any]:
     try:
         read = request.extensions.get(_EXTENSION)
         if read is None or not _reaches(connection, request, targets):
             return []
-        copied = [v for name, value in request.headers for v in fields.copies(name, [value])]
         return list(fields.pairs(read.handle, copied))
     except Exception as error:
         report.once("a call's handle was not written: %s" % type(error).__name__)

@@ -105,12 +105,18 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _lending(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(*args: Any, **kwargs: Any) -> Any:
-        found = _found() if len(args) > 1 else None
+        found = _found() if len(args) > 1 and _runs_in_threads(args[0]) else None
         if found is not None:
             args = (args[0], held.Errand(found[0], held.Permit(None), args[1]), *args[2:])
         return original(*args, **kwargs)
 
     return submit
+
+
+def _runs_in_threads(pool: Any) -> bool:
+    """Since 3.14 a subclass runs its jobs in other interpreters, to which an errand cannot go."""
+    module = sys.modules.get("concurrent.futures.interpreter")
+    return module is None or not isinstance(pool, module.InterpreterPoolExecutor)
 
 
 def _found() -> Optional[Tuple[held.Cell, held.Permit]]:

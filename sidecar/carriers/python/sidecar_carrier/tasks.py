@@ -165,7 +165,8 @@ def _gathering(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*children, **kwargs)
         cell, permit = found
         # By identity: asyncio lets one child stand in several places.
-        given = {id(child): _give(cell, permit, child) for child in children}
+        unique = {id(child): child for child in children}
+        given = {key: _give(cell, permit, child) for key, child in unique.items()}
         permit.future = original(*(given[id(child)] for child in children), **kwargs)
         return permit.future
 
