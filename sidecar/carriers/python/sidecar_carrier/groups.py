@@ -2,16 +2,16 @@
 
 Leaving the block joins every task, whichever of them started it. But a group can also be entered
 by hand, or into an exit stack that is kept, and then serve everybody for longer than the request
-that happened to open it. So the function with the block must still be running in the task that
-opened the group, whenever a task is started in it.
+that happened to open it. So it must have been entered by a statement (see ``blocks``), and the
+function with that must still be running in the task that opened the group, whenever a task is
+started in it.
 """
 
 from __future__ import annotations
 
 import sys
-from inspect import CO_ASYNC_GENERATOR
 
-from . import held, report
+from . import blocks, held, report
 from .patching import replace
 
 TYPE_CHECKING = False
@@ -72,7 +72,7 @@ def _entering(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             found = held.current()
             if found is not None:
-                setattr(self, _SLOT, _Block(found[0], found[1], _opener(sys._getframe(1))))
+                setattr(self, _SLOT, _Block(found[0], found[1], blocks.opener(sys._getframe(1))))
         except Exception as error:
             _complain(error)
         return entered
@@ -90,23 +90,6 @@ def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
                 block.close()
 
     return __aexit__
-
-
-def _opener(frame: Optional[FrameType]) -> Optional[FrameType]:
-    """The function whose block it is. A group that an ``asynccontextmanager`` wraps is opened by
-    who enters that one.
-    """
-    while frame is not None and (_is_generator(frame) or _enters_generator(frame)):
-        frame = frame.f_back
-    return frame
-
-
-def _is_generator(frame: FrameType) -> bool:
-    return bool(frame.f_code.co_flags & CO_ASYNC_GENERATOR)
-
-
-def _enters_generator(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "__aenter__" and frame.f_globals["__name__"] == "contextlib"
 
 
 def _running(frame: Optional[FrameType]) -> Iterator[FrameType]:

@@ -231,6 +231,25 @@ class Errand:
             _request.reset(token)
 
 
+class Callback:
+    """A function that speaks for the request it was made in, or for none: not for whoever runs
+    it.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._cell = _request.get()
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        if _request.get() in (None, self._cell):
+            return self._function(*args)
+        token = _request.set(None)
+        try:
+            return self._function(*args)
+        finally:
+            _request.reset(token)
+
+
 def _forget() -> None:
     global _fork
     _fork += 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 
-from . import grade, held, report
+from . import blocks, grade, held, report
 from .patching import replace
 
 TYPE_CHECKING = False
@@ -40,9 +40,7 @@ class _Block:
         self.cell.frames.pop(self.permit, None)
 
     def is_around(self, frame: Optional[FrameType]) -> bool:
-        """Whether the frame that opened the block is still running further up this stack. An
-        ``ExitStack`` kept for later, or a function that enters and returns, fails here.
-        """
+        """Whether the frame that opened the block is still running further up this stack."""
         opener = self.cell.frames.get(self.permit)
         while frame is not None and frame is not opener:
             frame = frame.f_back
@@ -54,6 +52,7 @@ def patch(module: Any) -> None:
     anything, get nothing.
     """
     pool = module.ThreadPoolExecutor
+    replace(module._base.Future, "add_done_callback", _calling_back)
     if grade.is_standard():
         replace(pool, "submit", _lending)
         return
@@ -72,8 +71,9 @@ def _entering(original: Callable[..., Any]) -> Callable[..., Any]:
         entered = original(self)
         try:
             found = _found() if is_thread_pool(self) else None
-            if found is not None:
-                self.__dict__[_SLOT] = _Block(found[0], found[1], sys._getframe(1))
+            opener = None if found is None else blocks.opener(sys._getframe(1))
+            if found is not None and opener is not None:
+                self.__dict__[_SLOT] = _Block(found[0], found[1], opener)
         except Exception as error:
             _complain(error)
         return entered
@@ -101,6 +101,15 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(*args, **kwargs)
 
     return submit
+
+
+def _calling_back(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback is run by whoever settles the future, which may be another request's thread."""
+
+    def add_done_callback(self: Any, fn: Any) -> Any:
+        return original(self, held.Callback(fn))
+
+    return add_done_callback
 
 
 def _lending(original: Callable[..., Any]) -> Callable[..., Any]:
