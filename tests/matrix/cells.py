@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 import aiohttp
+from multidict import CIMultiDict
 
 from tests.matrix.pods import Grade, Pod
 
@@ -44,6 +45,8 @@ class Errand:
     grade: Grade
     first_stays_open: bool = False
     """The first request stays open until all others are answered."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """What callers send besides their token."""
 
     @property
     def name(self) -> str:
@@ -84,14 +87,19 @@ class Result:
         )
 
 
-async def run(pod: Pod, errand: Errand, loads: Sequence[Load]) -> Result:
-    """Run the cell under each load in turn; the last call has come when this returns."""
+async def run(
+    pod: Pod, errand: Errand, loads: Sequence[Load], *, rest_seconds: float = 0.0
+) -> Result:
+    """Run the cell under each load in turn, with a rest after each; the last call has come when
+    this returns.
+    """
     cell = f"cell{next(_number)}"
     before = await pod.refusals()
     result = Result()
     for load in loads:
         pod.destination.error_share = load.error_share
         await _Asking(pod, errand, load, cell, result).ask_all()
+        await asyncio.sleep(rest_seconds)
     result.refused = await _settled(pod, cell, errand.quiet_seconds) - before
     seen = pod.destination.seen(cell)
     result.right, result.wrong = seen.right, seen.wrong.total()
@@ -125,7 +133,8 @@ class _Asking:
         self._load = load
         self._cell = cell
         self._fields = {
-            user: {"Authorization": f"Bearer {token}"} for user, token in pod.users.tokens.items()
+            user: CIMultiDict([("Authorization", f"Bearer {token}"), *errand.fields])
+            for user, token in pod.users.tokens.items()
         }
         self.result = result
 

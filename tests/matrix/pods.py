@@ -4,6 +4,7 @@ The app's outbound port depends on the grade that the destination behind it dema
 an app sends below that grade is refused and seen to be.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -66,6 +67,8 @@ _DESTINATION = """\
       listen: 127.0.0.1:0
       upstream: http://127.0.0.1:{port}
       min_assurance: {grade}
+      limits:
+        idle_timeout: {idle}
 """
 
 
@@ -133,8 +136,10 @@ async def pod(
     command: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
+    idle: str = "60s",
 ) -> AsyncIterator[Pod]:
-    """Run the app that *command* starts, with *environment* on top of ours.
+    """Run the app that *command* starts, with *environment* on top of ours. The sidecar closes a
+    connection of the app's that was *idle* for so long.
 
     Raises ``ProcessError`` when the app or the sidecar does not start.
     """
@@ -155,7 +160,8 @@ async def pod(
                 keys=keys,
                 app=port,
                 destinations="".join(
-                    _DESTINATION.format(grade=grade, port=destination.port) for grade in GRADES
+                    _DESTINATION.format(grade=grade, port=destination.port, idle=idle)
+                    for grade in GRADES
                 ),
             )
         )
@@ -176,9 +182,27 @@ async def _start_app(
 
 
 def carried(grade: Grade) -> dict[str, str]:
-    """What the app's environment says so that it loads our carrier."""
-    path = (str(CARRIER), str(ROOT), os.environ.get("PYTHONPATH", ""))
-    return {
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        "SIDECAR_CARRIER": f"grade={grade}",
-    }
+    """What the app's environment says so that it loads our carrier; for `compat`, OpenTelemetry
+    without it.
+    """
+    if grade == "compat":
+        return traced()
+    return {**_path(CARRIER), "SIDECAR_CARRIER": f"grade={grade}"}
+
+
+def traced(*, beside: Path | None = None) -> dict[str, str]:
+    """What ``opentelemetry-instrument`` sets, with our carrier first on the path if it is given.
+    Spans go nowhere.
+    """
+    module = importlib.util.find_spec("opentelemetry.instrumentation.auto_instrumentation")
+    places = list(module.submodule_search_locations or ()) if module else []
+    path = _path(*filter(None, (beside, *map(Path, places))))
+    return {**path, **dict.fromkeys(_EXPORTERS, "none")}
+
+
+_EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
+
+
+def _path(*entries: Path) -> dict[str, str]:
+    path = (*map(str, entries), str(ROOT), os.environ.get("PYTHONPATH", ""))
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
