@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format bench-quick bench-carrier clean
+.PHONY: help install dev demo test lint check format matrix bench-quick bench-carrier clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,11 @@ check: lint test ## lint, then the tests with coverage (what CI runs)
 format: dev ## rewrite the code as ruff formats it
 	@'$(BIN)/ruff' format .
 	@'$(BIN)/ruff' check --fix .
+
+# Under half an hour on two cores that have nothing else to do.
+matrix: EXTRAS = dev,apps
+matrix: dev ## run every cell of the attribution test; rewrites docs/attribution-matrix.md
+	@'$(BIN)/python' -m tests.matrix --write docs/attribution-matrix.md $(ARGS)
 
 bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset

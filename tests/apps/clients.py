@@ -180,6 +180,7 @@ def _httpx() -> Any:
         limits=library.Limits(max_connections=CONNECTIONS),
         timeout=TIMEOUT_SECONDS,
         trust_env=False,
+        verify=False,  # everything here is plain, and certificates take long to load
     )
 
 
@@ -236,6 +237,7 @@ def _make_httpx_async() -> Any:
         limits=library.Limits(max_connections=CONNECTIONS),
         timeout=TIMEOUT_SECONDS,
         trust_env=False,
+        verify=False,  # everything here is plain, and certificates take long to load
     )
 
 

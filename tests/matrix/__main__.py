@@ -45,9 +45,13 @@ def main() -> int:
     parser.add_argument("--server", default="*", help="only servers whose name fits this pattern")
     parser.add_argument("--style", default="*", help="only styles whose name fits this pattern")
     parser.add_argument("--grade", default="*", help="only grades that fit this pattern")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="what is not begun by then is untested"
+    )
     options = parser.parse_args()
     began = time.monotonic()
-    matrix = Matrix(Choice(options.server, options.style, options.grade))
+    choice = Choice(options.server, options.style, options.grade)
+    matrix = Matrix(choice, ends_at=began + 60 * options.minutes)
     asyncio.run(matrix.run())
     page = render(matrix.rows, matrix.untested, time.monotonic() - began)
     if options.write:
@@ -62,6 +66,7 @@ class Matrix:
     """What has been run so far."""
 
     choice: Choice
+    ends_at: float
     rows: list[Row] = field(default_factory=list)
     untested: list[Untested] = field(default_factory=list)
 
@@ -69,6 +74,9 @@ class Matrix:
         users = Users.make(_USERS)
         for group in self.choice.groups():
             name = f"{group.server.name}, {group.grade}"
+            if time.monotonic() > self.ends_at:
+                self._leave_out(name, "the time was over")
+                continue
             if absent := _absent(group.server.needs):
                 self._leave_out(name, f"{absent} is not installed")
                 continue
@@ -82,7 +90,7 @@ class Matrix:
 
     async def _run_cells(self, running: Pod, group: Group) -> None:
         for errand, loads in group.cells:
-            if not self.choice.includes(errand):
+            if not self.choice.includes(errand) or time.monotonic() > self.ends_at:
                 continue
             if absent := _absent((LIBRARIES.get(errand.client, "sys"),)):
                 self._leave_out(f"{errand.client} in {group.server.name}", f"no {absent}")
