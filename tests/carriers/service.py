@@ -350,6 +350,12 @@ def thread_with_context(_: Handler, out: str) -> None:
 
 
 @pattern
+def thread_with_context_and_loop(_: Handler, out: str) -> None:
+    context = contextvars.copy_context()
+    in_thread(lambda: context.run(asyncio.run, call_async(out)))
+
+
+@pattern
 def timer(_: Handler, out: str) -> None:
     timer = threading.Timer(0, call, [out])
     timer.start()
@@ -501,6 +507,17 @@ def timed_out(_: Handler, out: str) -> None:
         finished.wait(30)
 
     asyncio.run(main())
+
+
+@pattern
+def task_outlives_request(_: Handler, out: str) -> None:
+    """A task in another thread's loop, that waits until nobody waits for it any more."""
+
+    async def later() -> None:
+        await asyncio.sleep(0.5)
+        call(out)
+
+    asyncio.run_coroutine_threadsafe(later(), loop_in_thread())
 
 
 @pattern
@@ -756,8 +773,12 @@ class OddHeaders(http.client.HTTPMessage):
     get_all = None  # type: ignore[assignment]  # that is the point
 
 
-if __name__ == "__main__":
-    server = make_server(sys.argv[1] if len(sys.argv) > 1 else "http.server")
+def main(arguments: list[str]) -> None:
+    server = make_server(arguments[0] if arguments else "http.server")
     sys.stdout.write(f"{server.socket.getsockname()[1]}\n")
     sys.stdout.flush()
     server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -42,6 +42,7 @@ def test_structured_children(
     [
         ("thread", 1),
         ("thread_with_context", 1),
+        ("thread_with_context_and_loop", 1),
         ("timer", 1),
         ("shared_pool", 2),
         ("kept_pool", 1),

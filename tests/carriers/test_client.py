@@ -1,18 +1,13 @@
 """What leaves the app: which calls get the header, and that there is exactly one."""
 
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.core.names import CONTEXT_HEADER
 
 from .conftest import Interpreter, Service, handles, new_handle, reports, serving
+from .tls import tls_running
 from .upstream import Upstream
 
 REPORT = "python/0.1.0; grade=strict"
@@ -100,29 +95,8 @@ def test_unix_socket(
 
 @pytest.fixture(scope="module")
 def tls_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(make_certificate(tmp_path_factory.mktemp("tls")))
-    with Upstream(tls=context).running() as running:
+    with tls_running(tmp_path_factory.mktemp("tls")) as running:
         yield running
-
-
-def make_certificate(directory: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(
-        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = directory / "localhost.pem"
-    file.write_bytes(certificate.public_bytes(encoding) + private)
-    return file
 
 
 @pytest.mark.parametrize(

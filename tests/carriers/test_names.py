@@ -21,7 +21,7 @@ def test_handle_form_is_the_sidecars() -> None:
 def test_version_is_the_distributions() -> None:
     """The self-report names the version the carrier was shipped with, and its grade."""
     assert sidecar.__version__ == carrier.VERSION
-    assert carrier.SELF_REPORT.split("; ") == [f"python/{sidecar.__version__}", "grade=strict"]
+    assert carrier.self_report("strict") == f"python/{sidecar.__version__}; grade=strict"
 
 
 def test_anything_else_is_no_handle() -> None:

@@ -39,6 +39,23 @@ def test_reach(setting: str, host: str, port: int, address: str, expected: bool)
     assert reached is expected
 
 
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        (("127.0.0.1", 9001), True),
+        (("::1", 9001, 0, 0), True),
+        (("127.0.0.1", 1080), False),
+        (("10.0.0.1", 9001), False),
+        ("", False),
+        (b"/run/a.sock", False),
+        (None, False),
+    ],
+)
+def test_lead(peer: object, expected: bool) -> None:
+    """What a socket says of its peer decides: a unix socket or a SOCKS proxy is not the sidecar."""
+    assert Targets.parse("").lead("localhost", 9001, peer) is expected
+
+
 def test_entry_that_is_no_address(capfd: pytest.CaptureFixture[str]) -> None:
     """An unreadable entry is reported once and widens nothing: the others stay the only ones."""
     targets = Targets.parse("9001,localhost:http")

@@ -3,10 +3,11 @@
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 TIMEOUT_SECONDS = 30.0
 
@@ -55,7 +56,7 @@ class Upstream:
         return int(self._server.socket.getsockname()[1])
 
     @contextmanager
-    def running(self) -> Iterator["Upstream"]:
+    def running(self) -> Iterator[Self]:
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -85,6 +86,19 @@ class Upstream:
             ), f"no call to {path}"
             return next(head for head in self._heads if head.target == path)
 
+    def wait_for_count(self, path: str, count: int) -> None:
+        """Return as soon as there are *count* heads for *path*."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(head.target == path for head in self._heads) >= count,
+                TIMEOUT_SECONDS,
+            ), f"fewer than {count} calls to {path}"
+
+    def answer(self, head: Head, nth: int) -> bytes | None:
+        """What is sent in reply to the *nth* head of a connection; ``None`` closes it instead."""
+        length = "" if head.method == "CONNECT" else "content-length: 0\r\n"
+        return f"HTTP/1.1 200 OK\r\n{length}\r\n".encode()
+
     def receive(self, head: Head) -> None:
         with self._changed:
             self._heads.append(head)
@@ -94,6 +108,35 @@ class Upstream:
             assert held.wait(TIMEOUT_SECONDS)
 
 
+class SlowUpstream(Upstream):
+    """Takes a moment, so that those who share connections have to wait for them."""
+
+    def answer(self, head: Head, nth: int) -> bytes | None:
+        time.sleep(0.003)
+        return super().answer(head, nth)
+
+
+class FickleUpstream(Upstream):
+    """Leaves every second request of a connection without an answer, and hangs up."""
+
+    def answer(self, head: Head, nth: int) -> bytes | None:
+        return super().answer(head, nth) if nth == 1 else None
+
+
+class RedirectingUpstream(Upstream):
+    """Sends everybody to *location*, once for each path, and answers there if it is its own."""
+
+    def __init__(self, location: str = "") -> None:
+        super().__init__()
+        self.location = location
+
+    def answer(self, head: Head, nth: int) -> bytes | None:
+        if head.target.endswith("/moved"):
+            return super().answer(head, nth)
+        location = (self.location or self.url("")) + head.target + "/moved"
+        return f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n".encode()
+
+
 class _Tcp(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
@@ -101,11 +144,15 @@ class _Tcp(socketserver.ThreadingTCPServer):
 def _make_handler(upstream: Upstream) -> Any:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            nth = 0
             while head := self._read_head():
+                nth += 1
                 self._skip_body(head)
                 upstream.receive(head)
-                length = "" if head.method == "CONNECT" else "content-length: 0\r\n"
-                self.wfile.write(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
+                answer = upstream.answer(head, nth)
+                if answer is None:
+                    return
+                self.wfile.write(answer)
 
         def _read_head(self) -> Head | None:
             lines = []

@@ -1,9 +1,10 @@
 """Start the carrier in whatever Python process has this directory on ``PYTHONPATH``.
 
-The interpreter imports only the first ``sitecustomize`` it finds. This one runs the next one as
-if it had been the first, errors included, and then activates the carrier. When another one comes
-first and does not do the same, the carrier is absent: calls go out without a handle and the
-sidecar refuses them.
+The interpreter imports only the first ``sitecustomize`` it finds. This one activates the carrier
+and then runs the next one as if that had been the first, errors included. In this order because
+the next one may wrap libraries, too: OpenTelemetry's wraps coroutines, and a permit belongs to the
+coroutine that is run in the end. When another one comes first and does not do the same, the
+carrier is absent: calls go out without a handle and the sidecar refuses them.
 """
 
 import os
@@ -36,7 +37,5 @@ def _activate() -> None:
         sys.stderr.flush()
 
 
-try:
-    _run_next()
-finally:
-    _activate()
+_activate()
+_run_next()

@@ -4,17 +4,12 @@ The handle is read in ``putrequest``, in the caller's own frame. It is written i
 only there is it known whom the socket talks to: a TLS connection, a unix socket behind the host
 name ``localhost``, or a tunnel never sees it.
 
-On a call to the sidecar the two headers are the carrier's. What the app set itself is replaced by
-the handle held here. Where none is held, a handle that the app copied from its own request stays,
-but without our self-report: it is the app's word, not ours, and the sidecar grades it so. On any
-other call both headers are removed, so that an app which forwards all it received does not
-publish its handle.
+What is written, and what is taken out, is the business of ``fields``.
 """
 
 from __future__ import annotations
 
-from . import held, report
-from .names import CARRIER_HEADER, CONTEXT_HEADER, SELF_REPORT, is_handle
+from . import fields, held, report
 from .patching import replace
 
 TYPE_CHECKING = False
@@ -25,9 +20,6 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 _HEAD_END = b"\r\n\r\n"
-_CONTEXT_START = (CONTEXT_HEADER + ": ").encode()
-_REPORT_LINE = (CARRIER_HEADER + ": " + SELF_REPORT + "\r\n").encode()
-_OUR_LENGTHS = (len(CONTEXT_HEADER), len(CARRIER_HEADER))
 
 
 class _Call:
@@ -39,13 +31,6 @@ class _Call:
         self.handle = handle
         self.copied: List[str] = []
         self.is_complete = False
-
-    def lines(self) -> bytes:
-        if self.handle is not None:
-            return _CONTEXT_START + self.handle.encode() + b"\r\n" + _REPORT_LINE
-        if self.copied:
-            return b"".join(_CONTEXT_START + v.encode() + b"\r\n" for v in self.copied)
-        return _REPORT_LINE
 
 
 def patch(module: ModuleType, targets: Targets) -> None:
@@ -84,25 +69,14 @@ def patch(module: ModuleType, targets: Targets) -> None:
 
 def _withholding(original: Callable[..., Any]) -> Callable[..., Any]:
     def putheader(self: Any, header: Any, *values: Any) -> Any:
-        if len(header) in _OUR_LENGTHS:  # decides nearly always
-            name = _text(header).lower()
-            if name in (CONTEXT_HEADER, CARRIER_HEADER):
-                return _keep_copy(self._sidecar_call, name, values)
-        return original(self, header, *values)
+        if not fields.are_ours(header):
+            return original(self, header, *values)
+        call = self._sidecar_call
+        if call is not None:
+            call.copied += fields.copies(header, values)
+        return None
 
     return putheader
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-
-
-def _keep_copy(call: Optional[_Call], name: str, values: Any) -> None:
-    if call is None or name != CONTEXT_HEADER:
-        return
-    for value in values:
-        if is_handle(_text(value)):
-            call.copied.append(_text(value))
 
 
 def _completing(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +106,7 @@ def _written(connection: Any, call: _Call, head: Any, module: ModuleType, target
         end = head.find(_HEAD_END)
         if end < 0:
             return head
-        return head[: end + 2] + call.lines() + head[end + 2 :]
+        return head[: end + 2] + fields.lines(call.handle, call.copied) + head[end + 2 :]
     except Exception as error:
         report.once("a call's handle was not written: %s" % type(error).__name__)
         return head
@@ -144,7 +118,7 @@ def _reaches(connection: Any, module: Any, targets: Targets) -> bool:
     if not isinstance(sock, module.socket.socket) or hasattr(sock, "cipher"):
         return False  # TLS, by the standard library or by somebody's wrapper
     try:
-        address = sock.getpeername()[0]
+        peer = sock.getpeername()
     except OSError:
         return False
-    return targets.reach(connection.host, connection.port, address)
+    return targets.lead(connection.host, connection.port, peer)

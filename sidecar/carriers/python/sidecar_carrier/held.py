@@ -7,8 +7,13 @@ variable only says which request this code descends from, and a *permit* says wh
 thread or coroutine is one that the request waits for. No permit, no handle: a way of starting
 code that nobody thought of here starts it without.
 
-Outside its reach: code that runs in a request's own frames on behalf of others, such as a request
-that leads a batch for its neighbours, or a destructor.
+That is the strict grade. In the standard grade a second variable says *where* the first one means
+something: in the event loop that the request runs in, or was sent to. There the runtime's copies
+count, in any task and callback. In a thread a permit is needed all the same, and the first user of
+a worker task does lend it its identity: for that, the grade is the lower one.
+
+Outside the reach of both: code that runs in a request's own frames on behalf of others, such as a
+request that leads a batch for its neighbours, or a destructor.
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ import contextvars
 import os
 import sys
 import weakref
+
+from . import grade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +75,10 @@ class Cell:
 _request: contextvars.ContextVar[Optional[Cell]] = contextvars.ContextVar(
     "sidecar_request", default=None
 )
+_place: contextvars.ContextVar[Any] = contextvars.ContextVar("sidecar_place", default=None)
+"""The event loop in which ``_request`` counts without a permit. Not a flag: a thread that was
+started with a copy of the context, and runs a loop of its own, is in another place.
+"""
 _fork = 0
 
 
@@ -83,14 +94,32 @@ def begin(handle: Optional[str]) -> Optional[Cell]:
     if type(runner) is int:
         cell.by_thread[runner] = Permit(None)
     else:
-        cell.by_coroutine[runner] = Permit(None)
+        _permit_coroutine(cell, runner, Permit(None))
     _request.set(cell)
+    _place.set(running_loop())
     return cell
 
 
-def end(cell: Cell) -> None:
-    cell.close()
-    _request.set(None)
+def opened() -> Optional[Cell]:
+    """The request that this code descends from, whether or not it may speak for it."""
+    return _request.get()
+
+
+def end(cell: Optional[Cell], outer: Optional[Cell] = None) -> None:
+    """Close the request. What the caller had opened before, it goes on with."""
+    if cell is not None:
+        cell.close()
+    # A coroutine may be closed by whoever happens to collect it: his request is none of ours.
+    if _request.get() is cell:
+        _request.set(outer)
+
+
+def readmit(handle: Optional[str]) -> None:
+    """Let the running task speak for the request it descends from, if that has this *handle*."""
+    cell, runner = _request.get(), running()
+    if cell is None or not cell.is_live() or cell.handle != handle or type(runner) is int:
+        return
+    cell.by_coroutine[runner] = Permit(None)
 
 
 def current() -> Optional[Tuple[Cell, Permit]]:
@@ -98,9 +127,51 @@ def current() -> Optional[Tuple[Cell, Permit]]:
     cell = _request.get()
     if cell is None or not cell.is_live():
         return None
-    runner = running()
-    permit = cell.by_thread.get(runner) if type(runner) is int else cell.by_coroutine.get(runner)
-    return (cell, permit) if permit is not None and permit.holds() else None
+    permit = permit_of(cell, running())
+    if permit is not None and permit.holds():
+        return cell, permit
+    if grade.is_standard() and _is_in_place(cell):
+        return cell, Permit(None)
+    return None
+
+
+def permit_of(cell: Cell, runner: Any) -> Optional[Permit]:
+    """The permit given to *runner*, a coroutine or a thread's ident; it may no longer hold."""
+    if type(runner) is int:
+        return cell.by_thread.get(runner)
+    try:
+        return cell.by_coroutine.get(runner)
+    except TypeError:  # a library's own kind of coroutine; see ``_permit_coroutine``
+        return None
+
+
+def _permit_coroutine(cell: Cell, coroutine: Any, permit: Permit) -> None:
+    try:
+        cell.by_coroutine[coroutine] = permit
+    except TypeError:  # it takes no weak reference, and a strong one would outlive its task
+        pass
+
+
+def _is_in_place(cell: Cell) -> bool:
+    """Whether this is a loop that the request runs in: it was begun there or sent there, or the
+    thread that runs the loop has the request's permit.
+    """
+    loop = running_loop()
+    if loop is None:
+        return False
+    if _place.get() is loop:
+        return True
+    permit = cell.by_thread.get(_thread.get_ident())
+    return permit is not None and permit.holds()
+
+
+def send_to(loop: Any) -> contextvars.Token[Any]:
+    """Have the context copies made from here on count in *loop*, until ``_place`` is reset."""
+    return _place.set(loop)
+
+
+def stay(token: contextvars.Token[Any]) -> None:
+    _place.reset(token)
 
 
 def handle() -> Optional[str]:
@@ -113,7 +184,7 @@ def running() -> Any:
     """What the calling code runs in: a task's coroutine, a thread's ident, or a fresh object for
     a callback, which belongs to nobody.
     """
-    if not _in_loop():
+    if running_loop() is None:
         # Asked by attribute each time: gevent replaces it, so that greenlets differ.
         return _thread.get_ident()
     task = current_task()
@@ -125,10 +196,11 @@ def current_task() -> Any:
     return sys.modules["asyncio.tasks"].current_task()
 
 
-def _in_loop() -> bool:
+def running_loop() -> Any:
+    """The event loop that is running in this thread, or ``None``."""
     # The app imports asyncio, we do not; without it no loop can run.
     running_loop = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
-    return running_loop is not None and running_loop() is not None
+    return None if running_loop is None else running_loop()
 
 
 class _Callback:
@@ -156,6 +228,25 @@ class Errand:
                 by_thread.pop(ident, None)
             else:
                 by_thread[ident] = outer
+            _request.reset(token)
+
+
+class Callback:
+    """A function that speaks for the request it was made in, or for none: not for whoever runs
+    it.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._cell = _request.get()
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        if _request.get() in (None, self._cell):
+            return self._function(*args)
+        token = _request.set(None)
+        try:
+            return self._function(*args)
+        finally:
             _request.reset(token)
 
 

@@ -50,8 +50,10 @@ class _Finder:
         path: Optional[Sequence[str]] = None,
         target: Optional[ModuleType] = None,
     ) -> Optional[ModuleSpec]:
+        if name not in self._waiting:  # asked for every module the app ever imports
+            return None
         finders = list(sys.meta_path)
-        if name not in self._waiting or self not in finders:
+        if self not in finders:
             return None
         # Only those after us: two finders that ask all others would ask each other for ever.
         for finder in finders[finders.index(self) + 1 :]:

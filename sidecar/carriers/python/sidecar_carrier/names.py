@@ -8,7 +8,6 @@ VERSION = "0.1.0"
 
 CONTEXT_HEADER = "x-sidecar-context"
 CARRIER_HEADER = "x-sidecar-carrier"
-SELF_REPORT = "python/" + VERSION + "; grade=strict"
 
 HANDLE_PREFIX = "sdc1"
 HANDLE_LENGTH = 32
@@ -22,3 +21,8 @@ def is_handle(value: str) -> bool:
         and value.startswith(HANDLE_PREFIX)
         and HANDLE_ALPHABET.issuperset(value)
     )
+
+
+def self_report(grade: str) -> str:
+    """What the carrier says of itself on a call: the version it came with and its grade."""
+    return "python/" + VERSION + "; grade=" + grade

@@ -1,23 +1,26 @@
-"""Thread pools: the jobs of a pool that the request opened with ``with`` keep its handle.
+"""Thread pools, strict: the jobs of a pool that the request opened with ``with`` keep its handle.
 
 Leaving the block joins every job, so no job outlives its submitter. For a pool that lives longer
 there is no such guarantee: ``submit(fetch)`` and ``submit(endless_loop)`` look the same when they
 are submitted, and the loop would do everybody's later work in the name of its first caller. Jobs
 of such a pool therefore have no handle; ``loop.run_in_executor`` and ``asyncio.to_thread``, which
 are awaited, have (see ``tasks``).
+
+The standard grade makes the other choice: a job has the handle of whoever submitted it, in any
+pool, and an endless one keeps it while that request lasts.
 """
 
 from __future__ import annotations
 
 import sys
 
-from . import held, report
+from . import blocks, grade, held, report
 from .patching import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Tuple
 
 _SLOT = "_sidecar_block"
 
@@ -37,9 +40,7 @@ class _Block:
         self.cell.frames.pop(self.permit, None)
 
     def is_around(self, frame: Optional[FrameType]) -> bool:
-        """Whether the frame that opened the block is still running further up this stack. An
-        ``ExitStack`` kept for later, or a function that enters and returns, fails here.
-        """
+        """Whether the frame that opened the block is still running further up this stack."""
         opener = self.cell.frames.get(self.permit)
         while frame is not None and frame is not opener:
             frame = frame.f_back
@@ -47,8 +48,14 @@ class _Block:
 
 
 def patch(module: Any) -> None:
-    """Wrap ``ThreadPoolExecutor`` of *module*. Its subclasses may do anything, and get nothing."""
+    """Wrap ``ThreadPoolExecutor`` of *module*. In the strict grade its subclasses, which may do
+    anything, get nothing.
+    """
     pool = module.ThreadPoolExecutor
+    replace(module._base.Future, "add_done_callback", _calling_back)
+    if grade.is_standard():
+        replace(pool, "submit", _lending)
+        return
     replace(pool, "__enter__", _entering)
     replace(pool, "__exit__", _leaving)
     replace(pool, "submit", _submitting)
@@ -63,9 +70,10 @@ def _entering(original: Callable[..., Any]) -> Callable[..., Any]:
     def __enter__(self: Any) -> Any:
         entered = original(self)
         try:
-            found = held.current() if is_thread_pool(self) else None
-            if found is not None:
-                self.__dict__[_SLOT] = _Block(found[0], found[1], sys._getframe(1))
+            found = _found() if is_thread_pool(self) else None
+            opener = None if found is None else blocks.opener(sys._getframe(1))
+            if found is not None and opener is not None:
+                self.__dict__[_SLOT] = _Block(found[0], found[1], opener)
         except Exception as error:
             _complain(error)
         return entered
@@ -95,13 +103,42 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
     return submit
 
 
-def _may_use(block: _Block, frame: FrameType) -> bool:
+def _calling_back(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A callback is run by whoever settles the future, which may be another request's thread."""
+
+    def add_done_callback(self: Any, fn: Any) -> Any:
+        return original(self, held.Callback(fn))
+
+    return add_done_callback
+
+
+def _lending(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit(*args: Any, **kwargs: Any) -> Any:
+        found = _found() if len(args) > 1 and _runs_in_threads(args[0]) else None
+        if found is not None:
+            args = (args[0], held.Errand(found[0], held.Permit(None), args[1]), *args[2:])
+        return original(*args, **kwargs)
+
+    return submit
+
+
+def _runs_in_threads(pool: Any) -> bool:
+    """Since 3.14 a subclass runs its jobs in other interpreters, to which an errand cannot go."""
+    module = sys.modules.get("concurrent.futures.interpreter")
+    return module is None or not isinstance(pool, module.InterpreterPoolExecutor)
+
+
+def _found() -> Optional[Tuple[held.Cell, held.Permit]]:
     try:
-        found = held.current()
-        return found is not None and found[0] is block.cell and block.is_around(frame)
+        return held.current()
     except Exception as error:
         _complain(error)
-        return False
+        return None
+
+
+def _may_use(block: _Block, frame: FrameType) -> bool:
+    found = _found()
+    return found is not None and found[0] is block.cell and block.is_around(frame)
 
 
 def _complain(error: Exception) -> None:

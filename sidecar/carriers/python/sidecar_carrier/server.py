@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from . import held, report
-from .names import CONTEXT_HEADER, is_handle
+from . import held
+from .boundary import handle_by
+from .names import CONTEXT_HEADER
 from .patching import is_replaced, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, List
 
 _SLOT = "_sidecar_request"
 _ENDS = ("handle_one_request", "handle")
@@ -55,7 +56,10 @@ def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
     def parse_request(self: Any, *args: Any, **kwargs: Any) -> Any:
         parsed = original(self, *args, **kwargs)
         if parsed:
-            _begin(self)
+            _end(self)  # the last one, if its own loop parses requests and calls neither end
+            # Also with nothing to hold: on a kept-alive connection it replaces what the last held.
+            outer = held.opened()
+            setattr(self, _SLOT, (held.begin(handle_by(_values, self)), outer))
         return parsed
 
     return parse_request
@@ -71,24 +75,12 @@ def _ending(original: Callable[..., Any]) -> Callable[..., Any]:
     return handle
 
 
-def _begin(handler: Any) -> None:
-    try:
-        handle = _only_handle(handler.headers)
-    except Exception as error:
-        report.once("a request's handle was not read: %s" % type(error).__name__)
-        handle = None
-    # Also with nothing to hold: on a kept-alive connection it replaces what the last one held.
-    setattr(handler, _SLOT, held.begin(handle))
-
-
 def _end(handler: Any) -> None:
-    cell = getattr(handler, _SLOT, None)
-    if cell is not None:
+    request = getattr(handler, _SLOT, None)
+    if request is not None:
         setattr(handler, _SLOT, None)
-        held.end(cell)
+        held.end(*request)
 
 
-def _only_handle(headers: Any) -> Optional[str]:
-    """The handle, if there is exactly one header and it has the form; otherwise nothing."""
-    values = headers.get_all(CONTEXT_HEADER) or []
-    return values[0] if len(values) == 1 and is_handle(values[0]) else None
+def _values(handler: Any) -> List[str]:
+    return handler.headers.get_all(CONTEXT_HEADER) or []

@@ -12,7 +12,7 @@ from . import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import FrozenSet, Optional, Tuple
+    from typing import Any, FrozenSet, Optional, Tuple
 
 
 class Targets:
@@ -38,6 +38,14 @@ class Targets:
             else:
                 report.once("an entry of SIDECAR_TARGETS is not host:port; ignored")
         return cls(frozenset(listed))
+
+    def lead(self, host: str, port: int, peer: Any) -> bool:
+        """Whether a connection opened for *host* and *port* ends at the sidecar. *peer* is what
+        ``getpeername`` says of it: for a unix socket no address, behind a SOCKS proxy another port.
+        """
+        if type(peer) is not tuple or len(peer) < 2 or peer[1] != port:
+            return False
+        return self.reach(host, port, peer[0])
 
     def _names(self, host: str, port: int) -> bool:
         """Whether a call to this *host* and *port* may turn out to be for the sidecar."""

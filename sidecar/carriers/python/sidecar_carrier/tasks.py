@@ -1,11 +1,16 @@
-"""Structured children in asyncio: a child may use the handle while its parent awaits it.
+"""Structured children in asyncio, strict: a child may use the handle while its parent awaits it.
 
 Whether the parent awaits it is looked at when the parent's step has ended, and from then on must
 stay true. A child that is not awaited straight away is on its own for good: otherwise it would
 hang on how fast the others are whether a call is refused.
 
 Permits are given to coroutines, because those exist before their task does: no task is created or
-wrapped here, the app's own calls are what runs.
+wrapped here, the app's own calls are what runs. (The exception is a child that takes no permit,
+because it is a library's own awaitable, as aiohttp's ``session.get()`` is: asyncio would make a
+task of it, and has one of ours to make it of.)
+
+In the standard grade the context variable does all this by itself; only a coroutine that is sent
+to another thread's loop must be told that it counts there.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import threading
 import weakref
 from types import CoroutineType
 
-from . import held, report
+from . import grade, groups, held, report
 from .patching import replace
 from .pools import is_thread_pool
 
@@ -31,19 +36,28 @@ _waiting: MutableMapping[Any, Any] = weakref.WeakKeyDictionary()
 
 def patch(module: Any, version: Tuple[Any, ...]) -> None:
     """Wrap what joins its children. The rest of asyncio needs no patch: it gives no permit."""
+    if grade.is_standard():
+        _replace_function(module, "run_coroutine_threadsafe", _handing_over)
+        return
     loop = module.base_events.BaseEventLoop
-    replace(loop, "run_until_complete", _blocking)
-    replace(loop, "run_in_executor", _sending)
+    replace(loop, "run_until_complete", blocking)
+    replace(loop, "run_in_executor", sending)
     _replace_function(module, "gather", _gathering)
     if version < (3, 12):  # later ones await in the caller's own task
         _replace_function(module, "wait_for", _timing)
     if hasattr(module, "TaskGroup"):
+        groups.patch(module.TaskGroup)
         replace(module.TaskGroup, "create_task", _grouping)
 
 
 def _replace_function(module: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Replace a function in both places where it can be found."""
+    is_one = getattr(module, name) is getattr(module.tasks, name)
     replace(module.tasks, name, wrap)
-    setattr(module, name, getattr(module.tasks, name))
+    if is_one:
+        setattr(module, name, getattr(module.tasks, name))
+    else:  # somebody wrapped the one that apps call
+        replace(module, name, wrap)
 
 
 class _Joined(held.Permit):
@@ -102,14 +116,18 @@ def _includes(awaited: Any, future: Any) -> bool:
     return any(_includes(child, future) for child in getattr(awaited, "_children", ()))
 
 
-def _current(in_loop: bool) -> Optional[Tuple[held.Cell, held.Permit]]:
-    """The request the caller may speak for, if it is (or is not) inside a running loop."""
+def _found() -> Optional[Tuple[held.Cell, held.Permit]]:
     try:
-        found = held.current()
-        return found if found and isinstance(held.running(), int) != in_loop else None
+        return held.current()
     except Exception as error:
         _complain(error)
         return None
+
+
+def _current(in_loop: bool) -> Optional[Tuple[held.Cell, held.Permit]]:
+    """The request the caller may speak for, if it is (or is not) inside a running loop."""
+    found = _found()
+    return found if found and (held.running_loop() is not None) == in_loop else None
 
 
 def _joined(kind: Type[_Joined]) -> Optional[Tuple[held.Cell, _Joined]]:
@@ -123,9 +141,17 @@ def _joined(kind: Type[_Joined]) -> Optional[Tuple[held.Cell, _Joined]]:
         return None
 
 
-def _give(cell: held.Cell, permit: held.Permit, child: Any) -> None:
-    if type(child) is CoroutineType:
-        cell.by_coroutine[child] = permit
+def _give(cell: held.Cell, permit: held.Permit, child: Any) -> Any:
+    """Permit *child*, and return what is to be awaited in its place."""
+    if not hasattr(type(child), "__await__") or hasattr(child, "add_done_callback"):
+        return child  # a future: its task, if it has one, is already on its own
+    coroutine = child if type(child) is CoroutineType else _wait(child)
+    cell.by_coroutine[coroutine] = permit
+    return coroutine
+
+
+async def _wait(awaitable: Any) -> Any:
+    return await awaitable
 
 
 def _complain(error: Exception) -> None:
@@ -138,9 +164,10 @@ def _gathering(original: Callable[..., Any]) -> Callable[..., Any]:
         if found is None:
             return original(*children, **kwargs)
         cell, permit = found
-        for child in children:
-            _give(cell, permit, child)
-        permit.future = original(*children, **kwargs)
+        # By identity: asyncio lets one child stand in several places.
+        unique = {id(child): child for child in children}
+        given = {key: _give(cell, permit, child) for key, child in unique.items()}
+        permit.future = original(*(given[id(child)] for child in children), **kwargs)
         return permit.future
 
     return gather
@@ -153,7 +180,7 @@ def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
             return await original(fut, *args, **kwargs)
         cell, parent = found
         permit = held.Permit(parent)
-        _give(cell, permit, fut)
+        fut = _give(cell, permit, fut)
         task = held.current_task()
         if hasattr(fut, "done"):
             _waiting[task] = fut
@@ -168,34 +195,52 @@ def _timing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     def create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
-        found = _current(in_loop=True)
-        if found is not None and self._parent_task is not None:
-            # The group's owner joins the child, whichever of its children created it.
-            owner = found[0].by_coroutine.get(self._parent_task.get_coro())
-            if owner is not None:
-                _give(found[0], held.Permit(owner), coro)
+        found = groups.permit_in(self) if hasattr(coro, "send") else None
+        if found is not None:
+            coro = _give(found[0], found[1], coro)
         return original(self, coro, **kwargs)
 
     return create_task
 
 
-def _blocking(original: Callable[..., Any]) -> Callable[..., Any]:
+def blocking(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_until_complete(self: Any, future: Any) -> Any:
         found = _current(in_loop=False)
         if found is None:
             return original(self, future)
         cell, parent = found
         permit = held.Permit(parent)
-        _give(cell, permit, future.get_coro() if hasattr(future, "get_coro") else future)
         try:
-            return original(self, future)
+            return original(self, _give_root(cell, permit, future))
         finally:
             permit.is_open = False
 
     return run_until_complete
 
 
-def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
+def _give_root(cell: held.Cell, permit: held.Permit, future: Any) -> Any:
+    coroutine = future.get_coro() if hasattr(future, "get_coro") else None
+    if coroutine is None:
+        return _give(cell, permit, future)
+    if type(coroutine) is CoroutineType:
+        cell.by_coroutine[coroutine] = permit
+    return future
+
+
+def _handing_over(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run_coroutine_threadsafe(coro: Any, loop: Any) -> Any:
+        if _found() is None:
+            return original(coro, loop)
+        token = held.send_to(loop)
+        try:
+            return original(coro, loop)
+        finally:
+            held.stay(token)
+
+    return run_coroutine_threadsafe
+
+
+def sending(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_in_executor(self: Any, executor: Any, func: Any, *args: Any) -> Any:
         pool = getattr(self, "_default_executor", None) if executor is None else executor
         found = _joined(_Job) if pool is None or is_thread_pool(pool) else None

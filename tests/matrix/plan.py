@@ -1,0 +1,134 @@
+"""Which cells there are: every server with every style, every client with the pool styles.
+
+Not the full product: what a style does in one server with one client says most of what it does
+with the others, and the clients take turns over the styles so that every pair of server and
+client occurs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.apps import styles_async, styles_sync
+from tests.apps.clients import BLOCKING, NON_BLOCKING
+from tests.matrix.cells import Errand, Load
+from tests.matrix.expectations import STYLES, Outcome, expected
+from tests.matrix.pods import Grade
+from tests.matrix.servers import SERVERS, Kind, Server
+
+FULL = (
+    Load(users=10, in_flight=1),
+    Load(users=20, in_flight=5, abort_share=0.05, error_share=0.05),
+    Load(users=40, in_flight=30, abort_share=0.05, error_share=0.05),
+    Load(users=200, in_flight=200, abort_share=0.05, error_share=0.05),
+)
+OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
+"""For the first request that stays open: each of its loads would need a worker of its own."""
+COSTLY = (Load(users=20, in_flight=5),)
+"""For styles that start a process for each call."""
+
+_STARTS_PROCESSES = frozenset({"fork", "child_process", "multiprocessing_child"})
+_NEEDS_GREENLETS = frozenset({"lazy_greenlet", "gevent_spawn"})
+_NOT_FOR_GREENLETS = frozenset(
+    {"asyncio_run", "loop_of_the_thread", "fork", "multiprocessing_child"}
+)
+_STAYS_OPEN = frozenset({"leader_pool", "leader_group"}) | {
+    style for style in STYLES if style.startswith("lazy_")
+}
+_OF_VARIANTS = frozenset(
+    {
+        "direct",
+        "gather",
+        "task_group",
+        "wait_for",
+        "to_thread",
+        "run_in_executor",
+        "executor_block",
+        "asyncio_run",
+        "bare_task",
+        "executor_shared",
+        "thread",
+        "detached_thread",
+        "detached_task",
+        "lazy_thread",
+        "lazy_task",
+        "lazy_in_executor",
+        "batcher",
+    }
+)
+_POOL_STYLES = {
+    "blocking": ("direct", "executor_block"),
+    "asyncio": ("direct", "gather"),
+    "greenlets": ("direct",),
+}
+
+_THOROUGH = frozenset(
+    {"http.server", "gunicorn gevent", "aiohttp.web", "FastAPI, uvicorn asyncio h11"}
+)
+"""Where every client and the lower grade are measured: one server of each kind, and anyio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cells of one app process."""
+
+    server: Server
+    grade: Grade
+    cells: tuple[tuple[Errand, tuple[Load, ...]], ...]
+
+
+def groups() -> Iterator[Group]:
+    """All cells, those of one process together."""
+    for number, server in enumerate(SERVERS):
+        yield Group(server, "strict", tuple(_cells(server, "strict", number)))
+    for number, server in enumerate(SERVERS):
+        if server.name in _THOROUGH:
+            yield Group(server, "standard", tuple(_cells(server, "standard", number)))
+
+
+def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, tuple[Load, ...]]]:
+    clients = _clients(server.kind)
+    for turn, style in enumerate(_styles(server, grade)):
+        # A child that inherited connections would share them with its parent.
+        own = style in _STARTS_PROCESSES
+        client = "http_client" if own else clients[(turn + number) % len(clients)]
+        yield Errand(style, client, grade), _load(style)
+        if style in _STAYS_OPEN:
+            yield Errand(style, client, grade, first_stays_open=True), OPEN
+    if server.name in _THOROUGH and grade == "strict":
+        for style in _POOL_STYLES[server.kind]:
+            for client in clients:
+                yield Errand(style, client, grade), FULL[-1:]
+
+
+def _styles(server: Server, grade: Grade) -> Iterator[str]:
+    module = styles_async if server.kind == "asyncio" else styles_sync
+    for style in module.STYLES:
+        if server.kind == "greenlets" and style in _NOT_FOR_GREENLETS:
+            continue
+        if server.kind != "greenlets" and style in _NEEDS_GREENLETS:
+            continue
+        if style not in _OF_VARIANTS and (server.is_variant or _is_dull(style, grade)):
+            continue
+        yield style
+
+
+def _is_dull(style: str, grade: Grade) -> bool:
+    """Whether the style was tried at the strict grade and has nothing to add at this one."""
+    same = expected(style, "strict") is expected(style, grade)
+    return grade != "strict" and same and expected(style, grade) is not Outcome.LEADS
+
+
+def _clients(kind: Kind) -> tuple[str, ...]:
+    blocking = tuple(BLOCKING)
+    match kind:
+        case "blocking":
+            return blocking + tuple(NON_BLOCKING)
+        case "asyncio":
+            # In turns, so that neighbours in the list of styles are of both kinds.
+            return ("httpx_async", "requests_session", "aiohttp", "httpx", *blocking)
+        case "greenlets":
+            return blocking
+
+
+def _load(style: str) -> tuple[Load, ...]:
+    return COSTLY if style in _STARTS_PROCESSES else FULL
