@@ -24,6 +24,7 @@ _ENTER = (opmap.get("BEFORE_WITH"), opmap.get("SETUP_WITH"))  # since 3.11, befo
 _LOAD_SPECIAL = opmap.get("LOAD_SPECIAL")  # since 3.14, followed by an ordinary call
 _GET_AWAITABLE = opmap["GET_AWAITABLE"]
 _BEFORE_ASYNC_WITH = opmap.get("BEFORE_ASYNC_WITH")
+_CACHE = 0
 _OF_ASYNC_WITH = 1  # argument of GET_AWAITABLE, since 3.11
 
 
@@ -48,6 +49,8 @@ def _is_entering(frame: FrameType) -> bool:
     if code[at] in _ENTER or (_LOAD_SPECIAL is not None and code[at - 2] == _LOAD_SPECIAL):
         return True
     # At the instruction that runs the coroutine: behind GET_AWAITABLE and LOAD_CONST.
+    if code[at] == _CACHE:  # 3.12 has come to the end of that instruction
+        at -= 2
     if at < 6 or code[at - 4] != _GET_AWAITABLE:
         return False
     return code[at - 3] == _OF_ASYNC_WITH or code[at - 6] == _BEFORE_ASYNC_WITH
