@@ -90,8 +90,9 @@ def test_forward_proxy(app: Service, upstream: Upstream, path: str) -> None:
 
 def test_tunnel(app: Service, upstream: Upstream, path: str) -> None:
     """A request for a tunnel carries nothing of ours."""
+    before = len(upstream.heads("tunnelled.example:443"))
     app.get("httpx_tunnel", new_handle(), out=upstream.url(path))
-    heads = upstream.heads("tunnelled.example:443")
+    heads = upstream.heads("tunnelled.example:443")[before:]
     assert [head.method for head in heads] == ["CONNECT"]
     assert handles(heads) == reports(heads) == [[]]
 
@@ -239,7 +240,8 @@ def test_bounded_pool(path: str, connections: int) -> None:
     with SlowUpstream().running() as upstream:
         served = serve_many(upstream, path, POOLED, connections)
     for handle, heads in served:
-        assert handles(heads) == [[handle]] * 2
+        assert len(heads) >= 2  # httpx tries again, see there
+        assert handles(heads) == [[handle]] * len(heads)
 
 
 INSISTENT = ["insistent_httpx", "shared_urllib3", "shared_requests", "shared_botocore"]
