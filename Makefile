@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format matrix bench-quick bench-carrier clean
+.PHONY: help install dev demo test lint check format matrix bench-quick bench-carrier soak clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, n
 
 bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx and OpenTelemetry)
 	@'$(BIN)/python' -m bench.carrier $(ARGS)
+
+soak: install ## 300,000 attributed calls: none wrong, memory flat (Linux, a quarter of an hour)
+	@'$(BIN)/python' -m bench.soak $(ARGS)
 
 clean: ## remove everything that was made here
 	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.* coverage.xml

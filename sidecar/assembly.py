@@ -7,6 +7,7 @@ takes as arguments.
 import asyncio
 import gc
 import ipaddress
+import logging
 import os
 import random
 import signal
@@ -19,22 +20,34 @@ from dataclasses import dataclass
 import uvloop
 
 from sidecar import __version__
+from sidecar.admin.control import ControlServer
+from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.server import AdminServer
+from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
 from sidecar.core.attachment import DestinationRules
-from sidecar.core.attribution import Attribute, AttributionRules, Grade, attribute
+from sidecar.core.attribution import (
+    Attribute,
+    AttributionRules,
+    CallTerms,
+    Grade,
+    attribute,
+)
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import CompatCarrier
 from sidecar.core.verification import IssuerPolicy, Verified, Verifier
+from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher
 from sidecar.inbound.exchange import InboundHandler, InboundSettings
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.exchange import AcceptedHosts, OutboundHandler, OutboundSettings
 from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
@@ -48,7 +61,12 @@ from sidecar.wire.upstream import Pool
 
 _STANDARD_OUTPUT = 1
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
-_CARRIER_GRADES = {"auto": Grade.STRICT, "python": Grade.STRICT, "none": Grade.COMPAT}
+_CARRIER_GRADES = {
+    "auto": Grade.STRICT,
+    "python": Grade.STRICT,
+    "opentelemetry": Grade.COMPAT,
+    "none": Grade.COMPAT,
+}
 
 AttributeOver = Callable[[Ledger], Attribute]
 """Makes the resolver of outbound calls; replaced only to show what guessing would do."""
@@ -134,20 +152,27 @@ class Sidecar:
             cache_max_bytes=config.token_cache.max_bytes,
         )
         self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self._carriers = Carriers(
+            _carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
+        )
         self._draining = False
         self._is_bound = False
+        self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
         self._inbound = self._inbound_listener()
         self._outbound = self._outbound_listeners(attribute_over(self._ledger))
         self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
+        self._control = self._control_server()
         self._watch()
 
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_carriers(self._carriers.by_label)
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)
         self._deadlines.every_sweep(lambda _now: self._access_log.flush())
+        self._deadlines.every_sweep(self._ledger.sweep)
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
@@ -180,6 +205,8 @@ class Sidecar:
                     task.cancel()
         finally:
             await self._admin.stop()
+            if self._control is not None:
+                await self._control.stop()
             await self._fetcher.close()
             self._deadlines.stop()
             self._access_log.close()
@@ -192,9 +219,16 @@ class Sidecar:
 
     async def _bind(self, announce: Callable[[str], None]) -> Bound:
         config = self._config
+        if self._control is not None:
+            # First, because whoever starts the same sidecar twice is told so, not of some port.
+            try:
+                await self._control.start()
+            except ControlSocketError as error:
+                raise StartError(str(error)) from error
+            announce(f"sidecar: listening control unix:{config.admin.control}")
         admin = await _bound("admin", config.admin.listen, self._admin.start)
         announce(f"sidecar: listening admin {admin}")
-        outbound = {}
+        outbound = self._listening
         for name, destination in config.outbound.destinations.items():
             start = self._outbound[name].start
             outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
@@ -216,16 +250,39 @@ class Sidecar:
         for pool in self._pools:
             pool.close()
 
+    def _control_server(self) -> ControlServer | None:
+        path = self._config.admin.control
+        if path is None:
+            return None
+        status = StatusSource(
+            self._config,
+            version=__version__,
+            missing=self.missing,
+            draining=lambda: self._draining,
+            listening=self._listening,
+            keys=self._keys,
+            ledger=self._ledger,
+            verifier=self._verifier,
+            carriers=self._carriers,
+            outbound=self._metrics.direction("outbound", ()),
+            clock=self._clock,
+            wall_clock=time.time,
+        )
+        return ControlServer(path, status)
+
     def _inbound_listener(self) -> Listener:
         inbound = self._config.inbound
         metrics = self._metrics.direction("inbound", [rule.name for rule in inbound.rules])
         limits = _wire_limits(inbound.limits)
         handler = InboundHandler(
             settings=InboundSettings(
-                forward_token=inbound.token_to_app == "forward",  # noqa: S105 - a choice
+                token_to_app=inbound.token_to_app,
                 paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
+                carriers=_carriers(self._config),
             ),
-            policy=Policy(_policy_rule(rule, inbound.mode) for rule in inbound.rules),
+            policy=Policy(
+                _policy_rule(rule, inbound.mode, self._config.attribution) for rule in inbound.rules
+            ),
             verifier=self._verifier,
             keys=self._keys,
             ledger=self._ledger,
@@ -234,8 +291,27 @@ class Sidecar:
             reporter=ExchangeReporter(metrics, self._access_log),
             ids=self._ids,
             wall_clock=time.time,
+            random=os.urandom,
+            admission=self._admission(),
         )
         return self._listener(handler, limits, accepts=lambda _peer: True)
+
+    def _admission(self) -> ExclusiveAdmission | None:
+        attribution = self._config.attribution
+        if attribution.exclusive == "off":
+            return None
+        admission = ExclusiveAdmission(
+            attribution.exclusive,
+            wait_seconds=attribution.exclusive_wait_seconds,
+            quiet_seconds=attribution.exclusive_quiet_seconds,
+            max_waiting=attribution.exclusive_queue,
+            clock=self._clock,
+            call_later=lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
+            close=self._ledger.close,
+        )
+        self._deadlines.every_sweep(admission.sweep)
+        self._metrics.watch_admission(lambda: admission.waiting)
+        return admission
 
     def _outbound_listeners(self, resolver: Attribute) -> dict[str, Listener]:
         destinations = self._config.outbound.destinations
@@ -245,11 +321,12 @@ class Sidecar:
         for name, destination in destinations.items():
             limits = _wire_limits(destination.limits)
             handler = OutboundHandler(
-                settings=_outbound_settings(destination, self._config.attribution),
+                settings=_outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
                 pool=self._pool(destination.upstream, limits),
                 metrics=self._metrics,
+                carriers=self._carriers,
                 route=metrics.route(name),
                 reporter=reporter,
                 ids=self._ids,
@@ -347,7 +424,7 @@ def _issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
     )
 
 
-def _policy_rule(rule: model.Rule, mode: model.Mode) -> PolicyRule:
+def _policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
     requirement: Requirement | None
     match rule.access:
         case model.Allow.ANYONE:
@@ -361,6 +438,11 @@ def _policy_rule(rule: model.Rule, mode: model.Mode) -> PolicyRule:
         paths=rule.paths,
         methods=None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
         requirement=requirement,
+        terms=CallTerms(
+            max_age_seconds=rule.max_age_seconds or attribution.max_age_seconds,
+            linger_seconds=rule.linger_seconds,
+            alone=attribution.exclusive != "off" and rule.exclusive,
+        ),
         enforced=(rule.mode or mode) == "enforce",
     )
 
@@ -369,9 +451,20 @@ def _names(demand: model.Demand | None) -> Names | None:
     return None if demand is None else Names(frozenset(demand.names), demand.match)
 
 
-def _outbound_settings(
-    destination: model.Destination, attribution: model.Attribution
-) -> OutboundSettings:
+def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
+    """Where handles go besides the dedicated header: nowhere, unless somebody accepts that.
+
+    They may leave in connections that we cannot see into.
+    """
+    accepted = config.attribution.exclusive != "off" or any(
+        destination.token == "relay" and destination.min_assurance == "compat"  # noqa: S105
+        for destination in config.outbound.destinations.values()
+    )
+    return frozenset(config.attribution.compat_carriers if accepted else ())
+
+
+def _outbound_settings(destination: model.Destination, config: model.Config) -> OutboundSettings:
+    attribution = config.attribution
     return OutboundSettings(
         name=destination.name,
         destination=DestinationRules(
@@ -384,11 +477,39 @@ def _outbound_settings(
             destination=destination.name,
             min_grade=_GRADES[destination.min_assurance],
             max_grade=_CARRIER_GRADES[attribution.carrier],
-            max_age_seconds=attribution.max_age_seconds,
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
+        observe=(destination.mode or config.outbound.mode) == "observe",
     )
+
+
+def _carrier_expectation(config: model.Config) -> str:
+    """Return why the app's calls should have a carrier; empty where they need none."""
+    carrier = config.attribution.carrier
+    relaying = [
+        destination
+        for destination in config.outbound.destinations.values()
+        if destination.token == "relay"  # noqa: S105 - a choice
+    ]
+    # OpenTelemetry brings handles back and says nothing of itself.
+    if not relaying or carrier in ("none", "opentelemetry"):
+        return ""
+    if carrier != "auto":
+        return f"attribution.carrier is {carrier}"
+    without = _grade_without_carrier(config)
+    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
+    first = next(demanding, None)
+    return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
+
+
+def _grade_without_carrier(config: model.Config) -> Grade:
+    """Return the best grade that a call without a self-report may reach."""
+    if config.inbound.token_to_app == "forward":  # noqa: S105 - a choice
+        return Grade.STRICT
+    if config.inbound.token_to_app == "placeholder" or config.attribution.exclusive != "off":  # noqa: S105
+        return Grade.STANDARD
+    return Grade.COMPAT
 
 
 def _authority(origin: model.Origin) -> str:

@@ -25,9 +25,12 @@ Or from flags alone:
   sidecar run --app 8080 --issuer https://idp.example/realms/shop --audience my-service \\
       --destination 9001=http://127.0.0.1:8081
 \b
+How is the one that runs?
+  sidecar status --control /run/sidecar/control.sock
+\b
 Exit codes:
   0  done          1  a finding, such as a problem in a file
-  2  wrong usage   3  the sidecar cannot start
+  2  wrong usage   3  the sidecar cannot start, or cannot be reached
 \b
 Every configuration key: docs/configuration.md, or `sidecar schema --table`.
 """
@@ -42,6 +45,8 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "schema": "sidecar.cli.schema",
         "demo": "sidecar.cli.demo",
         "carrier": "sidecar.cli.carrier",
+        "attribution": "sidecar.cli.attribution",
+        "status": "sidecar.cli.status",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

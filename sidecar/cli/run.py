@@ -52,6 +52,7 @@ Exit codes: 0 stopped, 2 wrong usage, 3 cannot start.
 )
 @click.option("--listen", metavar="ADDRESS|PORT", help="Where callers connect (0.0.0.0:15406).")
 @click.option("--admin", metavar="ADDRESS|PORT", help="Metrics and probes (0.0.0.0:15490).")
+@click.option("--control", metavar="PATH", help="Socket for `sidecar status`; none by default.")
 @click.option("--carrier", metavar="NAME", help="What the app loads: auto, python or none.")
 @click.option(
     "--allow-anyone",
@@ -78,6 +79,7 @@ def command(
     destinations: tuple[str, ...],
     listen: str | None,
     admin: str | None,
+    control: str | None,
     carrier: str | None,
     anyone_paths: tuple[str, ...],
     allow_plaintext: bool,
@@ -89,7 +91,8 @@ def command(
     flags = Flags(
         app=app, issuer=issuer, audiences=audiences, jwks_uri=jwks_uri, jwks_file=jwks_file,
         discovery_url=discovery_url, destinations=destinations, listen=listen, admin=admin,
-        carrier=carrier, anyone_paths=anyone_paths, allow_plaintext=allow_plaintext,
+        control=control, carrier=carrier, anyone_paths=anyone_paths,
+        allow_plaintext=allow_plaintext,
     )  # fmt: skip
     if not paths and flags.is_empty:
         raise click.UsageError("give --config FILE, or at least --app, --issuer and --audience")

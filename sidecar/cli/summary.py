@@ -26,6 +26,8 @@ def summary(config: Config) -> Iterator[str]:
     yield "The configuration is usable. It would"
     yield f"  listen on {inbound.listen} for callers, in front of {inbound.app} ({inbound.mode})"
     yield f"  listen on {config.admin.listen} for metrics and probes"
+    if config.admin.control is not None:
+        yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
     yield from _some("issuer", [_issuer(issuer) for issuer in config.issuers.values()])
     yield from _some("rule", [_rule(rule) for rule in inbound.rules])
     destinations = config.outbound.destinations.values()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Attribution, Rule
+from sidecar.config.model import Address, Allow, Config, Rule
 from sidecar.config.problems import Findings, Place
 from sidecar.config.reading import Draft, Located
 
@@ -40,17 +40,35 @@ def check_tokens_can_exist(draft: Draft, place: Place, findings: Findings) -> No
         findings.error(place, "issuers", message)
 
 
-def check_assurance(draft: Draft, attribution: Attribution, findings: Findings) -> None:
-    """Warn about destinations whose assurance no call can reach."""
-    if attribution.carrier != "none":
-        return
+def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
+    """Report requests that linger beside others' turns, and assurance that no call can reach."""
+    if config.attribution.exclusive != "off":
+        for rule in draft.rules:
+            if rule.value.linger_seconds:
+                message = (
+                    "`linger` and `attribution.exclusive` exclude each other: what lingers is in "
+                    "the app during the next caller's turn"
+                )
+                findings.error(rule.place, rule.path, message)
+    best = _best_assurance(config)
     for located in draft.destinations:
-        if located.value.token == "relay" and located.value.min_assurance != "compat":  # noqa: S105
+        if located.value.token == "relay" and _RANKS[located.value.min_assurance] > best:  # noqa: S105
             message = (
                 f"`min_assurance: {located.value.min_assurance}` is out of reach with "
-                "`attribution.carrier: none`: every call will be refused"
+                f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
             )
             findings.warn(located.place, located.path, message)
+
+
+_RANKS: Final = {"compat": 1, "standard": 2, "strict": 3}
+
+
+def _best_assurance(config: Config) -> int:
+    if config.attribution.carrier in ("auto", "python") or config.inbound.token_to_app == "forward":  # noqa: S105
+        return _RANKS["strict"]
+    if config.attribution.exclusive != "off" or config.inbound.token_to_app == "placeholder":  # noqa: S105
+        return _RANKS["standard"]
+    return _RANKS["compat"]
 
 
 def _check_listeners(listeners: Sequence[Located[Address]], findings: Findings) -> None:

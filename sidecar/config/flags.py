@@ -33,6 +33,8 @@ class Flags:
     """Each ``[NAME:]PORT=URL``."""
     listen: str | None = None
     admin: str | None = None
+    control: str | None = None
+    """A path, with or without ``unix:``."""
     carrier: str | None = None
     anyone_paths: tuple[str, ...] = ()
     allow_plaintext: bool = False
@@ -56,7 +58,7 @@ def tree_of(flags: Flags, findings: Findings) -> MappingNode:
             ("inbound", _inbound(flags)),
             ("attribution", _optional([("carrier", _text("--carrier", flags.carrier))])),
             ("outbound", _named("destinations", destinations)),
-            ("admin", _optional([("listen", _address("--admin", flags.admin))])),
+            ("admin", _admin(flags)),
         ],
     )
 
@@ -92,6 +94,22 @@ def _inbound(flags: Flags) -> MappingNode | None:
 def _app(app: str | None) -> Node | None:
     is_port = app is not None and re.fullmatch("[0-9]+", app)
     return _text("--app", f"http://127.0.0.1:{app}" if is_port else app)
+
+
+def _admin(flags: Flags) -> MappingNode | None:
+    control = flags.control
+    if control is not None and _looks_like_a_path(control):
+        control = f"unix:{control}"
+    return _optional(
+        [
+            ("listen", _address("--admin", flags.admin)),
+            ("control", _text("--control", control)),
+        ]
+    )
+
+
+def _looks_like_a_path(control: str) -> bool:
+    return control != "off" and not re.match("unix:|tcp:|https?:|.*:[0-9]+$|[0-9]+$", control)
 
 
 def _address(flag: str, address: str | None) -> Node | None:

@@ -21,7 +21,7 @@ from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode
 from sidecar.config.reading import Located, Reading
 from sidecar.config.rule_names import EVERYTHING, named
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
-from sidecar.config.written import LISTEN, ORIGIN, free_text, size
+from sidecar.config.written import LISTEN, ORIGIN, duration, free_text, size
 
 DEFAULT_LISTEN: Final = Address("0.0.0.0", 15406)  # noqa: S104 - callers come from other pods
 DEFAULT_APP: Final = Origin("http", "127.0.0.1", 8080)
@@ -115,7 +115,7 @@ def _rule(fields: Fields) -> Rule | Invalid:
     if fields.is_broken:
         return INVALID
     access = Allow.ANYONE if allow is not None else fields.values["require"]
-    kept = {key: fields.values[key] for key in ("name", "paths", "methods", "mode")}
+    kept = {key: value for key, value in fields.values.items() if key not in ("allow", "require")}
     rule = Rule(access=access, **kept)
     located = Located(rule, fields.node.place, fields.path)
     fields.reading.draft.rules.append(located)
@@ -141,6 +141,17 @@ RULE: Final = Section(
             "A valid token is needed, with these rights. Excludes `allow`."),
         Key("mode", _MODE, "As `inbound.mode`, for this rule.", default=None,
             default_text="`inbound.mode`"),
+        Key("max_age", duration(1, 3600),
+            "Oldest request of this rule that may still cause calls; for routes that stream.",
+            "max_age_seconds", default=None, default_text="`attribution.max_age`"),
+        Key("linger", duration(0, 60),
+            "How long a request may cause calls after its response; with `strict` or `standard` "
+            "evidence only, and never once its caller has left.",
+            "linger_seconds", default_of(Rule, "linger_seconds")),
+        Key("exclusive", Boolean(),
+            "Whether its requests take turns under `attribution.exclusive`. `false` only for "
+            "routes that make no calls and leave no work behind, such as health checks.",
+            default=default_of(Rule, "exclusive")),
     ),
     build=_rule,
 )  # fmt: skip
@@ -206,8 +217,9 @@ INBOUND: Final = InboundKind(
         Key("mode", _MODE,
             "`observe` counts what rules would refuse and lets it pass; faulty tokens are still "
             "refused.", default=default_of(Inbound, "mode")),
-        Key("token_to_app", Choice(("withhold", "forward"), planned=("placeholder",)),
-            "Whether the app sees the caller's token.",
+        Key("token_to_app", Choice(("withhold", "placeholder", "forward")),
+            "What the app gets as `Authorization`: nothing, a placeholder that is worth nothing "
+            "elsewhere, or the caller's token.",
             default=default_of(Inbound, "token_to_app")),
         Key("max_token", size(256, 64 << 10), "Longest token that is looked at.",
             "max_token_bytes", default_of(Inbound, "max_token_bytes")),

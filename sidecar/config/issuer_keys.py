@@ -78,9 +78,9 @@ def _source(fields: Fields) -> JwksFile | JwksUri | Discovery | None:
 
 def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     # PyJWT and cryptography come with the key set; a file without keys on disk needs neither.
-    from sidecar.config.key_files import problem_with, resolved
+    from sidecar.config.key_files import problem_with
 
-    path = resolved(path, fields.place("jwks_file"))
+    path = fields.place("jwks_file").resolve(path)
     if (problem := problem_with(path)) is not None:
         fields.error("jwks_file", problem)
     return JwksFile(path)

@@ -3,19 +3,12 @@
 Reading them for use, and again when they change, belongs to ``sidecar.issuers``.
 """
 
-import os
 from typing import Final
 
-from sidecar.config.problems import Place
 from sidecar.config.references import ReferenceProblem, read_regular_file
 from sidecar.core.keyset import KeySetError, parse_jwks
 
 MAX_KEY_SET_BYTES: Final = 256 * 1024
-
-
-def resolved(path: str, place: Place) -> str:
-    """Return *path* as seen from the directory of the file that names it."""
-    return os.path.join(os.path.dirname(place.file), path)
 
 
 def problem_with(path: str) -> str | None:

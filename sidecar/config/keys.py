@@ -1,15 +1,17 @@
 """Every key of the file: the root of the tables from which parser, schema and docs are made."""
 
+import os
 from typing import Final
 
 from sidecar.config.checks import check_tokens_can_exist
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
-from sidecar.config.kinds import INVALID, Choice, Integer, Invalid
+from sidecar.config.kinds import INVALID, Choice, Integer, Invalid, Text
 from sidecar.config.model import Address, Admin, Config, Log, TokenCache
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
+from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size
 
 VERSION: Final = 1
@@ -17,7 +19,14 @@ DEFAULT_ADMIN_LISTEN: Final = Address("0.0.0.0", 15490)  # noqa: S104 - Promethe
 
 
 def _admin(fields: Fields) -> Admin | Invalid:
-    fields.values.pop("control", None)
+    if (path := fields.values.get("control")) is not None:
+        path = fields.values["control"] = fields.place("control").resolve(path)
+        if (length := len(os.fsencode(path))) > MAX_SOCKET_PATH_BYTES:
+            message = (
+                f"is a path of {length} bytes, its directory included; a socket's may have "
+                f"{MAX_SOCKET_PATH_BYTES}"
+            )
+            fields.error("control", message)
     if (listen := fields.values.get("listen")) is not None:
         located = Located(listen, fields.place("listen"), fields.path_of("listen"))
         fields.reading.draft.listeners.append(located)
@@ -36,8 +45,12 @@ def _config(fields: Fields) -> Config | Invalid:
 ADMIN: Final = Section(
     keys=(
         Key("listen", LISTEN, "Metrics and probes, nothing else.", default=DEFAULT_ADMIN_LISTEN),
-        Key("control", Choice(("off",), plans_others=True),
-            "The control socket; not in this version.", default="off"),
+        Key("control",
+            Text("`unix:` and a path, or `off`", control, CONTROL_PATTERN,
+                 f"{MAX_SOCKET_PATH_BYTES} bytes", format_control),
+            "Socket for `sidecar status`, open to the sidecar's own user and root alone. Relative "
+            "to this file's directory; the directory must exist.",
+            default=default_of(Admin, "control")),
     ),
     build=_admin,
 )  # fmt: skip

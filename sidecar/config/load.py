@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.config.flags import Flags, tree_of
+from sidecar.config.keys import ADMIN
+from sidecar.config.kinds import Invalid
 from sidecar.config.merge import merge
 from sidecar.config.model import Config
 from sidecar.config.parser import parse
 from sidecar.config.positions import BrokenNode, MappingNode, compose
 from sidecar.config.problems import ConfigError, Findings, Place, Problem
+from sidecar.config.reading import Reading
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -58,6 +61,23 @@ def examine(
         config = parse(root, findings, os.environ if environ is None else environ)
     errors = findings.errors
     return Examination(None if errors else config, errors, findings.warnings)
+
+
+def control_path(
+    paths: Sequence[str], *, environ: Mapping[str, str] | None = None
+) -> tuple[str | None, tuple[Problem, ...]]:
+    """Return the control socket that the files at *paths* name, and what kept it from being found.
+
+    The rest is not looked at: whoever asks a running sidecar what is wrong may have broken the
+    file since it started, or the key file that it names may be gone.
+    """
+    findings = Findings(list(paths))
+    root = _merged([_tree(path, findings) for path in paths], findings)
+    if root is None or (entry := root.entries.get("admin")) is None:
+        return None, findings.errors
+    reading = Reading(findings, os.environ if environ is None else environ)
+    admin = ADMIN.read(entry.value, "admin", reading)
+    return None if isinstance(admin, Invalid) else admin.control, findings.errors
 
 
 def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from sidecar.core.propagation import CompatCarrier
+
 Mode = Literal["enforce", "observe"]
 Profile = Literal["generic", "rfc9068", "keycloak"]
 Assurance = Literal["strict", "standard", "compat"]
@@ -130,6 +132,12 @@ class Rule:
     """``None``: every method."""
     mode: Mode | None = None
     """``None``: as the listener says."""
+    max_age_seconds: float | None = None
+    """``None``: as ``Attribution`` says."""
+    linger_seconds: float = 0.0
+    """How long after its response a request may still cause calls."""
+    exclusive: bool = True
+    """Whether its requests take turns, where requests do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +173,7 @@ class Inbound:
     app: Origin
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"
-    token_to_app: Literal["withhold", "forward"] = "withhold"  # noqa: S105 - a word, no secret
+    token_to_app: Literal["withhold", "placeholder", "forward"] = "withhold"  # noqa: S105 - a word
     max_token_bytes: int = 16 * 1024
     allow_encoded_slash: bool = False
     allow_semicolon: bool = False
@@ -182,7 +190,17 @@ class Inbound:
 class Attribution:
     """How calls of the app find the request that caused them."""
 
-    carrier: Literal["auto", "python", "none"] = "auto"
+    carrier: Literal["auto", "python", "opentelemetry", "none"] = "auto"
+    compat_carriers: tuple[CompatCarrier, ...] = ("baggage", "tracestate", "request_id")
+    """Where handles go besides the dedicated header, if some destination may use them."""
+    exclusive: Literal["off", "credential", "request"] = "off"
+    """Which requests may be in the app at once: all, those with one token, or a single one."""
+    exclusive_wait_seconds: float = 5.0
+    """Longest wait for a turn; over it 503."""
+    exclusive_quiet_seconds: float = 0.05
+    """Pause between the turns of two callers."""
+    exclusive_queue: int = 1_000
+    """Requests that may wait; one caller's at most a quarter."""
     max_age_seconds: float = 60.0
     max_calls: int = 1_000
     """Outbound attempts that one inbound request may cause."""
@@ -203,6 +221,8 @@ class Destination:
     without_context: Literal["refuse", "anonymous"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
     app_credentials: Literal["refuse", "keep"] = "refuse"
+    mode: Mode | None = None
+    """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -212,6 +232,8 @@ class Outbound:
     """All destinations by name."""
 
     destinations: Mapping[str, Destination] = field(default_factory=dict)
+    mode: Mode = "enforce"
+    """``observe`` attaches nothing, refuses nothing and counts what it would have done."""
 
 
 # --- the rest ---
@@ -219,9 +241,12 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Metrics and probes, nothing else."""
+    """What the operator can ask the running sidecar, and where."""
 
     listen: Address
+    """Metrics and probes, nothing else."""
+    control: str | None = None
+    """Path of the control socket, for this user and root alone; ``None``: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

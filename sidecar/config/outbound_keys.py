@@ -58,6 +58,8 @@ def _check_upstream(fields: Fields) -> None:
         fields.error("upstream", message)
 
 
+MODE: Final = Choice(("enforce", "observe"))
+
 DESTINATION: Final = Section(
     keys=(
         Key("listen", LISTEN, "Where the app connects: a loopback address.", default=REQUIRED),
@@ -82,7 +84,8 @@ DESTINATION: Final = Section(
         Key("allow_plaintext", Boolean(), "Permit a credential over `http://` beyond loopback.",
             default=default_of(Destination, "allow_plaintext")),
         Key("limits", LIMITS, "Bounds of this listener and of its connections to the destination."),
-        Key("mode", Planned(), ""),
+        Key("mode", MODE, "As `outbound.mode`, for this destination.", default=None,
+            default_text="`outbound.mode`"),
     ),
     build=_destination,
 )  # fmt: skip
@@ -93,22 +96,34 @@ OUTBOUND: Final = Section(
             default={}, default_text="none"),
         Key("proxy", Planned(), ""),
         Key("unlisted", Planned(), ""),
-        Key("mode", Planned(), ""),
+        Key("mode", MODE,
+            "`observe` forwards what the app sent, attaches nothing, refuses nothing, and counts "
+            "what it would have done.", default=default_of(Outbound, "mode")),
     ),
     build=assemble(Outbound),
 )  # fmt: skip
 
 
-def _attribution(fields: Fields) -> Attribution | Invalid:
-    fields.values.pop("exclusive", None)
-    return INVALID if fields.is_broken else Attribution(**fields.values)
-
-
 ATTRIBUTION: Final = Section(
     keys=(
-        Key("carrier", Choice(("auto", "python", "none"), planned=("node", "opentelemetry")),
+        Key("carrier", Choice(("auto", "python", "opentelemetry", "none"), planned=("node",)),
             "The carrier the app is expected to load; `auto` believes what it says of itself.",
             default=default_of(Attribution, "carrier")),
+        Key("compat_carriers",
+            ListOf(Choice(("baggage", "tracestate", "request_id", "trace_id"))),
+            "Fields that carry handles besides `x-sidecar-context`, if a destination accepts "
+            "`compat` or requests take turns. `trace_id` gives the app other trace ids than its "
+            "callers have.", default=default_of(Attribution, "compat_carriers")),
+        Key("exclusive", Choice(("off", "credential", "request")),
+            "Who may be in the app at once: everybody, requests with one and the same token, or "
+            "one request.", default=default_of(Attribution, "exclusive")),
+        Key("exclusive_wait", duration(0.01, 60), "Longest wait for a turn; over it 503.",
+            "exclusive_wait_seconds", default_of(Attribution, "exclusive_wait_seconds")),
+        Key("exclusive_quiet", duration(0, 10), "Pause between the turns of two callers.",
+            "exclusive_quiet_seconds", default_of(Attribution, "exclusive_quiet_seconds")),
+        Key("exclusive_queue", Integer(1, 100_000),
+            "Requests that may wait for a turn, one caller's at most a quarter; over it 503.",
+            default=default_of(Attribution, "exclusive_queue")),
         Key("max_age", duration(1, 3600), "Oldest request that may still cause calls.",
             "max_age_seconds", default_of(Attribution, "max_age_seconds")),
         Key("max_calls", Integer(1, 1_000_000), "Calls, retries included, one request may cause.",
@@ -116,8 +131,6 @@ ATTRIBUTION: Final = Section(
         Key("ledger_capacity", Integer(1, 1_000_000),
             "Live inbound requests at once; the next one is refused with 503.",
             default=default_of(Attribution, "ledger_capacity")),
-        Key("exclusive", Choice(("off",), planned=("credential", "request")),
-            "Admission by subject; not in this version.", default="off"),
     ),
-    build=_attribution,
+    build=assemble(Attribution),
 )  # fmt: skip

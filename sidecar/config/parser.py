@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sidecar.config.checks import check, check_assurance
+from sidecar.config.checks import check, check_attribution
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
 from sidecar.config.model import Config
@@ -18,5 +18,5 @@ def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> 
     check(reading.draft, findings)
     if isinstance(config, Invalid):
         return None
-    check_assurance(reading.draft, config.attribution, findings)
+    check_attribution(reading.draft, config, findings)
     return None if findings.errors else config

@@ -4,6 +4,7 @@ Owns the wording that all problems share and the bound on how many are kept. Fin
 them belongs to the readers and checks of this package.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -28,6 +29,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def resolve(self, path: str) -> str:
+        """Return *path* as seen from the directory of the file that names it."""
+        return os.path.join(os.path.dirname(self.file), path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ inbound:
 
 admin:
   listen: 0.0.0.0:15490              # /metrics /livez /readyz
+  # control: unix:/run/sidecar/control.sock   # for `sidecar status`; the directory must exist
 """
 
 

@@ -17,8 +17,12 @@ SIZE_PATTERN: Final = r"^[0-9]{1,9}(B|KiB|MiB|GiB)$"
 METHOD_PATTERN: Final = r"^[A-Z0-9!#$%&'*+.^_`|~-]{1,32}$"
 NAME_PATTERN: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 LABEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}$"
+CONTROL_PATTERN: Final = r"^(off|unix:/?[^/\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f])?)$"
 SCOPE_PATTERN: Final = r"^[\x21\x23-\x5b\x5d-\x7e]+$"
 """``scope-token`` of RFC 6749, section 3.3."""
+
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""``sun_path`` of Linux without its NUL; on macOS 103, which binding then says."""
 
 RESERVED_LABEL: Final = "other"
 """The metric label of everything over the bound on labels."""
@@ -102,6 +106,31 @@ def file_path(value: str) -> str:
     if value.startswith("file:"):
         raise Complaint("must be a path, without `file:`")
     return text(value)
+
+
+def control(value: str) -> str | None:
+    """``unix:`` and the path of a socket, or ``off``, which is ``None``."""
+    if value == "off":
+        return None
+    path = value.removeprefix("unix:")
+    if path == value:
+        if value.startswith(("/", "./", "../")):
+            raise Complaint("needs `unix:` before the path", f"unix:{value}")
+        if re.match(r"tcp:|https?:|.*:[0-9]+$|[0-9]+$", value):
+            raise Complaint(
+                "asks for TCP, which is not supported by this version; use "
+                "unix:/path/to/control.sock"
+            )
+        raise Complaint("must be unix:/path/to/control.sock or off")
+    if path.startswith("//"):
+        raise Complaint("must be a path after `unix:`", f"unix:/{path.lstrip('/')}")
+    if not path or path.endswith("/"):
+        raise Complaint("must name a file after `unix:`")
+    return text(path)
+
+
+def format_control(path: str | None) -> str:
+    return "off" if path is None else f"unix:{path}"
 
 
 def method(value: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from sidecar.core.attribution import Attributed, Entry, Unattributed
+from sidecar.core.attribution import Attributed, Entry, Grade, Lookup, Unattributed
 from sidecar.core.outcome import Denial, Reason
 
 
@@ -25,6 +25,7 @@ class Attach:
     """Set ``Authorization`` to the credential of *entry*, replacing what the app sent."""
 
     entry: Entry
+    grade: Grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,56 +45,48 @@ class Refuse:
 Attachment = Attach | Leave | Refuse
 
 
-def decide_unattributed(rules: DestinationRules, app_token: bytes | None) -> Leave | Refuse | None:
+def decide_unattributed(
+    rules: DestinationRules, statement: bytes | None, lookup: Lookup
+) -> Leave | Refuse | None:
     """Decide what needs no attribution; ``None`` means that the caller's token is to be found.
 
-    *app_token* is the bearer token of the app's own Authorization, empty where that is something
-    else, ``None`` where it sent no such field.
+    *statement* is the token of the app's own Authorization, empty where that is something else,
+    ``None`` where it sent no such field. The token of a live request is never the app's own: it
+    goes where a rule sends it and nowhere else.
     """
-    if app_token is not None and rules.keep_app_credentials:
+    if statement is None or lookup.find_token(statement) is not None:
+        return None if rules.relay else Leave()
+    if rules.keep_app_credentials:
         return Leave(keep_app=True)
     if rules.relay:
         return None
-    return Leave() if app_token is None else _foreign()
-
-
-def decide(
-    rules: DestinationRules, result: Attributed | Unattributed, app_token: bytes | None
-) -> Attachment:
-    """Turn the result of attribution into what happens to the request.
-
-    Only a call that names no request at all may be configured to go out without a token. One
-    whose evidence is dead, unknown or ambiguous never may: whose rights are used must not change
-    silently. An app that sends the token of the very request that caused the call, because it was
-    given that token and relays it itself, agrees with us; any other credential is its own.
-    """
-    match result:
-        case Attributed(entry=entry):
-            credential = entry.credential
-            if app_token is not None and (credential is None or credential.token != app_token):
-                return _foreign()
-            if credential is not None:
-                return Attach(entry)
-            if rules.anonymous_for_anonymous:
-                return Leave()
-            return Refuse(
-                Denial(Reason.ANONYMOUS_ORIGIN, "`anonymous_origin: anonymous` lets such calls out")
-            )
-        case Unattributed(denial=denial):
-            if denial.reason is Reason.ATTRIBUTION_MISSING:
-                if app_token is not None:
-                    return _foreign()
-                if rules.anonymous_without_context:
-                    return Leave()
-            return Refuse(denial)
-        case never:
-            assert_never(never)
-
-
-def _foreign() -> Refuse:
     return Refuse(
         Denial(
             Reason.FOREIGN_CREDENTIAL,
             "the app sent an Authorization of its own; `app_credentials: keep` lets it pass",
         )
     )
+
+
+def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attachment:
+    """Turn the result of attribution into what happens to the request.
+
+    Only a call that names no request at all may be configured to go out without a token. One
+    whose evidence is dead, unknown or ambiguous never may: whose rights are used must not change
+    silently.
+    """
+    match result:
+        case Attributed(entry=entry, grade=grade):
+            if entry.credential is not None:
+                return Attach(entry, grade)
+            if rules.anonymous_for_anonymous:
+                return Leave()
+            return Refuse(
+                Denial(Reason.ANONYMOUS_ORIGIN, "`anonymous_origin: anonymous` lets such calls out")
+            )
+        case Unattributed(denial=denial):
+            if denial.reason is Reason.ATTRIBUTION_MISSING and rules.anonymous_without_context:
+                return Leave()
+            return Refuse(denial)
+        case never:
+            assert_never(never)

@@ -6,49 +6,78 @@ entries belongs to ``sidecar.credentials.ledger``.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Literal
+from typing import Final, Literal, Protocol
 
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import Alias
 
-_HANDLE = re.compile(rb"%b[0-9a-z]{%d}" % (HANDLE_PREFIX.encode(), HANDLE_RANDOM_LENGTH))
+HANDLE_PATTERN: Final = rb"%b[0-9a-z]{%d}" % (HANDLE_PREFIX.encode(), HANDLE_RANDOM_LENGTH)
+_HANDLE = re.compile(HANDLE_PATTERN)
 _REPORT_GRADE = re.compile(rb"[\x21-\x7e]+ *; *grade=(strict|standard)")
 
 
 class Grade(IntEnum):
-    """How sure a method is that the handle it carries belongs to this call."""
+    """How sure a method is that what it carries belongs to this call."""
 
     COMPAT = 1
     STANDARD = 2
     STRICT = 3
+    STATED = 4
+    """The app itself names the credential, by sending it: nothing is inferred."""
 
     @property
     def label(self) -> str:
         return self.name.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class CallTerms:
+    """For how long the requests of one rule may cause calls."""
+
+    max_age_seconds: float
+    linger_seconds: float = 0.0
+    """After the response is complete; only for evidence that is at least ``standard``."""
+    alone: bool = False
+    """No other caller's request is in the app meanwhile (exclusive admission): context that
+    belongs to somebody else can then only come with work that was left behind."""
+
+
 class Entry:
     """One live inbound exchange. Closed once, for ever; then it holds no credential."""
 
-    __slots__ = ("calls", "credential", "decision", "handle", "live", "opened_at", "route")
+    __slots__ = (
+        "aliases", "calls", "credential", "ended_at", "handle", "live", "opened_at", "route",
+        "terms",
+    )  # fmt: skip
 
     def __init__(
-        self, handle: bytes, credential: Credential | None, route: str, opened_at: float
+        self,
+        handle: bytes,
+        credential: Credential | None,
+        route: str,
+        terms: CallTerms,
+        opened_at: float,
+        aliases: tuple[Alias, ...] = (),
     ) -> None:
         self.handle = handle
         self.credential = credential
         """``None``: the caller was anonymous, so calls it causes have no identity either."""
         self.route = route
+        self.terms = terms
         self.opened_at = opened_at
         """Seconds of the monotonic clock."""
+        self.aliases = aliases
+        """Ids that stand for the handle in fields that could not hold it."""
+        self.ended_at: float | None = None
+        """When the response was complete, for an entry that lingers."""
         self.calls = 0
         """Outbound attempts so far."""
         self.live = True
-        self.decision = ""
 
     def __repr__(self) -> str:
         return f"Entry(route={self.route!r}, live={self.live})"
@@ -60,6 +89,29 @@ class Gone(Enum):
     DEAD = "dead"
 
 
+Method = Literal[
+    "header", "placeholder", "relayed", "baggage", "tracestate", "request_id", "trace_id", "none"
+]
+_SWAPPED: Final = frozenset(("request_id", "trace_id"))
+"""Fields that apps fill themselves, too: an id that we did not mint says nothing."""
+_WHERE: Final[Mapping[Method, str]] = {
+    "header": "the context header",
+    "placeholder": "the placeholder in Authorization",
+    "baggage": "our member of baggage",
+    "tracestate": "our member of tracestate",
+    "request_id": "the request id",
+    "trace_id": "the trace id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that names an entry."""
+
+    method: Method
+    key: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything an outbound request says about the request that caused it, as received."""
@@ -68,6 +120,12 @@ class Evidence:
     """Values of the dedicated header."""
     carrier: tuple[bytes, ...] = ()
     """Values of the carrier's self-report."""
+    claims: tuple[Claim, ...] = ()
+    """What everything else carries."""
+    statement: bytes | None = None
+    """The token in the app's own Authorization, empty where that holds something else."""
+    fault: str = ""
+    """Why what was sent can be read in more than one way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +136,7 @@ class AttributionRules:
     min_grade: Grade
     max_grade: Grade
     """The best grade the pod's carrier can have; a report above it is not believed."""
-    max_age_seconds: float
     max_calls: int
-
-
-Method = Literal["header", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +157,129 @@ class Unattributed:
     grade: Grade
 
 
-Find = Callable[[bytes], Entry | Gone | None]
-Attribute = Callable[[Evidence, AttributionRules, Find, float, float], Attributed | Unattributed]
-"""Evidence, rules, look-up, monotonic now, wall-clock now (both in seconds)."""
+class Lookup(Protocol):
+    """The ledger, as far as attribution asks it."""
+
+    def find(self, key: bytes) -> Entry | Gone | None:
+        """The entry that a handle or an alias stands for."""
+        ...
+
+    def find_token(self, token: bytes) -> Entry | None:
+        """The newest live entry with this very token."""
+        ...
+
+
+Attribute = Callable[[Evidence, AttributionRules, Lookup, float, float], Attributed | Unattributed]
+"""Evidence, rules, ledger, monotonic now, wall-clock now (both in seconds)."""
+
+
+def is_handle(value: bytes) -> bool:
+    """Whether *value* has the form of a handle."""
+    return _HANDLE.fullmatch(value) is not None
 
 
 def attribute(
-    evidence: Evidence, rules: AttributionRules, find: Find, now: float, wall_now: float
+    evidence: Evidence, rules: AttributionRules, lookup: Lookup, now: float, wall_now: float
 ) -> Attributed | Unattributed:
     """Resolve *evidence* to one live entry or to a refusal; never to a guess."""
-    grade = grade_of(evidence.carrier, rules.max_grade)
-    if not evidence.context:
+    found = _named(evidence, rules, lookup)
+    if evidence.statement is not None:
+        found = _stated(found, evidence.statement, lookup)
+    if isinstance(found, Unattributed):
+        return found
+    denial = check(found.entry, found.grade, rules, now, wall_now)
+    if denial is None and found.grade < rules.min_grade:
+        denial = _too_weak(found.grade, rules)
+    return found if denial is None else Unattributed(denial, found.method, found.grade)
+
+
+def _named(
+    evidence: Evidence, rules: AttributionRules, lookup: Lookup
+) -> Attributed | Unattributed:
+    """Find the one entry that everything names which stands for an entry.
+
+    What cannot be read outweighs what is not known, and that what contradicts: the first reason
+    is the one to look into first. All of them refuse.
+    """
+    claims = evidence.claims
+    reported = grade_of(evidence.carrier, rules.max_grade)
+    if evidence.context:
+        claims = (*(Claim("header", value) for value in evidence.context), *claims)
+    if evidence.fault or len(evidence.context) > 1:
+        fault = evidence.fault or "the context header was sent twice"
+        return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, fault, claims, reported)
+    for claim in claims:
+        if claim.method not in _SWAPPED and not is_handle(claim.key):
+            detail = f"{_WHERE[claim.method]} is not a handle"
+            return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, detail, claims, reported)
+    answers: list[tuple[Claim, Entry | Gone]] = []
+    for claim in claims:
+        answer = lookup.find(claim.key)
+        if answer is not None:
+            answers.append((claim, answer))
+        elif claim.method not in _SWAPPED:
+            detail = f"{_WHERE[claim.method]} is not of this sidecar process, or ended long ago"
+            return _refuse(Reason.ATTRIBUTION_UNKNOWN, detail, claims, reported)
+    if not answers:
         return Unattributed(
-            Denial(Reason.ATTRIBUTION_MISSING, _missing_detail(evidence)), "none", grade
+            Denial(Reason.ATTRIBUTION_MISSING, _missing_detail(evidence)), "none", reported
         )
-    if len(evidence.context) > 1:
-        return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, "the context header was sent twice", grade)
-    handle = evidence.context[0]
-    if not _HANDLE.fullmatch(handle):
-        return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, "the context header is not a handle", grade)
-    entry = find(handle)
-    if entry is None:
-        return _refuse(
-            Reason.ATTRIBUTION_UNKNOWN,
-            "the handle is not of this sidecar process, or ended long ago",
-            grade,
-        )
-    if entry is Gone.DEAD:
-        return _refuse(
-            Reason.ATTRIBUTION_DEAD,
-            "the call came after the response of its request, or after its caller had left",
-            grade,
-        )
-    denial = check(entry, rules, now, wall_now)
-    if denial is None and grade < rules.min_grade:
-        denial = _too_weak(grade, rules)
-    if denial is not None:
-        return Unattributed(denial, "header", grade)
-    return Attributed(entry, "header", grade)
+    first_claim, entry = answers[0]
+    for claim, other in answers[1:]:
+        if other is not entry:
+            detail = f"{_WHERE[first_claim.method]} and {_WHERE[claim.method]} name two requests"
+            return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, detail, claims, reported)
+    if isinstance(entry, Gone):
+        detail = "the call came after the response of its request, or after its caller had left"
+        return _refuse(Reason.ATTRIBUTION_DEAD, detail, claims, reported)
+    grade, method = max(
+        ((_grade_by(claim.method, reported, entry.terms), claim.method) for claim, _ in answers),
+        key=lambda graded: graded[0],
+    )
+    return Attributed(entry, method, grade)
 
 
-def check(entry: Entry, rules: AttributionRules, now: float, wall_now: float) -> Denial | None:
+def _stated(
+    found: Attributed | Unattributed, token: bytes, lookup: Lookup
+) -> Attributed | Unattributed:
+    """Weigh the credential that the app sent of its own accord.
+
+    A token of a live request is the app's statement whom it speaks for (a Feign interceptor's,
+    say): it needs no further proof, and it may not contradict what else is known. Any other
+    credential is the app's own.
+    """
+    stated = lookup.find_token(token)
+    if isinstance(found, Unattributed):
+        if found.denial.reason is not Reason.ATTRIBUTION_MISSING:
+            return found
+        if stated is not None:
+            return Attributed(stated, "relayed", Grade.STATED)
+    else:
+        credential = found.entry.credential
+        if credential is not None and credential.token == token:
+            return Attributed(found.entry, "relayed", Grade.STATED)
+        if stated is not None:
+            detail = (
+                f"{_WHERE[found.method]} names one request, and Authorization has the token of "
+                "another"
+            )
+            return Unattributed(
+                Denial(Reason.ATTRIBUTION_AMBIGUOUS, detail), found.method, found.grade
+            )
+    return Unattributed(
+        Denial(
+            Reason.FOREIGN_CREDENTIAL,
+            "the app sent an Authorization that is no live request's token; "
+            "`app_credentials: keep` lets it pass",
+        ),
+        found.method,
+        found.grade,
+    )
+
+
+def check(
+    entry: Entry, grade: Grade, rules: AttributionRules, now: float, wall_now: float
+) -> Denial | None:
     """Return why *entry* may cause no call at this moment, or ``None``.
 
     Asked when the call is attributed and again just before its head is written: between the two
@@ -151,10 +287,19 @@ def check(entry: Entry, rules: AttributionRules, now: float, wall_now: float) ->
     """
     if not entry.live:
         return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
-    if now - entry.opened_at > rules.max_age_seconds:
+    terms = entry.terms
+    if entry.ended_at is not None and (
+        grade < Grade.STANDARD or now - entry.ended_at > terms.linger_seconds
+    ):
+        return Denial(
+            Reason.ATTRIBUTION_DEAD,
+            f"its request had ended, and `linger` ({terms.linger_seconds:g} s) covers only "
+            "standard and strict evidence for that long",
+        )
+    if now - entry.opened_at > terms.max_age_seconds:
         return Denial(
             Reason.ATTRIBUTION_MAX_AGE,
-            f"the request is older than attribution.max_age ({rules.max_age_seconds:g} s)",
+            f"the request is older than its max_age ({terms.max_age_seconds:g} s)",
         )
     if entry.calls >= rules.max_calls:
         return Denial(
@@ -176,8 +321,22 @@ def grade_of(reports: tuple[bytes, ...], best: Grade) -> Grade:
     return min(best, Grade.STRICT if match[1] == b"strict" else Grade.STANDARD)
 
 
-def _refuse(reason: Reason, detail: str, grade: Grade) -> Unattributed:
-    return Unattributed(Denial(reason, detail), "header", grade)
+def _grade_by(method: Method, reported: Grade, terms: CallTerms) -> Grade:
+    grade = Grade.COMPAT
+    if method == "header":
+        grade = reported
+    elif method == "placeholder":
+        # Whoever relays it took it from the request in hand.
+        grade = Grade.STANDARD
+    return max(grade, Grade.STANDARD) if terms.alone else grade
+
+
+def _refuse(
+    reason: Reason, detail: str, claims: tuple[Claim, ...], reported: Grade
+) -> Unattributed:
+    method: Method = claims[0].method if claims else "none"
+    grade = reported if method == "header" else Grade.COMPAT
+    return Unattributed(Denial(reason, detail), method, grade)
 
 
 def _missing_detail(evidence: Evidence) -> str:

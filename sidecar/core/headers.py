@@ -5,12 +5,18 @@ responses. Frameworks fold names differently (``X_Auth_Subject`` reaches a WSGI 
 ``X-Auth-Subject``), so names are compared with every non-alphanumeric mapped to ``-``.
 """
 
-import re
 from typing import Final
 from urllib.parse import quote
 
-from sidecar.core.names import CARRIER_HEADER, CONTEXT_HEADER, IDENTITY_PREFIX, SIDECAR_PREFIX
+from sidecar.core.names import (
+    CARRIER_HEADER,
+    CONTEXT_HEADER,
+    IDENTITY_PREFIX,
+    SIDECAR_PREFIX,
+    folded,
+)
 from sidecar.core.principal import Principal
+from sidecar.core.propagation import MARKS
 
 # Marks that the wire reports for these names; its own are below 16.
 RESERVED: Final = 16
@@ -33,7 +39,6 @@ _OVERRIDES: Final = frozenset(
         "x-rewrite-url",
     )
 )
-_FOLD = re.compile(r"[^0-9a-z]")
 
 
 def classify(lower_name: bytes) -> int:
@@ -45,12 +50,12 @@ def classify(lower_name: bytes) -> int:
         return CONTEXT
     if name == CARRIER_HEADER:
         return CARRIER
-    folded = _FOLD.sub("-", name)
-    if folded.startswith((IDENTITY_PREFIX, SIDECAR_PREFIX)):
+    name = folded(lower_name).decode("ascii")
+    if name.startswith((IDENTITY_PREFIX, SIDECAR_PREFIX)):
         return RESERVED
-    if folded in _OVERRIDES:
+    if name in _OVERRIDES:
         return OVERRIDE
-    return 0
+    return MARKS.get(name, 0)
 
 
 def identity_lines(principal: Principal) -> bytes:

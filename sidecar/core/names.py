@@ -32,3 +32,13 @@ IDENTITY_PREFIX: Final = "x-auth-"
 
 PROBLEM_TYPE_PREFIX: Final = "urn:jwt-sidecar:reason:"
 """``type`` of our problem documents (RFC 9457) is this plus the reason's code."""
+
+_FOLD: Final = bytes(c if bytes([c]).isalnum() else ord("-") for c in range(256))
+
+
+def folded(name: bytes) -> bytes:
+    """Return *name* as frameworks may read it: ``X_Request_Id`` is ``X-Request-Id`` to WSGI apps.
+
+    Names are compared with every non-alphanumeric mapped to ``-``.
+    """
+    return name.translate(_FOLD)

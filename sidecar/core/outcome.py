@@ -269,6 +269,15 @@ class Reason(Enum):
         "admission_timeout",
         Facts(503, "The request waited too long for its turn", "sidecar", retry_after_seconds=1),
     )
+    ADMISSION_FULL = (
+        "admission_full",
+        Facts(
+            503,
+            "Too many requests are waiting for their turn",
+            "sidecar",
+            retry_after_seconds=1,
+        ),
+    )
     OVERLOADED = (
         "overloaded",
         Facts(503, "Too many connections are open", "sidecar", retry_after_seconds=1),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from sidecar.core.attribution import CallTerms
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
 
@@ -47,6 +48,8 @@ class PolicyRule:
     paths: tuple[str, ...]
     methods: frozenset[bytes] | None
     requirement: Requirement | None
+    terms: CallTerms
+    """For how long its requests may cause calls."""
     enforced: bool = True
     """False observes: a caller who lacks rights is counted and let through."""
 

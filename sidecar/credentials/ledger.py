@@ -6,13 +6,15 @@ attaches no token.
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from mmap import mmap
 from typing import Final
 
-from sidecar.core.attribution import Entry, Gone
+from sidecar.core.attribution import CallTerms, Entry, Gone
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Reason
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import Alias
 
 _ALPHABET: Final = b"0123456789abcdefghijklmnopqrstuvwxyz"
 _TO_ALPHABET: Final = bytes(_ALPHABET[octet % 36] for octet in range(256))
@@ -77,7 +79,7 @@ class ClosedHandles:
 
 
 class Ledger:
-    """Bounded table of live inbound exchanges, by handle.
+    """Bounded table of live inbound exchanges, by handle and by whatever else stands for them.
 
     Full means a new inbound request is refused, never that a live entry is evicted: an evicted
     entry turns a correct outbound call into a refusal that nobody can explain. Anonymous entries
@@ -93,6 +95,10 @@ class Ledger:
         self._clock = clock
         self._handles = handles or HandleSource()
         self._live: dict[bytes, Entry] = {}
+        self._aliases: dict[bytes, Entry] = {}
+        self._by_token: dict[bytes, dict[Entry, None]] = {}
+        """By digest; several requests may come with one token, the newest last."""
+        self._lingering: dict[Entry, None] = {}
         self._anonymous = 0
         self._by_subject: dict[tuple[str, str], int] = {}
         self._closed = ClosedHandles(os.urandom(32))
@@ -105,7 +111,18 @@ class Ledger:
         """Entries that fit in all, the anonymous partition included."""
         return self._capacity + self._share
 
-    def open(self, credential: Credential | None, route: str) -> Entry | Reason:
+    def new_handle(self) -> bytes:
+        """Draw a handle for ``open``, for what must know it before the entry exists."""
+        return _PREFIX + self._handles.draw(HANDLE_RANDOM_LENGTH)
+
+    def open(
+        self,
+        credential: Credential | None,
+        route: str,
+        terms: CallTerms,
+        handle: bytes,
+        aliases: tuple[Alias, ...] = (),
+    ) -> Entry | Reason:
         """Enter a request that is about to be forwarded; a reason means it may not be."""
         if credential is None:
             if self._anonymous >= self._share:
@@ -120,22 +137,49 @@ class Ledger:
             if held >= self._share:
                 return Reason.LEDGER_SHARE
             self._by_subject[subject] = held + 1
-        handle = _PREFIX + self._handles.draw(HANDLE_RANDOM_LENGTH)
-        entry = Entry(handle, credential, route, self._clock())
+        entry = Entry(handle, credential, route, terms, self._clock(), aliases)
         self._live[handle] = entry
+        if credential is not None:
+            sharing = self._by_token.get(credential.digest)
+            if sharing is None:
+                self._by_token[credential.digest] = {entry: None}
+            else:
+                sharing[entry] = None
+        for alias in aliases:
+            self._aliases[alias.key] = entry
         return entry
 
+    def end(self, entry: Entry) -> None:
+        """The response of *entry* is complete: close it, unless its rule lets it linger."""
+        if entry.terms.linger_seconds and entry.live and entry.ended_at is None:
+            entry.ended_at = self._clock()
+            self._lingering[entry] = None
+        else:
+            self.close(entry)
+
     def close(self, entry: Entry) -> None:
-        """End *entry* and wipe it; closing twice does nothing."""
+        """Close *entry* now and wipe it; closing twice does nothing."""
         if not entry.live:
             return
         entry.live = False
+        now = self._clock()
         del self._live[entry.handle]
-        self._closed.add(entry.handle, self._clock())
+        self._closed.add(entry.handle, now)
+        for alias in entry.aliases:
+            del self._aliases[alias.key]
+            self._closed.add(alias.key, now)
+        entry.aliases = ()
+        if entry.ended_at is not None:
+            self._lingering.pop(entry, None)
         credential, entry.credential = entry.credential, None
         if credential is None:
             self._anonymous -= 1
             return
+        sharing = self._by_token[credential.digest]
+        if len(sharing) == 1:
+            del self._by_token[credential.digest]
+        else:
+            del sharing[entry]
         subject = (credential.principal.issuer, credential.principal.subject)
         held = self._by_subject[subject]
         if held == 1:
@@ -143,15 +187,37 @@ class Ledger:
         else:
             self._by_subject[subject] = held - 1
 
+    def sweep(self, now: float) -> None:
+        """Close what has lingered long enough; asked now and then, refusals do not wait for it."""
+        over = [
+            entry
+            for entry in self._lingering
+            if entry.ended_at is None or now - entry.ended_at > entry.terms.linger_seconds
+        ]
+        for entry in over:
+            self.close(entry)
+
     def close_unless(self, holds: Callable[[Credential], bool]) -> None:
         """End every entry whose credential no longer *holds*, while its request goes on."""
         for entry in list(self._live.values()):
             if entry.credential is not None and not holds(entry.credential):
                 self.close(entry)
 
-    def find(self, handle: bytes) -> Entry | Gone | None:
-        """Return the live entry, ``DEAD`` for one that ended lately, or ``None``."""
-        entry = self._live.get(handle)
+    def find(self, key: bytes) -> Entry | Gone | None:
+        """Return the live entry of a handle or an alias, ``DEAD`` for one that ended lately."""
+        entry = self._live.get(key) or self._aliases.get(key)
         if entry is not None:
             return entry
-        return Gone.DEAD if self._closed.holds(handle, self._clock()) else None
+        return Gone.DEAD if self._closed.holds(key, self._clock()) else None
+
+    def find_token(self, token: bytes) -> Entry | None:
+        """Return the newest live entry with this very token, ``None`` if there is none."""
+        sharing = self._by_token.get(sha256(token).digest())
+        return None if sharing is None else next(reversed(sharing))
+
+    def original(self, key: bytes) -> Alias | None:
+        """Return what the caller had in place of an id that we minted for a live entry."""
+        entry = self._aliases.get(key)
+        if entry is None:
+            return None
+        return next(alias for alias in entry.aliases if alias.key == key)

@@ -4,10 +4,8 @@ Owns the order of the steps, the verdict and what interrupts them.
 """
 
 import asyncio
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TextIO
 
 import aiohttp
@@ -20,6 +18,7 @@ from sidecar.demo.refusals import refusals
 from sidecar.demo.stage import Stage, StageError, stage
 from sidecar.demo.steps import background_calls, many_calls, one_call
 from sidecar.demo.story import Story
+from sidecar.testbed.interruption import terminable
 from sidecar.testbed.processes import SIDECAR, ProcessError
 
 Step = Callable[[Stage, Story], Awaitable[list[Miss]]]
@@ -69,7 +68,7 @@ async def _tour(
     story: Story, ports: Ports | None, user_sidecar_command: Sequence[str], *, serve: bool
 ) -> int:
     began = time.monotonic()
-    with _terminable():
+    with terminable():
         story.heading("Starting two services, a sidecar beside each, and an identity provider")
         chosen = ports or _usual_ports(story)
         async with stage(story, chosen, user_sidecar_command=user_sidecar_command) as running:
@@ -114,19 +113,3 @@ def _usual_ports(story: Story) -> Ports:
     if taken:
         story.say(f"in use already, so others instead: port {', '.join(map(str, taken))}")
     return usual.without(taken)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP end the tour as Ctrl-C does: with everything it started."""
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -6,7 +6,7 @@ strength of a ``Permit`` and of nothing else.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.core.attribution import Entry
 from sidecar.core.bearer import read_bearer
@@ -16,7 +16,17 @@ from sidecar.core.outcome import Denial, Reason
 from sidecar.core.paths import PathOptions, canonical
 from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import (
+    FIRST_MARK,
+    LISTS,
+    Alias,
+    CompatCarrier,
+    IncomingContext,
+    carried_back,
+    without_members,
+)
 from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
+from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
@@ -48,9 +58,11 @@ class KeySource(Protocol):
 class InboundSettings:
     """What the operator decided about the listener."""
 
-    forward_token: bool
-    """Let the app see the token; otherwise it is removed."""
+    token_to_app: Literal["withhold", "placeholder", "forward"]
+    """What the app gets as ``Authorization``: nothing, the handle as a bearer, or the token."""
     paths: PathOptions
+    carriers: frozenset[CompatCarrier] = frozenset()
+    """Where a handle is put besides the dedicated header."""
 
 
 class InboundHandler:
@@ -69,7 +81,10 @@ class InboundHandler:
         reporter: ExchangeReporter,
         ids: HandleSource,
         wall_clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        admission: ExclusiveAdmission | None = None,
     ) -> None:
+        """*admission* is there where callers must not be in the app together."""
         self.settings = settings
         self.policy = policy
         self.verifier = verifier
@@ -80,6 +95,8 @@ class InboundHandler:
         self.reporter = reporter
         self.ids = ids
         self.wall_clock = wall_clock
+        self.random = random
+        self.admission = admission
         self._found: dict[tuple[bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -123,8 +140,9 @@ class InboundExchange:
     """One request from a caller to the app."""
 
     __slots__ = (
-        "_credential", "_decision", "_denial", "_enforced", "_entry", "_generation", "_handler",
-        "_head", "_identity", "_path", "_query", "_route", "_rule", "_token",
+        "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
+        "_generation", "_handler", "_head", "_identity", "_path", "_permit", "_query", "_route",
+        "_rule", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -139,6 +157,10 @@ class InboundExchange:
         self._credential: Credential | None = None
         self._identity = b""
         self._generation = 0
+        self._permit: Permit | None = None
+        self._turn: Turn | None = None
+        self._context: IncomingContext | None = None
+        self._aliases: tuple[Alias, ...] = ()
         self._entry: Entry | None = None
         self._denial: Denial | None = None
         self._enforced = True
@@ -165,6 +187,8 @@ class InboundExchange:
         return self._verify(rule, may_wait=True)
 
     def resume(self) -> Action:
+        if self._permit is not None:
+            return self._forward(self._permit)
         assert self._rule is not None
         return self._verify(self._rule, may_wait=False)
 
@@ -178,7 +202,18 @@ class InboundExchange:
                 head.lines[index] = b""
             elif mark in (RESERVED, CONTEXT, CARRIER, OVERRIDE):
                 head.lines[index] = b""
+            elif mark >= FIRST_MARK:
+                if not self._handler.settings.carriers:
+                    if mark in LISTS:
+                        head.lines[index] = without_members(head.lines[index], value)
+                    continue
+                if self._context is None:
+                    self._context = self._new_context()
+                head.lines[index] = self._context.receive(mark, head.lines[index], value)
         return sent
+
+    def _new_context(self) -> IncomingContext:
+        return IncomingContext(self._handler.settings.carriers, self._handler.random)
 
     def _verify(self, rule: PolicyRule, *, may_wait: bool) -> Action:
         handler = self._handler
@@ -207,14 +242,31 @@ class InboundExchange:
         principal = None if self._credential is None else self._credential.principal
         match authorize(rule, principal):
             case Permit() as permit:
-                return self._forward(permit)
+                return self._admit(permit)
             case Denial() as denial:
                 return self._refuse(denial)
             case never:
                 assert_never(never)
 
-    def _forward(self, permit: Permit) -> Forward:
+    def _admit(self, permit: Permit) -> Action:
+        """Wait for a turn where callers must not be in the app together."""
+        admission = self._handler.admission
+        if admission is None or not permit.rule.terms.alone:
+            return self._forward(permit)
+        turn = admission.ask(self._credential, permit.rule.terms.max_age_seconds)
+        if isinstance(turn, Reason):
+            return self._refuse(Denial(turn))
+        self._turn = turn
+        if turn.is_granted:
+            return self._forward(permit)
+        self._permit = permit
+        self._generation = -1  # whatever was verified is old by then
+        return Pending(turn.decided())
+
+    def _forward(self, permit: Permit) -> Action:
         """Send the request to the app, which only a permit allows."""
+        if self._turn is not None and not self._turn.is_granted:
+            return self._refuse(_WAITED)
         if permit.unmet is not None:
             self._denial = permit.unmet
             self._enforced = False
@@ -225,19 +277,34 @@ class InboundExchange:
 
         The token is judged again if keys changed while the request waited for a connection.
         """
+        assert self._rule is not None
+        if self._turn is not None and not self._turn.is_granted:  # held for too long meanwhile
+            return self._refuse(_WAITED)
         if self._credential is not None:
             denial = self._withdrawn()
             if denial is not None:
                 return self._refuse(denial)
-        entry = self._handler.ledger.open(self._credential, self._route.name)
+        handler = self._handler
+        ledger = handler.ledger
+        handle = ledger.new_handle()
+        lines = _CONTEXT_LINE % handle + self._identity
+        if handler.settings.carriers:
+            context = self._context or self._new_context()
+            lines += context.lines(handle)
+            self._aliases = context.aliases
+        entry = ledger.open(
+            self._credential, self._route.name, self._rule.terms, handle, self._aliases
+        )
         if isinstance(entry, Reason):
             return self._refuse(Denial(entry))
         self._entry = entry
-        lines = _CONTEXT_LINE % entry.handle + self._identity
-        if self._handler.settings.forward_token and self._token:
-            lines += b"authorization: Bearer %b\r\n" % self._token
+        if self._turn is not None:
+            self._turn.entry = entry
+        if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
+            forwards = handler.settings.token_to_app == "forward"  # noqa: S105
+            lines += b"authorization: Bearer %b\r\n" % (self._token if forwards else handle)
         if not self._head.host:
-            lines += self._handler.host_line
+            lines += handler.host_line
         return lines
 
     def _withdrawn(self) -> Denial | None:
@@ -255,16 +322,30 @@ class InboundExchange:
                 assert_never(never)
 
     def respond(self, head: ResponseHead) -> None:
-        for mark, index, _ in head.marked:
+        """Drop what is ours from the app's answer, wherever the app put it."""
+        for mark, index, value in head.marked:
             if mark in (RESERVED, CONTEXT, CARRIER):
                 head.lines[index] = b""
+            elif mark >= FIRST_MARK:
+                head.lines[index] = carried_back(
+                    mark, head.lines[index], value, self._original
+                ).line
+        entry = self._entry
+        if entry is not None and entry.handle in b"".join(head.lines):
+            head.lines[:] = [b"" if entry.handle in line else line for line in head.lines]
+
+    def _original(self, key: bytes) -> Alias | None:
+        return next((alias for alias in self._aliases if alias.key == key), None)
 
     def fail(self, reason: Reason, detail: str) -> Answer:
         return self._refuse(Denial(reason, detail))
 
-    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
+    def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:
         if self._entry is not None:
-            self._handler.ledger.close(self._entry)
+            ledger = self._handler.ledger
+            # Nobody who has left may go on causing calls.
+            (ledger.end if whole else ledger.close)(self._entry)
+        self._leave()
         if fault is not None:
             self._denial = Denial(fault, "the response was begun and could not be completed")
             self._enforced = True
@@ -281,13 +362,23 @@ class InboundExchange:
             enforced=self._enforced,
         )
 
+    def _leave(self) -> None:
+        if self._turn is not None and self._handler.admission is not None:
+            self._handler.admission.leave(self._turn)
+
     def _refuse(self, denial: Denial) -> Answer:
+        # An app that never saw the request whole, or did not answer it, has no more calls.
         if self._entry is not None:
-            # An app that never saw the request whole, or did not answer it, has no more calls.
             self._handler.ledger.close(self._entry)
+        self._leave()
         self._denial = denial
         self._enforced = True
         return refusal(denial, decision=self._decision, to_app=False)
+
+
+_WAITED: Final = Denial(
+    Reason.ADMISSION_TIMEOUT, "another caller's requests were in the app (attribution.exclusive)"
+)
 
 
 def _key_detail(reason: Reason | None) -> str:

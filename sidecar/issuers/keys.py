@@ -100,12 +100,18 @@ class IssuerKeys:
         self._state: State = "loading"
         self.last_error = ""
         """Why the last fetch failed, in one line; empty when it did not."""
+        self.fetched_at: float | None = None
+        """When the last usable answer came, in seconds since the epoch."""
         report.state_changed(self._state)
 
     @property
     def loaded(self) -> bool:
         """Whether there are keys, fresh or stale."""
         return self._keys is not None
+
+    @property
+    def state(self) -> State:
+        return self._state
 
     def refusal(self, kid: str | None) -> Reason | None:  # noqa: ARG002 - see below
         """Return what to answer a token whose key is not in the set, or ``None``: ask first.
@@ -189,7 +195,7 @@ class IssuerKeys:
         if is_new:
             self._install(keys)
         self._keys = keys
-        self._finished_at = self._clock()
+        self._finished_at = self.fetched_at = self._clock()
         self._failures = 0
         self.last_error = ""
         self._rest_for(self._interval_seconds * (0.9 + 0.2 * self._jitter()))

@@ -5,7 +5,7 @@ before the head is written, because a call may wait for a connection while its c
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -19,18 +19,34 @@ from sidecar.core.attachment import (
     decide_unattributed,
 )
 from sidecar.core.attribution import (
+    HANDLE_PATTERN,
     Attribute,
     Attributed,
     AttributionRules,
+    Claim,
     Evidence,
+    Method,
     check,
+    is_handle,
 )
 from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
+from sidecar.core.names import HANDLE_PREFIX
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential
+from sidecar.core.propagation import (
+    BAGGAGE,
+    CORRELATION,
+    FIRST_MARK,
+    REQUEST_ID,
+    TRACE_ID,
+    TRACEPARENT,
+    TRACESTATE,
+    carried_back,
+)
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.access_log import AttributionRecord
+from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.wire.answers import refusal
@@ -40,6 +56,16 @@ from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.upstream import Pool
 
 _DECISION_LENGTH: Final = 16
+_PREFIX: Final = HANDLE_PREFIX.encode()
+_HANDLE_ANYWHERE = re.compile(HANDLE_PATTERN)
+_METHODS: Final[Mapping[int, Method]] = {
+    BAGGAGE: "baggage",
+    CORRELATION: "baggage",
+    TRACESTATE: "tracestate",
+    REQUEST_ID: "request_id",
+    TRACEPARENT: "trace_id",
+    TRACE_ID: "trace_id",
+}
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 MAX_REMEMBERED_HOSTS: Final = 256
 MAX_HOST_BYTES: Final = 255
@@ -79,6 +105,8 @@ class OutboundSettings:
     destination: DestinationRules
     attribution: AttributionRules
     hosts: AcceptedHosts
+    observe: bool = False
+    """Attach nothing and refuse nothing: forward what the app sent, and count what would be."""
 
 
 class OutboundHandler:
@@ -92,6 +120,7 @@ class OutboundHandler:
         ledger: Ledger,
         pool: Pool,
         metrics: Metrics,
+        carriers: Carriers,
         route: RouteMetrics,
         reporter: ExchangeReporter,
         ids: HandleSource,
@@ -105,6 +134,7 @@ class OutboundHandler:
         self.ledger = ledger
         self.pool = pool
         self.metrics = metrics
+        self.carriers = carriers
         self.route = route
         self.reporter = reporter
         self.ids = ids
@@ -127,7 +157,8 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_credential", "_decision", "_denial", "_handler", "_head",
+        "_attachment", "_attribution", "_credential", "_decision", "_denial", "_enforced",
+        "_handler", "_head",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -138,6 +169,7 @@ class OutboundExchange:
         self._attribution: AttributionRecord | None = None
         self._credential: Credential | None = None
         self._denial: Denial | None = None
+        self._enforced = True
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -150,10 +182,13 @@ class OutboundExchange:
                     "under `hosts`",
                 )
             )
-        match self._decide(*self._take_out()):
+        attachment = self._decide(self._take_out())
+        if handler.settings.observe:
+            attachment = self._observe(attachment)
+        match attachment:
             case Refuse(denial=denial):
                 return self._refuse(denial)
-            case Attach() | Leave() as attachment:
+            case Attach() | Leave():
                 return self._forward(attachment)
             case never:
                 assert_never(never)
@@ -161,42 +196,61 @@ class OutboundExchange:
     def resume(self) -> Action:
         raise AssertionError("an outbound exchange never waits for a decision")
 
-    def _take_out(self) -> tuple[Evidence, bytes | None]:
-        """Drop handles, reserved names and Host; return what the call claims and its token."""
+    def _take_out(self) -> Evidence:
+        """Drop handles, reserved names and Host; return what the call says about its cause."""
         head = self._head
-        keep_app = self._handler.settings.destination.keep_app_credentials
+        ledger = self._handler.ledger
         authorization: tuple[bytes, ...] = ()
         context: tuple[bytes, ...] = ()
         carrier: tuple[bytes, ...] = ()
+        claims: tuple[Claim, ...] = ()
+        fault = ""
+        listed = 0  # bits of the list fields that had our member already
         for mark, index, value in head.marked:
+            line = b""
             if mark == CONTEXT:
                 context += (value,)
             elif mark == CARRIER:
                 carrier += (value,)
             elif mark == AUTHORIZATION:
                 authorization += (value,)
-                if keep_app:
-                    continue
+                continue
+            elif mark >= FIRST_MARK:
+                line, keys = carried_back(mark, head.lines[index], value, ledger.original)
+                if keys:
+                    method = _METHODS[mark]
+                    claims += tuple(Claim(method, key) for key in keys)
+                    if mark <= TRACESTATE:
+                        if len(keys) > 1 or listed & 1 << mark:
+                            fault = f"our member was more than once in {method}"
+                        listed |= 1 << mark
             elif mark not in (RESERVED, HOST):
                 continue
-            head.lines[index] = b""
-        token = read_bearer(authorization) if authorization else None
-        return Evidence(context, carrier), b"" if isinstance(token, Denial) else token
+            head.lines[index] = line
+        statement: bytes | None = None
+        if authorization:
+            token = read_bearer(authorization)
+            if isinstance(token, bytes) and is_handle(token):
+                claims = (Claim("placeholder", token), *claims)
+            else:
+                statement = token if isinstance(token, bytes) else b""
+        return Evidence(context, carrier, claims, statement, fault)
 
-    def _decide(self, evidence: Evidence, app_token: bytes | None) -> Attachment:
+    def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler
         rules = handler.settings.destination
-        early = decide_unattributed(rules, app_token)
+        early = decide_unattributed(rules, evidence.statement, handler.ledger)
         if early is not None:
             return early
+        handler.carriers.saw(evidence.carrier)
         result = handler.attribute(
             evidence,
             handler.settings.attribution,
-            handler.ledger.find,
+            handler.ledger,
             handler.clock(),
             handler.wall_clock(),
         )
-        attachment = decide(rules, result, app_token)
+        attachment = decide(rules, result)
         outcome = _outcome(attachment)
         grade = result.grade.label
         handler.metrics.attributed(result.method, grade, outcome)
@@ -205,10 +259,29 @@ class OutboundExchange:
             self._credential = result.entry.credential
         return attachment
 
+    def _observe(self, attachment: Attachment) -> Leave:
+        if isinstance(attachment, Refuse):
+            self._denial = attachment.denial
+            self._enforced = False
+        return Leave(keep_app=True)
+
     def _forward(self, attachment: Attach | Leave) -> Forward:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
+        self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
         return Forward(self._handler.pool, self._head.target)
+
+    def _clean(self, *, keep_app: bool) -> None:
+        """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
+        head = self._head
+        if not keep_app:
+            for mark, index, _ in head.marked:
+                if mark == AUTHORIZATION:
+                    head.lines[index] = b""
+        if _PREFIX in b"".join(head.lines):
+            for index, line in enumerate(head.lines):
+                if _HANDLE_ANYWHERE.search(line):
+                    head.lines[index] = b""
 
     def commit(self) -> bytes | Answer:
         """Check the entry once more and give the credential that is attached."""
@@ -217,7 +290,13 @@ class OutboundExchange:
         if not isinstance(attachment, Attach):
             return handler.host_line
         entry = attachment.entry
-        denial = check(entry, handler.settings.attribution, handler.clock(), handler.wall_clock())
+        denial = check(
+            entry,
+            attachment.grade,
+            handler.settings.attribution,
+            handler.clock(),
+            handler.wall_clock(),
+        )
         if denial is None and entry.credential is None:
             denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if denial is not None:
@@ -235,9 +314,10 @@ class OutboundExchange:
     def fail(self, reason: Reason, detail: str) -> Answer:
         return self._refuse(Denial(reason, detail))
 
-    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
+    def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:  # noqa: ARG002
         handler = self._handler
         if fault is not None:
+            self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
         handler.reporter.ended(
             method=self._head.method,
@@ -249,12 +329,14 @@ class OutboundExchange:
             decision=self._decision,
             credential=self._credential,
             denial=self._denial,
+            enforced=self._enforced,
             attribution=self._attribution,
             destination=handler.settings.name,
         )
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
+        self._enforced = True
         return refusal(denial, decision=self._decision, to_app=True)
 
 

@@ -56,11 +56,22 @@ ATTRIBUTIONS: Final = Family(
     "Outbound calls by the evidence that named their cause, its grade, and what came of it.",
     ("method", "grade", "outcome"),
 )
+CARRIER_CALLS: Final = Family(
+    "sidecar_carrier_calls_total",
+    "counter",
+    "Outbound calls that need attribution, by the grade their carrier reports of itself.",
+    ("carrier",),
+)
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
 )
 LEDGER_CAPACITY: Final = Family(
     "sidecar_ledger_capacity", "gauge", "Entries at which new inbound requests are refused."
+)
+ADMISSION_WAITING: Final = Family(
+    "sidecar_admission_waiting",
+    "gauge",
+    "Inbound requests that wait for their turn (attribution.exclusive).",
 )
 TOKEN_CACHE_LOOKUPS: Final = Family(
     "sidecar_token_cache_lookups_total",
@@ -104,7 +115,8 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, LEDGER_ENTRIES,
-    LEDGER_CAPACITY, TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL, ACCESS_LOG_DROPPED, BUILD_INFO,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
+    LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE,
+    JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
+    ACCESS_LOG_DROPPED, BUILD_INFO,
 )  # fmt: skip

@@ -37,6 +37,8 @@ class ExchangeReporter:
         direction.in_flight -= 1
         route.finished(method, status, duration_seconds)
         direction.overhead.observe(overhead_seconds)
+        if destination:
+            route.came_to(_outcome(denial, attribution))
         log = self._log
         if denial is not None:
             direction.reject(denial.reason, route.name, enforced)
@@ -86,3 +88,9 @@ class ExchangeReporter:
                     overhead_ms=0.0,
                 )
             )
+
+
+def _outcome(denial: Denial | None, attribution: AttributionRecord | None) -> str:
+    if denial is not None:
+        return denial.reason.code
+    return "forwarded" if attribution is None else attribution.outcome

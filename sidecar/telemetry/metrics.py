@@ -6,7 +6,7 @@ metric families are made only when somebody scrapes. Names and labels are in
 and renders, so there are no locks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -73,10 +73,12 @@ class Tally:
 class RouteMetrics:
     """Requests and durations of one route. Resolved once, kept by whoever reports to it."""
 
-    __slots__ = ("_other_codes", "_rows", "duration", "name")
+    __slots__ = ("_other_codes", "_rows", "duration", "name", "outcomes")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.outcomes: dict[str, int] = {}
+        """What came of the calls to a destination, by the code of the refusal or what was done."""
         self.duration = Histogram(DURATION_BOUNDS)
         self._rows: dict[int, list[int]] = {}
         self._other_codes = [0] * len(METHODS)
@@ -92,6 +94,10 @@ class RouteMetrics:
             row = self._row(code)
         row[_METHOD_INDEX.get(method, _OTHER_METHOD)] += 1
         self.duration.observe(duration_seconds)
+
+    def came_to(self, outcome: str) -> None:
+        """Count one call; *outcome* is of a closed set."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def _row(self, code: int) -> list[int]:
         if not 100 <= code <= 599 or len(self._rows) >= MAX_CODES_PER_ROUTE:
@@ -200,7 +206,9 @@ class Metrics(Collector):
         self._directions: dict[str, Direction] = {}
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
+        self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
+        self._admission_waiting: Callable[[], int] | None = None
         self._token_cache: _TokenCache | None = None
         self._access_log_dropped: Callable[[], int] | None = None
         self._reloads = {"success": 0, "failure": 0}
@@ -227,9 +235,17 @@ class Metrics(Collector):
         """Count one outbound call that was attributed, or refused for want of attribution."""
         self._attributions.add(method, grade, outcome)
 
+    def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
+        """Ask *calls* at each scrape for the calls by each value of the label."""
+        self._carriers = calls
+
     def watch_ledger(self, entries: Callable[[], int], capacity: int) -> None:
         """Ask *entries* for the number of live entries at each scrape."""
         self._ledger = entries, capacity
+
+    def watch_admission(self, waiting: Callable[[], int]) -> None:
+        """Ask *waiting* for the number of queued requests at each scrape."""
+        self._admission_waiting = waiting
 
     def watch_token_cache(self, hits: Callable[[], int], misses: Callable[[], int]) -> None:
         """Ask at each scrape; a second cache goes on counting where the first one stopped."""
@@ -262,10 +278,15 @@ class Metrics(Collector):
         yield from self._exchanges()
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
+        if self._carriers is not None:
+            calls = [((label,), count) for label, count in self._carriers().items()]
+            yield _counter(catalogue.CARRIER_CALLS, calls)
         if self._ledger is not None:
             entries, capacity = self._ledger
             yield _gauge(catalogue.LEDGER_ENTRIES, [((), entries())])
             yield _gauge(catalogue.LEDGER_CAPACITY, [((), capacity)])
+        if self._admission_waiting is not None:
+            yield _gauge(catalogue.ADMISSION_WAITING, [((), self._admission_waiting())])
         if (cache := self._token_cache) is not None:
             lookups = [(("hit",), cache.hits), (("miss",), cache.misses)]
             yield _counter(catalogue.TOKEN_CACHE_LOOKUPS, lookups)

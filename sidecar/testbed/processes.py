@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,10 @@ _LISTENING: Final = re.compile(
 _STARTED: Final = re.compile(r"^sidecar: (ready|started)$")
 
 
+ReadLine = Callable[[str], None]
+"""Is given each complete line, cut to its last 4 KiB, as it arrives."""
+
+
 class ProcessError(Exception):
     """A child ended on its own, or did not say in time that it is ready.
 
@@ -48,13 +52,17 @@ class ProcessError(Exception):
 class _Output:
     """The last lines of one stream; a line or a history over the bound loses its beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_line: ReadLine | None = None) -> None:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._on_line = on_line
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
         *complete, rest = (self._rest + data).split(b"\n")
-        self.lines.extend(_text(line) for line in complete)
+        for line in map(_text, complete):
+            self.lines.append(line)
+            if self._on_line is not None:
+                self._on_line(line)
         self._rest = rest[-_KEPT_LINE_BYTES:]
 
     def all(self) -> list[str]:
@@ -68,8 +76,8 @@ def _text(line: bytes) -> str:
 class _Watch(asyncio.SubprocessProtocol):
     """Keeps what the child says and notices its end; wakes whoever waits for either."""
 
-    def __init__(self) -> None:
-        self.stdout = _Output()
+    def __init__(self, on_stdout: ReadLine | None = None) -> None:
+        self.stdout = _Output(on_stdout)
         self.stderr = _Output()
         self.ended = asyncio.Event()
         self.news = asyncio.Event()
@@ -178,15 +186,23 @@ def _spoken(exit_code: int | None) -> str:
 
 @asynccontextmanager
 async def child_process(
-    name: str, arguments: Sequence[str], *, environment: Mapping[str, str]
+    name: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    on_stdout: ReadLine | None = None,
 ) -> AsyncIterator[ChildProcess]:
     """Run a program for the length of the block and end it with the block, whatever ends that.
 
-    Raises ``OSError`` when it cannot be started at all.
+    *on_stdout* reads all of standard output, of which only the end is kept. Raises ``OSError``
+    when the program cannot be started at all.
     """
     loop = asyncio.get_running_loop()
     transport, watch = await loop.subprocess_exec(
-        _Watch, *arguments, stdin=asyncio.subprocess.DEVNULL, env=dict(environment)
+        lambda: _Watch(on_stdout),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        env=dict(environment),
     )
     child = ChildProcess(name, transport, watch)
     try:
@@ -236,14 +252,18 @@ async def sidecar(
     *,
     command: Sequence[str] = SIDECAR,
     timeout_seconds: float = READY_SECONDS,
+    on_access_log: ReadLine | None = None,
 ) -> AsyncIterator[RunningSidecar]:
     """Run a sidecar with *configuration* and yield it once all its listeners are bound.
 
     *command* is what ``run --config`` is appended to: another program may stand in. Whether the
-    issuers' keys are loaded is for ``/readyz`` to say.
+    issuers' keys are loaded is for ``/readyz`` to say. *on_access_log* is given every line of
+    the access log; the last ones when the sidecar has ended.
     """
     arguments = (*command, "run", "--config", str(configuration))
-    async with child_process(name, arguments, environment=child_environment()) as child:
+    async with child_process(
+        name, arguments, environment=child_environment(), on_stdout=on_access_log
+    ) as child:
         await child.line(_STARTED, timeout_seconds=timeout_seconds)
         yield RunningSidecar(child, child.announced())
 

@@ -379,11 +379,11 @@ class Downstream(RequestReception):
             )
         )
 
-    def _settle(self, status: int, fault: Reason | None) -> None:
+    def _settle(self, status: int, fault: Reason | None, *, whole: bool = False) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             self._timing.ended = self._listener.clock()
-            exchange.finish(status, self._timing, fault)
+            exchange.finish(status, self._timing, fault, whole=whole)
         self._body = None
         if self._held:
             self._held.clear()
@@ -392,7 +392,7 @@ class Downstream(RequestReception):
     def _complete(self) -> None:
         """The response is written: close, or be ready for the next request."""
         unread = self._reading == BODY
-        self._settle(self._status, None)
+        self._settle(self._status, None, whole=True)
         if self._reading == CLOSED:
             return
         if self._close or unread or self._listener.draining:

@@ -98,8 +98,11 @@ class Exchange(Protocol):
         """Forwarding failed before a response was begun: say so."""
         ...
 
-    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
-        """It is over; called exactly once. *fault*: the relay broke after the head was sent."""
+    def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:
+        """It is over; called exactly once. *fault*: the relay broke after the head was sent.
+
+        *whole*: an answer was passed on to its end, and nobody left before.
+        """
         ...
 
 

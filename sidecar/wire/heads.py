@@ -9,6 +9,7 @@ import ipaddress
 import re
 from typing import Final
 
+from sidecar.core.names import folded
 from sidecar.core.outcome import Reason
 from sidecar.wire.fields import (
     CONNECTION,
@@ -51,8 +52,6 @@ PROTECTED_FROM_CONNECTION: Final = frozenset(
 )  # fmt: skip
 """A request that asks us to delete one of these on the way is an attack, not a hint."""
 _PROTECTED_PREFIXES: Final = (b"x-forwarded-", b"x-b3-", b"x-auth-", b"x-sidecar-")
-_FOLD: Final = bytes(c if bytes([c]).isalnum() else ord("-") for c in range(256))
-"""Frameworks read ``x_forwarded_for`` as ``X-Forwarded-For``, so names are compared folded."""
 
 
 class MessageError(Exception):
@@ -353,10 +352,10 @@ def _drop_named(
 
 
 def _is_protected(option: bytes, names: NameTable) -> bool:
-    folded = option.translate(_FOLD)
+    name = folded(option)
     return (
-        folded in PROTECTED_FROM_CONNECTION
-        or folded.startswith(_PROTECTED_PREFIXES)
+        name in PROTECTED_FROM_CONNECTION
+        or name.startswith(_PROTECTED_PREFIXES)
         or names[option] >= FIRST_APPLICATION_MARK
     )
 

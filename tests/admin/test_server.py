@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sidecar.admin import server as admin
+from sidecar.admin import serving
 from sidecar.admin.server import AdminServer
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
@@ -233,9 +234,9 @@ async def test_a_fault_of_ours_is_one_line_and_500() -> None:
 @pytest.mark.parametrize(
     "request_head",
     [
-        b"GET /" + b"x" * admin.MAX_LINE_BYTES + b" HTTP/1.1\r\nHost: x",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (admin.MAX_LINE_BYTES + 1),
-        b"GET / HTTP/1.1\r\nHost: x" + b"\r\nX: 1" * (admin.MAX_HEADERS + 1),
+        b"GET /" + b"x" * serving.MAX_LINE_BYTES + b" HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (serving.MAX_LINE_BYTES + 1),
+        b"GET / HTTP/1.1\r\nHost: x" + b"\r\nX: 1" * (serving.MAX_HEADERS + 1),
     ],
 )
 async def test_large_heads_are_refused(running: Running, request_head: bytes) -> None:

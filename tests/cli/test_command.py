@@ -28,7 +28,9 @@ def test_help_teaches(arguments: list[str], sidecar: Run) -> None:
     assert "docs/configuration.md" in shown
 
 
-@pytest.mark.parametrize("name", ["run", "check", "init", "schema", "demo", "carrier"])
+@pytest.mark.parametrize(
+    "name", ["run", "check", "init", "schema", "demo", "carrier", "attribution", "status"]
+)
 def test_every_command_has_help(name: str, sidecar: Run) -> None:
     """Each command is listed and explains itself."""
     done = sidecar(name, "--help")
@@ -37,7 +39,10 @@ def test_every_command_has_help(name: str, sidecar: Run) -> None:
     assert f"\n  {name} " in sidecar("--help").stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["chek"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["run", "--help"], ["attribution", "test", "--help"], ["chek"]],
+)
 def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
     """Help, version and typing mistakes load nothing that only a running sidecar needs."""
     script = (
@@ -63,7 +68,10 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
-        (["zzzz"], "The commands are run, check, init, schema, demo, carrier."),
+        (
+            ["zzzz"],
+            "The commands are run, check, init, schema, demo, carrier, attribution, status.",
+        ),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),
         (["init", "--app", "8080"], "Missing option '--issuer'"),

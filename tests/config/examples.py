@@ -38,11 +38,10 @@ outbound:
       allow_plaintext: true
 admin:
   listen: 0.0.0.0:15490
+  control: unix:/run/sidecar/control.sock
 """
 
 PLANNED = FULL.replace(
     "  destinations:", "  proxy: 127.0.0.1:15401\n  unlisted: forward\n  destinations:"
-).replace("http://profile-service.shop.svc:8080", "https://profile-service.shop.svc:8443") + (
-    "  control: unix:/run/sidecar/control.sock\n"
-)
+).replace("http://profile-service.shop.svc:8080", "https://profile-service.shop.svc:8443")
 """With the lines that a later version will accept."""

@@ -69,7 +69,7 @@ def test_full_example(examined: Examine) -> None:
         )
     }
     assert config.attribution == Attribution()
-    assert config.admin == Admin(Address("0.0.0.0", 15490))
+    assert config.admin == Admin(Address("0.0.0.0", 15490), "/run/sidecar/control.sock")
 
 
 def test_rest_of_the_design(examined: Examine) -> None:
@@ -80,7 +80,6 @@ def test_rest_of_the_design(examined: Examine) -> None:
         "27:10: outbound.proxy:",
         "28:13: outbound.unlisted:",
         "33:17: outbound.destinations.profile-service.upstream: TLS to a destination",
-        "40:12: admin.control: `unix:/run/sidecar/control.sock`",
     ]
 
 
@@ -92,7 +91,7 @@ def test_defaults(examined: Examine) -> None:
         app=Origin("http", "127.0.0.1", 8080),
         rules=(Rule("everything", ("/**",), Allow.AUTHENTICATED),),
     )
-    assert config.admin.listen == Address("0.0.0.0", 15490)
+    assert config.admin == Admin(Address("0.0.0.0", 15490), control=None)
     assert config.outbound.destinations == {}
     assert (config.log, config.token_cache) == (Log(), TokenCache())
     assert config.drain_timeout_seconds == 25

@@ -554,21 +554,23 @@ DESTINATIONS = {
 }
 
 PLANNED = {
-    "attribution: {exclusive: credential}": "3:26: attribution.exclusive: `credential`",
     "attribution: {carrier: node}": "3:24: attribution.carrier: `node`",
-    "attribution: {carrier: opentelemetry}": "3:24: attribution.carrier: `opentelemetry`",
     "outbound: {proxy: 127.0.0.1:15401}": "3:19: outbound.proxy:",
     "outbound: {unlisted: refuse}": "3:22: outbound.unlisted:",
-    "outbound: {mode: observe}": "3:18: outbound.mode:",
-    "admin: {control: 'unix:/run/x'}": "3:18: admin.control: `unix:/run/x`",
-    "admin: {control: {tcp: 1}}": "3:18: admin.control:",
-    "inbound: {token_to_app: placeholder}": "3:25: inbound.token_to_app: `placeholder`",
     "inbound: {observe_tokens: true}": "3:27: inbound.observe_tokens:",
     "inbound: {unprotected_ports: [1]}": "3:30: inbound.unprotected_ports:",
     "inbound: {app: https://127.0.0.1}": "3:16: inbound.app: an app behind https://",
 }
 
 CONFLICTS = {
+    "a request that lingers in the next caller's turn": (
+        "attribution: {exclusive: credential}\n"
+        "inbound: {rules: [{paths: [/], require: authenticated, linger: 5s}]}",
+        [
+            "4:19: inbound.rules[0]: `linger` and `attribution.exclusive` exclude each other: "
+            "what lingers is in the app during the next caller's turn"
+        ],
+    ),
     "two listeners on one address": (
         "admin: {listen: 127.0.0.1:15406}",
         ["3:17: admin.listen: is taken: inbound.listen at sidecar.yaml:1:1 listens there"],

@@ -5,7 +5,7 @@ import pytest
 
 from sidecar.config.flags import Flags
 from sidecar.config.load import examine, load
-from sidecar.config.model import Address, Allow, Discovery, JwksFile, Origin, Rule
+from sidecar.config.model import Address, Admin, Allow, Discovery, JwksFile, Origin, Rule
 from sidecar.testbed.signing_key import SigningKey
 from tests.config.cases import VALID_START
 
@@ -42,6 +42,7 @@ def test_every_flag(tmp_path: Path) -> None:
             destinations=("2=http://profile-service.shop:80", "b:3=http://127.0.0.1:4"),
             listen="127.0.0.1:5",
             admin="6",
+            control="c.sock",
             carrier="python",
             anyone_paths=("/healthz",),
             allow_plaintext=True,
@@ -51,7 +52,7 @@ def test_every_flag(tmp_path: Path) -> None:
     assert config.issuers["default"].audiences is None
     assert config.issuers["default"].allow_plaintext
     assert config.inbound.listen == Address("127.0.0.1", 5)
-    assert config.admin.listen == Address("0.0.0.0", 6)
+    assert config.admin == Admin(Address("0.0.0.0", 6), "c.sock")
     assert config.attribution.carrier == "python"
     assert config.inbound.rules == (
         Rule("/healthz", ("/healthz",), Allow.ANYONE),

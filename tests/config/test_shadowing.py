@@ -7,6 +7,7 @@ from sidecar.config.checks import check
 from sidecar.config.model import Allow, Rule
 from sidecar.config.problems import Findings, Place
 from sidecar.config.reading import Draft, Located
+from sidecar.core.attribution import CallTerms
 from sidecar.core.policy import Policy, PolicyRule, Requirement
 
 PATTERNS = [
@@ -43,7 +44,7 @@ RULES = st.lists(
 def policy_rule(index: int, rule: Rule) -> PolicyRule:
     methods = None if rule.methods is None else frozenset(m.encode() for m in rule.methods)
     requirement = None if rule.access is Allow.ANYONE else Requirement()
-    return PolicyRule(f"rules[{index}]", rule.paths, methods, requirement)
+    return PolicyRule(f"rules[{index}]", rule.paths, methods, requirement, CallTerms(60.0))
 
 
 @given(RULES)

@@ -44,6 +44,30 @@ CASES = {
     ),
 }
 
+D = "outbound: {destinations: {d: {listen: '127.0.0.1:1', upstream: 'http://[::1]:2', %s}}}\n"
+ASSURANCE = {
+    "carrier: opentelemetry": ("", "min_assurance: standard", False),
+    "carrier: none": ("", "min_assurance: compat", True),
+    "carrier: none, exclusive: credential": ("", "min_assurance: standard", True),
+    "carrier: none, exclusive: request": ("", "min_assurance: strict", False),
+    "carrier: opentelemetry, max_calls: 1": (
+        "inbound: {token_to_app: placeholder}\n",
+        "min_assurance: standard",
+        True,
+    ),
+    "carrier: opentelemetry, max_calls: 2": (
+        "inbound: {token_to_app: placeholder}\n",
+        "min_assurance: strict",
+        False,
+    ),
+    "carrier: none, max_calls: 3": (
+        "inbound: {token_to_app: forward}\n",
+        "min_assurance: strict",
+        True,
+    ),
+    "carrier: none, max_calls: 4": ("", "token: none", True),
+}
+
 SHADOWED = {
     "the same path": ("[/a], require: authenticated", "[/a], require: {roles: [r]}"),
     "everything before": ("[/**], allow: anyone", "[/a, /b/**], require: authenticated"),
@@ -83,6 +107,19 @@ def test_warning(text: str, expected: list[str], examined: Examine) -> None:
     """A warning names its place and leaves the configuration usable."""
     found = examined(text)
     assert lines(found.warnings) == expected
+    assert found.config is not None
+
+
+@pytest.mark.parametrize(
+    ("attribution", "inbound", "destination", "reachable"),
+    [(attribution, *rest) for attribution, rest in ASSURANCE.items()],
+)
+def test_assurance_that_no_call_can_reach(
+    attribution: str, inbound: str, destination: str, reachable: bool, examined: Examine
+) -> None:
+    """The carrier decides, and what else the pod has: turns, a placeholder, the token itself."""
+    found = examined(f"{VALID_START}attribution: {{{attribution}}}\n{inbound}{D % destination}")
+    assert (found.warnings == ()) is reachable
     assert found.config is not None
 
 

@@ -1,6 +1,8 @@
 """Attribution: one live entry that all evidence names, or a refusal with its own reason."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +17,13 @@ from sidecar.core.attachment import (
 from sidecar.core.attribution import (
     Attributed,
     AttributionRules,
+    CallTerms,
+    Claim,
     Entry,
     Evidence,
     Gone,
     Grade,
+    Method,
     Unattributed,
     attribute,
     check,
@@ -29,14 +34,17 @@ from sidecar.core.principal import Credential, Principal
 
 HANDLE = b"sdc1" + b"a" * 28
 STRICT_REPORT = b"python/0.1; grade=strict"
+OTHER = b"sdc1" + b"b" * 28
+REQUEST_ID = b"6f1f1c1e-8a52-4c5b-9d7e-0123456789ab"
 RELAY = DestinationRules(relay=True)
+TERMS = CallTerms(max_age_seconds=60.0)
 
 
 def rules(
-    *, minimum: Grade = Grade.STRICT, best: Grade = Grade.STRICT, age: float = 60, calls: int = 10
+    *, minimum: Grade = Grade.STRICT, best: Grade = Grade.STRICT, calls: int = 10
 ) -> AttributionRules:
     """Make rules with round numbers."""
-    return AttributionRules("profiles", minimum, best, age, calls)
+    return AttributionRules("profiles", minimum, best, calls)
 
 
 def credential(subject: str = "alice", expires_at: float = 1_000.0) -> Credential:
@@ -45,25 +53,49 @@ def credential(subject: str = "alice", expires_at: float = 1_000.0) -> Credentia
     return Credential(principal, subject.encode(), b"\0" * 32, expires_at, -math.inf)
 
 
-def entry(subject: str | None = "alice", expires_at: float = 1_000.0) -> Entry:
+def entry(
+    subject: str | None = "alice",
+    expires_at: float = 1_000.0,
+    *,
+    handle: bytes = HANDLE,
+    terms: CallTerms = TERMS,
+) -> Entry:
     """Make a live entry opened at 100."""
-    return Entry(HANDLE, credential(subject, expires_at) if subject else None, "all", 100.0)
+    owned = credential(subject, expires_at) if subject else None
+    return Entry(handle, owned, "all", terms, 100.0)
+
+
+class Known:
+    """A ledger that holds what a test says."""
+
+    def __init__(self, entries: Mapping[bytes, Entry | Gone]) -> None:
+        self._entries = entries
+
+    def find(self, key: bytes) -> Entry | Gone | None:
+        return self._entries.get(key)
+
+    def find_token(self, token: bytes) -> Entry | None:
+        for entry in self._entries.values():
+            if isinstance(entry, Entry) and entry.credential and entry.credential.token == token:
+                return entry
+        return None
+
+
+NOTHING = Known({})
 
 
 def resolve(
     evidence: Evidence,
-    known: Entry | Gone | None,
+    known: Entry | Gone | Known | None,
     with_rules: AttributionRules | None = None,
     *,
     now: float = 101.0,
     wall: float = 500.0,
 ) -> Attributed | Unattributed:
-    """Attribute *evidence* where *known* is what the ledger holds under the handle."""
-
-    def find(handle: bytes) -> Entry | Gone | None:
-        return known if handle == HANDLE else None
-
-    return attribute(evidence, with_rules or rules(), find, now, wall)
+    """Attribute *evidence* where *known* is the ledger, or what it holds under the handle."""
+    if not isinstance(known, Known):
+        known = Known({} if known is None else {HANDLE: known})
+    return attribute(evidence, with_rules or rules(), known, now, wall)
 
 
 def reason(result: Attributed | Unattributed) -> Reason:
@@ -158,9 +190,9 @@ def test_an_entry_has_a_bounded_number_of_calls(calls: int, refused: bool) -> No
 def test_check_asks_again_for_everything_that_can_change() -> None:
     """Between attribution and sending, liveness, age, calls and expiry may have changed."""
     live = entry()
-    assert check(live, rules(), 101.0, 500.0) is None
+    assert check(live, Grade.STRICT, rules(), 101.0, 500.0) is None
     live.live = False
-    denial = check(live, rules(), 101.0, 500.0)
+    denial = check(live, Grade.STRICT, rules(), 101.0, 500.0)
     assert denial is not None
     assert denial.reason is Reason.ATTRIBUTION_DEAD
 
@@ -191,14 +223,180 @@ def test_a_lower_minimum_lets_weaker_evidence_pass() -> None:
     assert isinstance(result, Attributed)
 
 
+# --- evidence is a set ---
+
+
+def carried(*claims: tuple[Method, bytes]) -> Evidence:
+    """Make the evidence of a call without our carrier."""
+    return Evidence(claims=tuple(Claim(method, key) for method, key in claims))
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "grade"),
+    [
+        ("placeholder", HANDLE, Grade.STANDARD),
+        ("baggage", HANDLE, Grade.COMPAT),
+        ("tracestate", HANDLE, Grade.COMPAT),
+        ("request_id", REQUEST_ID, Grade.COMPAT),
+        ("trace_id", b"trace-id 0123456789abcdef", Grade.COMPAT),
+    ],
+)
+def test_each_method_has_its_grade(method: Method, key: bytes, grade: Grade) -> None:
+    """Exactly at its grade a destination takes it, just above it does not."""
+    live = entry()
+    known = Known({key: live})
+    result = resolve(carried((method, key)), known, rules(minimum=grade))
+    assert result == Attributed(live, method, grade)
+    above = resolve(carried((method, key)), known, rules(minimum=Grade(grade + 1)))
+    assert reason(above) is Reason.ATTRIBUTION_ASSURANCE
+
+
+def test_evidence_that_agrees_counts_as_its_best() -> None:
+    """Our carrier beside a tracer that carries the same handle: strict, and by the header."""
+    live = entry()
+    evidence = Evidence(
+        (HANDLE,), (STRICT_REPORT,), (Claim("baggage", HANDLE), Claim("request_id", REQUEST_ID))
+    )
+    known = Known({HANDLE: live, REQUEST_ID: live})
+    assert resolve(evidence, known) == Attributed(live, "header", Grade.STRICT)
+
+
+LIVE, RIVAL = entry(), entry("bob", handle=OTHER)
+BOTH = Known({HANDLE: LIVE, OTHER: RIVAL, REQUEST_ID: RIVAL})
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        # Another live request in any carrier: no grade outranks another.
+        (Evidence((HANDLE,), (STRICT_REPORT,), (Claim("baggage", OTHER),)), "ambiguous"),
+        (Evidence((HANDLE,), (STRICT_REPORT,), (Claim("request_id", REQUEST_ID),)), "ambiguous"),
+        (carried(("baggage", HANDLE), ("tracestate", OTHER)), "ambiguous"),
+        (carried(("placeholder", HANDLE), ("baggage", OTHER)), "ambiguous"),
+        # One that cannot be read, beside one that can.
+        (Evidence((HANDLE,), (STRICT_REPORT,), (Claim("baggage", b"sdc1"),)), "ambiguous"),
+        (Evidence((HANDLE,), (STRICT_REPORT,), (), None, "twice"), "ambiguous"),
+        # One of our own keys that leads nowhere, beside one that does.
+        (carried(("baggage", HANDLE), ("tracestate", b"sdc1" + b"z" * 28)), "unknown"),
+        (Evidence((HANDLE,), (), (Claim("placeholder", b"sdc1" + b"z" * 28),)), "unknown"),
+        # An id that we did not mint says nothing.
+        (carried(("request_id", b"the-apps-own")), "missing"),
+        (carried(("trace_id", b"trace-id 00000000000000aa")), "missing"),
+    ],
+)
+def test_evidence_that_disagrees_is_refused(evidence: Evidence, expected: str) -> None:
+    """All of it must name the same entry."""
+    result = resolve(evidence, BOTH, rules(minimum=Grade.COMPAT))
+    assert reason(result).code == f"attribution_{expected}"
+
+
+def test_a_live_and_an_ended_request_contradict_each_other() -> None:
+    """Whichever of the two is right, the evidence as a whole is not."""
+    known = Known({HANDLE: entry(), OTHER: Gone.DEAD})
+    evidence = carried(("baggage", HANDLE), ("tracestate", OTHER))
+    assert reason(resolve(evidence, known)) is Reason.ATTRIBUTION_AMBIGUOUS
+    evidence = carried(("tracestate", OTHER))
+    assert reason(resolve(evidence, known)) is Reason.ATTRIBUTION_DEAD
+
+
+def test_an_id_of_the_apps_own_takes_nothing_from_other_evidence() -> None:
+    """Apps fill request ids themselves; only one that we minted is evidence."""
+    evidence = Evidence((HANDLE,), (STRICT_REPORT,), (Claim("request_id", b"the-apps-own"),))
+    assert isinstance(resolve(evidence, entry()), Attributed)
+
+
+def test_alone_in_the_app_weak_evidence_counts_as_standard_and_no_more() -> None:
+    """Exclusive admission leaves one way to be wrong: work that somebody left behind."""
+    live = entry(terms=CallTerms(60.0, alone=True))
+    evidence = carried(("baggage", HANDLE))
+    result = resolve(evidence, live, rules(minimum=Grade.STANDARD))
+    assert result == Attributed(live, "baggage", Grade.STANDARD)
+    assert reason(resolve(evidence, live)) is Reason.ATTRIBUTION_ASSURANCE
+
+
+# --- lingering ---
+
+
+@pytest.mark.parametrize(("now", "refused"), [(104.9, False), (105.0, False), (105.1, True)])
+def test_a_request_lingers_just_as_long_as_its_rule_says(now: float, refused: bool) -> None:
+    """Ended at 102 with 3 s: at 105 it still counts, after it no more."""
+    ended = entry(terms=CallTerms(60.0, linger_seconds=3.0))
+    ended.ended_at = 102.0
+    result = resolve(sent(HANDLE), ended, now=now)
+    assert isinstance(result, Unattributed) is refused
+    if refused:
+        assert reason(result) is Reason.ATTRIBUTION_DEAD
+
+
+def test_weak_evidence_does_not_linger() -> None:
+    """Every second of it would be one more in which context may belong to somebody else."""
+    ended = entry(terms=CallTerms(60.0, linger_seconds=30.0))
+    ended.ended_at = 102.0
+    weak = resolve(carried(("baggage", HANDLE)), ended, rules(minimum=Grade.COMPAT), now=103.0)
+    assert reason(weak) is Reason.ATTRIBUTION_DEAD
+    standard = sent(HANDLE, report=b"python/0.1; grade=standard")
+    assert isinstance(
+        resolve(standard, ended, rules(minimum=Grade.STANDARD), now=103.0), Attributed
+    )
+
+
+# --- what the app sends itself ---
+
+
+def stating(evidence: Evidence, token: bytes) -> Evidence:
+    """Make the same call with an Authorization of the app's own."""
+    return replace(evidence, statement=token)
+
+
+def test_the_token_of_a_live_request_is_the_apps_own_statement() -> None:
+    """It passes any minimum, with a handle that agrees or without any."""
+    live = entry("alice")
+    for evidence in (sent(HANDLE, report=None), sent(report=None)):
+        result = resolve(stating(evidence, b"alice"), live)
+        assert result == Attributed(live, "relayed", Grade.STATED)
+
+
+def test_a_statement_that_contradicts_a_handle_is_ambiguous() -> None:
+    """The token of another live request, however sure the carrier is."""
+    result = resolve(stating(sent(HANDLE), b"bob"), BOTH)
+    assert reason(result) is Reason.ATTRIBUTION_AMBIGUOUS
+
+
+def test_a_statement_does_not_mend_bad_evidence() -> None:
+    """Dead, unknown and unreadable handles refuse whatever Authorization says."""
+    for evidence, known, expected in (
+        (sent(OTHER), Known({HANDLE: entry(), OTHER: Gone.DEAD}), Reason.ATTRIBUTION_DEAD),
+        (sent(OTHER), Known({HANDLE: entry()}), Reason.ATTRIBUTION_UNKNOWN),
+        (sent(HANDLE, HANDLE), Known({HANDLE: entry()}), Reason.ATTRIBUTION_AMBIGUOUS),
+    ):
+        assert reason(resolve(stating(evidence, b"alice"), known)) is expected
+
+
+@pytest.mark.parametrize("token", [b"mallory", b""])
+def test_any_other_credential_is_foreign(token: bytes) -> None:
+    """With a live handle or without, of a bearer's form or not."""
+    assert reason(resolve(stating(sent(HANDLE), token), entry())) is Reason.FOREIGN_CREDENTIAL
+    assert reason(resolve(stating(sent(), token), entry())) is Reason.FOREIGN_CREDENTIAL
+
+
+def test_an_anonymous_request_does_not_become_somebody_by_statement() -> None:
+    """The handle says nobody, the token says alice: not the same request."""
+    known = Known({HANDLE: entry(None), OTHER: entry("alice", handle=OTHER)})
+    result = resolve(stating(sent(HANDLE), b"alice"), known)
+    assert reason(result) is Reason.ATTRIBUTION_AMBIGUOUS
+
+
+# --- from attribution to attachment ---
+
+
 def test_an_anonymous_request_never_lends_an_identity() -> None:
     """Its calls are refused, or go out without any token where that is written."""
     result = resolve(sent(HANDLE), entry(None))
-    refused = decide(RELAY, result, None)
+    refused = decide(RELAY, result)
     assert isinstance(refused, Refuse)
     assert refused.denial.reason is Reason.ANONYMOUS_ORIGIN
     allowed = DestinationRules(relay=True, anonymous_for_anonymous=True)
-    assert decide(allowed, result, None) == Leave()
+    assert decide(allowed, result) == Leave()
 
 
 @pytest.mark.parametrize(
@@ -208,49 +406,47 @@ def test_an_anonymous_request_never_lends_an_identity() -> None:
         (sent(HANDLE), None),
         (sent(HANDLE, HANDLE), entry()),
         (sent(HANDLE, report=None), entry()),
+        (stating(sent(), b"mallory"), entry()),
     ],
 )
 def test_only_a_missing_handle_may_go_out_anonymously(
     evidence: Evidence, known: Entry | Gone | None
 ) -> None:
-    """Dead, unknown, ambiguous or weak evidence is refused whatever the destination says."""
+    """Dead, unknown, ambiguous, weak or foreign evidence is refused whatever is configured."""
     lenient = DestinationRules(
         relay=True, anonymous_without_context=True, anonymous_for_anonymous=True
     )
-    assert isinstance(decide(lenient, resolve(evidence, known), None), Refuse)
-    assert decide(lenient, resolve(sent(), None), None) == Leave()
+    assert isinstance(decide(lenient, resolve(evidence, known)), Refuse)
+    assert decide(lenient, resolve(sent(), None)) == Leave()
 
 
 def test_an_attributed_call_gets_the_entrys_credential() -> None:
-    """The attachment names the entry, so that sending can check it again."""
+    """The attachment names the entry and the grade, so that sending can check both again."""
     live = entry()
-    assert decide(RELAY, resolve(sent(HANDLE), live), None) == Attach(live)
-
-
-def test_a_credential_of_the_app_is_foreign_unless_it_is_the_very_same_token() -> None:
-    """Only the token of the request that caused the call agrees with the handle."""
-    live = resolve(sent(HANDLE), entry("alice"))
-    assert isinstance(decide(RELAY, live, b"alice"), Attach)
-    for app_token in (b"bob", b""):
-        refused = decide(RELAY, live, app_token)
-        assert isinstance(refused, Refuse)
-        assert refused.denial.reason is Reason.FOREIGN_CREDENTIAL
-    missing = decide(RELAY, resolve(sent(), None), b"alice")
-    assert isinstance(missing, Refuse)
-    assert missing.denial.reason is Reason.FOREIGN_CREDENTIAL
+    assert decide(RELAY, resolve(sent(HANDLE), live)) == Attach(live, Grade.STRICT)
 
 
 def test_keep_lets_the_apps_credential_pass_and_attaches_nothing() -> None:
     """Whoever keeps the app's credential gets no second one."""
     keep = DestinationRules(relay=True, keep_app_credentials=True)
-    assert decide_unattributed(keep, b"key") == Leave(keep_app=True)
-    assert decide_unattributed(keep, None) is None
+    assert decide_unattributed(keep, b"key", NOTHING) == Leave(keep_app=True)
+    assert decide_unattributed(keep, None, NOTHING) is None
+
+
+def test_keep_is_not_for_the_token_of_a_live_request() -> None:
+    """That one is attributed, or removed where no rule sends it."""
+    known = Known({HANDLE: entry("alice")})
+    keep = DestinationRules(relay=True, keep_app_credentials=True)
+    assert decide_unattributed(keep, b"alice", known) is None
+    none = DestinationRules(relay=False, keep_app_credentials=True)
+    assert decide_unattributed(none, b"alice", known) == Leave()
+    assert decide_unattributed(DestinationRules(relay=False), b"alice", known) == Leave()
 
 
 def test_a_destination_without_token_needs_no_attribution() -> None:
     """Nothing is attached, and the app's own credential is refused."""
     nothing = DestinationRules(relay=False)
-    assert decide_unattributed(nothing, None) == Leave()
-    refused = decide_unattributed(nothing, b"x")
+    assert decide_unattributed(nothing, None, NOTHING) == Leave()
+    refused = decide_unattributed(nothing, b"x", NOTHING)
     assert isinstance(refused, Refuse)
     assert refused.denial.reason is Reason.FOREIGN_CREDENTIAL

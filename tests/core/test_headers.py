@@ -14,6 +14,7 @@ from sidecar.core.headers import (
     identity_lines,
 )
 from sidecar.core.principal import Principal
+from sidecar.core.propagation import BAGGAGE, CORRELATION, REQUEST_ID, TRACE_ID, TRACEPARENT
 
 
 @pytest.mark.parametrize(
@@ -35,8 +36,13 @@ from sidecar.core.principal import Principal
         (b"x-rewrite-url", OVERRIDE),
         (b"accept", 0),
         (b"x-authority", 0),
-        (b"x-request-id", 0),
-        (b"traceparent", 0),
+        (b"x-request-id", REQUEST_ID),
+        (b"x_request_id", REQUEST_ID),
+        (b"traceparent", TRACEPARENT),
+        (b"baggage", BAGGAGE),
+        (b"correlation_context", CORRELATION),
+        (b"x_b3_traceid", TRACE_ID),
+        (b"x-b3-spanid", 0),
     ],
 )
 def test_names_are_recognised_in_every_spelling(name: bytes, mark: int) -> None:

@@ -1,5 +1,6 @@
 """Rules: which one a request falls under, and whether its caller meets it."""
 
+from sidecar.core.attribution import CallTerms
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.policy import (
     Names,
@@ -22,7 +23,9 @@ def rule(
     enforced: bool = True,
 ) -> PolicyRule:
     """Make a rule that needs a token unless said otherwise."""
-    return PolicyRule(name, paths, frozenset(methods) if methods else None, requirement, enforced)
+    return PolicyRule(
+        name, paths, frozenset(methods) if methods else None, requirement, CallTerms(60.0), enforced
+    )
 
 
 def found(policy: Policy, method: bytes, path: bytes) -> str | None:

@@ -1,12 +1,14 @@
 """The ledger: exact, bounded, and forgetful in the right way."""
 
+import hashlib
 import math
 import os
 import re
 
-from sidecar.core.attribution import Entry, Gone
+from sidecar.core.attribution import CallTerms, Entry, Gone
 from sidecar.core.outcome import Reason
 from sidecar.core.principal import Credential, Principal
+from sidecar.core.propagation import Alias
 from sidecar.credentials.ledger import CLOSED_SECONDS, HandleSource, Ledger
 
 
@@ -20,16 +22,28 @@ class ManualClock:
         return self.now
 
 
-def credential(subject: str) -> Credential:
+TERMS = CallTerms(60.0)
+
+
+def credential(subject: str, token: bytes = b"") -> Credential:
     """Make a credential of *subject*."""
-    return Credential(
-        Principal("shop", "https://i.example", subject), b"t", b"\0" * 32, math.inf, -math.inf
-    )
+    token = token or subject.encode()
+    digest = hashlib.sha256(token).digest()
+    principal = Principal("shop", "https://i.example", subject)
+    return Credential(principal, token, digest, math.inf, -math.inf)
 
 
-def opened(ledger: Ledger, subject: str | None) -> Entry:
+def attempt(
+    ledger: Ledger, subject: str | None, terms: CallTerms = TERMS, *aliases: Alias
+) -> Entry | Reason:
+    """Open an entry, if it fits."""
+    owned = None if subject is None else credential(subject)
+    return ledger.open(owned, "all", terms, ledger.new_handle(), aliases)
+
+
+def opened(ledger: Ledger, subject: str | None, terms: CallTerms = TERMS, *aliases: Alias) -> Entry:
     """Open an entry that must fit."""
-    entry = ledger.open(None if subject is None else credential(subject), "all")
+    entry = attempt(ledger, subject, terms, *aliases)
     assert isinstance(entry, Entry)
     return entry
 
@@ -92,7 +106,7 @@ def test_a_full_ledger_refuses_the_new_and_keeps_the_live() -> None:
     """No live entry is ever evicted."""
     ledger = Ledger(4, clock=ManualClock())
     entries = [opened(ledger, name) for name in "abcd"]
-    assert ledger.open(credential("e"), "all") is Reason.LEDGER_FULL
+    assert attempt(ledger, "e") is Reason.LEDGER_FULL
     assert all(ledger.find(entry.handle) is entry for entry in entries)
     ledger.close(entries[0])
     opened(ledger, "e")
@@ -103,7 +117,7 @@ def test_one_subject_holds_at_most_a_quarter() -> None:
     ledger = Ledger(8, clock=ManualClock())
     first = opened(ledger, "alice")
     opened(ledger, "alice")
-    assert ledger.open(credential("alice"), "all") is Reason.LEDGER_SHARE
+    assert attempt(ledger, "alice") is Reason.LEDGER_SHARE
     opened(ledger, "bob")
     ledger.close(first)
     opened(ledger, "alice")
@@ -113,10 +127,10 @@ def test_anonymous_callers_have_a_partition_of_their_own() -> None:
     """A flood of anonymous requests takes no room from those with a token."""
     ledger = Ledger(4, clock=ManualClock())
     anonymous = opened(ledger, None)
-    assert ledger.open(None, "all") is Reason.LEDGER_FULL
+    assert attempt(ledger, None) is Reason.LEDGER_FULL
     for name in "abcd":
         opened(ledger, name)
-    assert ledger.open(credential("e"), "all") is Reason.LEDGER_FULL
+    assert attempt(ledger, "e") is Reason.LEDGER_FULL
     ledger.close(anonymous)
     opened(ledger, None)
 
@@ -149,3 +163,66 @@ def test_randomness_is_never_used_twice() -> None:
     drawn = [source.draw(28) for _ in range(1_000)]
     assert len(set(drawn)) == 1_000
     assert len(blocks) > 1
+
+
+# --- what else stands for an entry ---
+
+
+def test_an_alias_finds_its_entry_and_dies_with_it() -> None:
+    """A request id of ours reads dead once its request has ended, and gives back the original."""
+    ledger = Ledger(16, clock=ManualClock())
+    alias = Alias(b"minted", b"original")
+    entry = opened(ledger, "alice", TERMS, alias)
+    assert ledger.find(b"minted") is entry
+    assert ledger.original(b"minted") == alias
+    ledger.close(entry)
+    assert ledger.find(b"minted") is Gone.DEAD
+    assert ledger.original(b"minted") is None
+    assert ledger.find(b"never minted") is None
+
+
+def test_a_token_finds_the_newest_live_entry_that_came_with_it() -> None:
+    """Several requests may hold one token; the last to end takes it along."""
+    ledger = Ledger(16, clock=ManualClock())
+    older, newer = opened(ledger, "alice"), opened(ledger, "alice")
+    bob = opened(ledger, "bob")
+    opened(ledger, None)
+    assert ledger.find_token(b"alice") is newer
+    ledger.close(newer)
+    assert ledger.find_token(b"alice") is older
+    ledger.close(older)
+    assert ledger.find_token(b"alice") is None
+    assert ledger.find_token(b"bob") is bob
+    assert ledger.find_token(b"") is None
+
+
+def test_an_entry_lingers_only_where_its_rule_says_so() -> None:
+    """It stays until its time is over, keeps its place, and closing ends it at once."""
+    clock = ManualClock()
+    ledger = Ledger(16, clock=clock)
+    plain, patient = opened(ledger, "alice"), opened(ledger, "bob", CallTerms(60.0, 5.0))
+    cut_short = opened(ledger, "carol", CallTerms(60.0, 5.0))
+    for entry in (plain, patient, cut_short):
+        ledger.end(entry)
+    assert ledger.find(plain.handle) is Gone.DEAD
+    assert ledger.find(patient.handle) is patient
+    assert len(ledger) == 2
+    ledger.close(cut_short)
+    clock.now += 5.0
+    ledger.sweep(clock.now)
+    assert ledger.find(patient.handle) is patient
+    clock.now += 0.1
+    ledger.sweep(clock.now)
+    assert ledger.find(patient.handle) is Gone.DEAD
+    assert len(ledger) == 0
+
+
+def test_ending_twice_does_not_linger_twice_as_long() -> None:
+    """The second end is the last."""
+    clock = ManualClock()
+    ledger = Ledger(16, clock=clock)
+    entry = opened(ledger, "alice", CallTerms(60.0, 5.0))
+    ledger.end(entry)
+    ledger.end(entry)
+    assert not entry.live
+    assert len(ledger) == 0

@@ -11,7 +11,7 @@ import uvloop
 
 from sidecar import assembly
 from sidecar.config.load import load
-from sidecar.core.attribution import AttributionRules, Evidence, Find
+from sidecar.core.attribution import AttributionRules, Evidence, Lookup
 
 
 def _announce(line: str) -> None:
@@ -19,7 +19,7 @@ def _announce(line: str) -> None:
 
 
 def die(
-    evidence: Evidence, rules: AttributionRules, find: Find, now: float, wall_now: float
+    evidence: Evidence, rules: AttributionRules, lookup: Lookup, now: float, wall_now: float
 ) -> NoReturn:
     """End the process as a crash in native code would: without any cleaning up."""
     os._exit(7)

@@ -16,8 +16,8 @@ from sidecar.core.attribution import (
     Attributed,
     AttributionRules,
     Evidence,
-    Find,
     Grade,
+    Lookup,
     Unattributed,
     attribute,
 )
@@ -28,11 +28,11 @@ def most_recent(ledger: Ledger) -> Attribute:
     """Make the resolver that asks nobody: the newest live entry, whoever's it is."""
 
     def guess(
-        evidence: Evidence, rules: AttributionRules, find: Find, now: float, wall_now: float
+        evidence: Evidence, rules: AttributionRules, lookup: Lookup, now: float, wall_now: float
     ) -> Attributed | Unattributed:
         entry = next(reversed(ledger._live.values()), None)
         if entry is None:
-            return attribute(evidence, rules, find, now, wall_now)
+            return attribute(evidence, rules, lookup, now, wall_now)
         return Attributed(entry, "header", Grade.STRICT)
 
     return guess

@@ -270,7 +270,7 @@ async def test_a_key_withdrawn_while_a_request_waits_for_a_connection_is_noticed
         assert isinstance(answer, Answer)
         assert b"x-sidecar-reason: key_unknown" in answer.lines
         assert len(running.sidecar._ledger) == 0
-        exchange.finish(answer.status, Timing(0.0), None)
+        exchange.finish(answer.status, Timing(0.0), None, whole=True)
 
 
 async def test_without_keys_nothing_is_accepted_and_the_fault_is_not_the_callers(

@@ -9,6 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.needs import needs_module
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,22 +27,29 @@ def pins() -> dict[str, str]:
     return found
 
 
-def declared() -> list[Requirement]:
+def declared(*extras: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
     return [Requirement(line) for line in lines]
 
 
 def test_every_declared_dependency_has_a_version_that_it_allows(pins: dict[str, str]) -> None:
     """What is tested lies within what the package says it works with."""
-    for requirement in declared():
+    for requirement in declared("dev", "apps"):
         version = pins[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, requirement
 
 
-def test_dependencies_of_dependencies_are_pinned_as_installed(pins: dict[str, str]) -> None:
+@pytest.mark.parametrize("extra", ["dev", "apps"])
+def test_dependencies_of_dependencies_are_pinned_as_installed(
+    pins: dict[str, str], extra: str
+) -> None:
     """Nothing that came along unnamed may differ from one install to the next."""
-    waiting, installed = declared(), {}
+    waiting, installed = declared(extra), {}
+    if extra == "apps":
+        needs_module("flask")
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)

@@ -21,6 +21,8 @@ FULL = (
     Load(users=40, in_flight=30, abort_share=0.05, error_share=0.05),
     Load(users=200, in_flight=200, abort_share=0.05, error_share=0.05),
 )
+TRACEPARENT = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+"""What callers send at the grade compat: without it, there is no tracestate to put handles in."""
 OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
 """For the first request that stays open: each of its loads would need a worker of its own."""
 COSTLY = (Load(users=20, in_flight=5),)
@@ -83,17 +85,21 @@ def groups() -> Iterator[Group]:
     for number, server in enumerate(SERVERS):
         if server.name in _THOROUGH:
             yield Group(server, "standard", tuple(_cells(server, "standard", number)))
+    for number, server in enumerate(SERVERS):
+        if server.is_traced:
+            yield Group(server, "compat", tuple(_cells(server, "compat", number)))
 
 
 def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, tuple[Load, ...]]]:
-    clients = _clients(server.kind)
+    clients = _clients(server.kind, grade)
     for turn, style in enumerate(_styles(server, grade)):
         # A child that inherited connections would share them with its parent.
         own = style in _STARTS_PROCESSES
         client = "http_client" if own else clients[(turn + number) % len(clients)]
-        yield Errand(style, client, grade), _load(style)
+        fields = TRACEPARENT if grade == "compat" else ()
+        yield Errand(style, client, grade, fields=fields), _load(style)
         if style in _STAYS_OPEN:
-            yield Errand(style, client, grade, first_stays_open=True), OPEN
+            yield Errand(style, client, grade, True, fields), OPEN
     if server.name in _THOROUGH and grade == "strict":
         for style in _POOL_STYLES[server.kind]:
             for client in clients:
@@ -118,8 +124,8 @@ def _is_dull(style: str, grade: Grade) -> bool:
     return grade != "strict" and same and expected(style, grade) is not Outcome.LEADS
 
 
-def _clients(kind: Kind) -> tuple[str, ...]:
-    blocking = tuple(BLOCKING)
+def _clients(kind: Kind, grade: Grade) -> tuple[str, ...]:
+    blocking = _INSTRUMENTED if grade == "compat" else tuple(BLOCKING)
     match kind:
         case "blocking":
             return blocking + tuple(NON_BLOCKING)
@@ -128,6 +134,10 @@ def _clients(kind: Kind) -> tuple[str, ...]:
             return ("httpx_async", "requests_session", "aiohttp", "httpx", *blocking)
         case "greenlets":
             return blocking
+
+
+_INSTRUMENTED = ("urllib_request", "urllib3_block", "requests_session", "httpx")
+"""OpenTelemetry has nothing for ``http.client`` itself."""
 
 
 def _load(style: str) -> tuple[Load, ...]:

@@ -7,44 +7,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.model import Attribution
-from tests.support.http import Request, Response, fetch
-from tests.support.pod import Pod, pod, records, soon
-
-
-class Inflight:
-    """An inbound request that the app is still working on."""
-
-    def __init__(self, request: Request, answer: "asyncio.Task[Response]") -> None:
-        self.request = request
-        self.answer = answer
-
-    @property
-    def handle(self) -> str:
-        """The handle the app was given."""
-        return self.request.handle
-
-    async def end(self) -> None:
-        """Let the app answer."""
-        self.request.answer()
-        assert (await self.answer).status == 200
-
-
-async def arrive(running: Pod, token: str | None, target: str = "/users/x") -> Inflight:
-    """Send a request in and wait until the app has it."""
-    answer = asyncio.create_task(fetch(running.bound.inbound, target, bearer=token))
-    return Inflight(await running.app.next(), answer)
-
-
-async def call(running: Pod, handle: str | None) -> tuple[Response, Request | None]:
-    """Call out, let the destination answer, and return both sides."""
-    pending = asyncio.create_task(running.call_out(handle))
-    received = asyncio.create_task(running.destination.next())
-    await asyncio.wait((pending, received), return_when=asyncio.FIRST_COMPLETED)
-    if received.done():
-        received.result().answer()
-        return await pending, received.result()
-    received.cancel()
-    return await pending, None
+from tests.support.http import fetch
+from tests.support.inflight import arrive, call
+from tests.support.pod import pod, records, soon
 
 
 async def test_a_call_gets_the_token_of_the_very_request_that_caused_it(tmp_path: Path) -> None:

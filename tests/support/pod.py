@@ -81,32 +81,28 @@ async def pod(
     cooldown_seconds: float = 10.0,
     publish: bool = True,
     mint: TokenMint | None = None,
+    other_mint: TokenMint | None = None,
     automatic: bool = True,
+    control: Path | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound* and *destination* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
-    trust the same issuer.
+    trust the same issuer; *other_mint* is a second one that is trusted too.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
-    jwks_file = directory / "jwks.json"
-    if publish:
-        jwks_file.write_text(json.dumps(mint.jwks()))
+    issuers = {"shop": _issuer("shop", mint, directory, cooldown_seconds)}
+    if other_mint is not None:
+        issuers["other"] = _issuer("other", other_mint, directory, cooldown_seconds)
+    jwks_file = directory / "shop.json"
+    if not publish:
+        jwks_file.unlink()
     app, elsewhere = App(automatic=automatic), App(automatic=automatic)
     async with app.running(), elsewhere.running():
         config = Config(
-            issuers={
-                "shop": Issuer(
-                    "shop",
-                    ISSUER,
-                    (AUDIENCE,),
-                    JwksFile(str(jwks_file)),
-                    refresh_cooldown_seconds=cooldown_seconds,
-                    profile="keycloak",
-                )
-            },
+            issuers=issuers,
             inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
-            admin=Admin(LOOPBACK),
+            admin=Admin(LOOPBACK, None if control is None else str(control)),
             attribution=attribution or Attribution(),
             outbound=Outbound(
                 {
@@ -123,6 +119,20 @@ async def pod(
         sidecar = Sidecar(config, write_access_log=log.append)
         async with sidecar.running(lambda _line: None) as bound:
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, log)
+
+
+def _issuer(name: str, mint: TokenMint, directory: Path, cooldown_seconds: float) -> Issuer:
+    """Trust *mint*, whose keys are published in *directory*."""
+    jwks_file = directory / f"{name}.json"
+    jwks_file.write_text(json.dumps(mint.jwks()))
+    return Issuer(
+        name,
+        mint.issuer,
+        (AUDIENCE,),
+        JwksFile(str(jwks_file)),
+        refresh_cooldown_seconds=cooldown_seconds,
+        profile="keycloak",
+    )
 
 
 def soon(seconds: float) -> int:

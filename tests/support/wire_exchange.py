@@ -60,7 +60,7 @@ class FakeExchange:
         self.failures.append(reason)
         return refusal(reason)
 
-    def finish(self, status: int, timing: Timing, fault: Reason | None) -> None:
+    def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:
         self.finished.append(Finished(status, fault, timing))
 
 

@@ -302,8 +302,10 @@ def everything(metrics: Metrics) -> None:
     inbound.reject(Reason.NO_RULE, "profiles", True)
     metrics.attributed("header", "strict", "attached")
     metrics.watch_ledger(lambda: 0, 1)
+    metrics.watch_admission(lambda: 0)
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
+    metrics.watch_carriers(lambda: {"strict": 0})
     metrics.issuer("shop").refreshed("success")
 
 
@@ -377,3 +379,16 @@ def test_two_instances_share_nothing(metrics: Metrics) -> None:
     metrics.config_reloaded(True)
     other = Metrics(version="1.2.3")
     assert value(other, "sidecar_config_reloads_total", result="success") == 0
+
+
+# --- carriers ---
+
+
+def test_calls_by_carrier_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
+    """The counts belong to whoever watches the calls; a scrape shows them as they are then."""
+    counts = {"strict": 1, "none": 0}
+    metrics.watch_carriers(lambda: counts)
+    assert value(metrics, "sidecar_carrier_calls_total", carrier="strict") == 1
+    counts["strict"] = 7
+    assert value(metrics, "sidecar_carrier_calls_total", carrier="strict") == 7
+    assert value(metrics, "sidecar_carrier_calls_total", carrier="none") == 0

@@ -1,0 +1,88 @@
+"""The document that ``GET /status`` gives and ``sidecar status`` reads: one type for both ends.
+
+Scripts read it too, so fields are added and never renamed.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+STATUS_PATH: Final = "/status"
+
+
+class IssuerStatus(Struct, frozen=True, kw_only=True):
+    """What is known of one issuer's keys."""
+
+    name: str
+    issuer: str
+    state: str
+    """``loading``, ``fresh``, ``stale`` or ``failed``."""
+    keys_age_seconds: float | None
+    """Since they were last fetched; ``None``: there are none."""
+    last_error: str
+    """Why the last fetch failed; empty when it did not."""
+
+
+class LedgerStatus(Struct, frozen=True, kw_only=True):
+    """Live inbound requests."""
+
+    entries: int
+    capacity: int
+
+
+class TokenCacheStatus(Struct, frozen=True, kw_only=True):
+    """Look-ups in the cache of verified tokens."""
+
+    hits: int
+    misses: int
+
+
+class CarrierStatus(Struct, frozen=True, kw_only=True):
+    """Calls that reported the same carrier."""
+
+    name: str
+    """As the app reported it; ``other`` for what is no name, empty for calls without a report."""
+    version: str
+    grade: str
+    """``strict``, ``standard``, ``none`` (no report) or ``unrecognised``."""
+    calls: int
+
+
+class AttributionStatus(Struct, frozen=True, kw_only=True):
+    """The carrier that is configured, and what the app's calls report."""
+
+    carrier: str
+    expectation: str
+    """Why calls should have a carrier; empty where they need not."""
+    seen: tuple[CarrierStatus, ...]
+
+
+class DestinationStatus(Struct, frozen=True, kw_only=True):
+    """One place the app may call."""
+
+    name: str
+    listen: str
+    upstream: str
+    token: str
+    min_assurance: str
+    mode: str
+    """``observe``: calls go on whatever is decided, and *calls* says what would have come."""
+    calls: dict[str, int] | None
+    """By outcome: ``attached``, ``anonymous``, ``forwarded`` or the reason of the refusal.
+    ``None`` for destinations past the bound on metric labels, which are counted together."""
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """Everything a person with a minute asks first."""
+
+    version: str
+    uptime_seconds: float
+    ready: bool
+    draining: bool
+    missing: tuple[str, ...]
+    """What stands between us and readiness."""
+    issuers: tuple[IssuerStatus, ...]
+    ledger: LedgerStatus
+    token_cache: TokenCacheStatus
+    attribution: AttributionStatus
+    destinations: tuple[DestinationStatus, ...]

@@ -1,0 +1,114 @@
+"""Collect the status of a running sidecar from the parts that know it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sidecar.admin.status import (
+    AttributionStatus,
+    CarrierStatus,
+    DestinationStatus,
+    IssuerStatus,
+    LedgerStatus,
+    Status,
+    TokenCacheStatus,
+)
+from sidecar.config.model import Address, Config, Destination
+from sidecar.core.verification import Verifier
+from sidecar.credentials.ledger import Ledger
+from sidecar.issuers.keys import IssuerKeys
+from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.metrics import OTHER, Direction
+
+_LONGEST_TEXT = 500
+
+
+class StatusSource:
+    """Asks everybody at once, on the loop, so that the parts agree with each other."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        version: str,
+        missing: Callable[[], Sequence[str]],
+        draining: Callable[[], bool],
+        listening: Mapping[str, Address],
+        keys: Mapping[str, IssuerKeys],
+        ledger: Ledger,
+        verifier: Verifier,
+        carriers: Carriers,
+        outbound: Direction,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """*listening* holds, by destination, the address that was bound."""
+        self._config = config
+        self._version = version
+        self._missing = missing
+        self._draining = draining
+        self._listening = listening
+        self._keys = keys
+        self._ledger = ledger
+        self._verifier = verifier
+        self._carriers = carriers
+        self._outbound = outbound
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._started_at = clock()
+
+    def __call__(self) -> Status:
+        """Return the status as of now."""
+        missing = tuple(_text(item) for item in self._missing())
+        destinations = self._config.outbound.destinations.values()
+        return Status(
+            version=self._version,
+            uptime_seconds=round(self._clock() - self._started_at, 3),
+            ready=not missing,
+            draining=self._draining(),
+            missing=missing,
+            issuers=tuple(self._issuer(name, keys) for name, keys in self._keys.items()),
+            ledger=LedgerStatus(entries=len(self._ledger), capacity=self._ledger.capacity),
+            token_cache=TokenCacheStatus(hits=self._verifier.hits, misses=self._verifier.misses),
+            attribution=self._attribution(),
+            destinations=tuple(self._destination(each) for each in destinations),
+        )
+
+    def _issuer(self, name: str, keys: IssuerKeys) -> IssuerStatus:
+        fetched_at = keys.fetched_at
+        # A clock that was set back makes no key younger than new.
+        age = None if fetched_at is None else max(0.0, self._wall_clock() - fetched_at)
+        return IssuerStatus(
+            name=name,
+            issuer=self._config.issuers[name].issuer,
+            state=keys.state,
+            keys_age_seconds=None if age is None else round(age, 3),
+            last_error=_text(keys.last_error),
+        )
+
+    def _attribution(self) -> AttributionStatus:
+        return AttributionStatus(
+            carrier=self._config.attribution.carrier,
+            expectation=self._carriers.expectation,
+            seen=tuple(
+                CarrierStatus(
+                    name=each.name, version=each.version, grade=each.label, calls=each.calls
+                )
+                for each in self._carriers.seen()
+            ),
+        )
+
+    def _destination(self, destination: Destination) -> DestinationStatus:
+        route = self._outbound.route(destination.name)
+        return DestinationStatus(
+            name=destination.name,
+            listen=str(self._listening.get(destination.name, destination.listen)),
+            upstream=str(destination.upstream),
+            token=destination.token,
+            min_assurance=destination.min_assurance,
+            mode=destination.mode or self._config.outbound.mode,
+            calls=None if route.name == OTHER else dict(route.outcomes),
+        )
+
+
+def _text(text: str) -> str:
+    """Return *text*, which may quote a peer, as one short line that UTF-8 can say."""
+    return " ".join(text.split())[:_LONGEST_TEXT].encode("utf-8", "replace").decode()

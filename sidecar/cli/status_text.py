@@ -1,0 +1,129 @@
+"""The status of a sidecar as lines for a person."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from sidecar.admin.status import (
+    AttributionStatus,
+    CarrierStatus,
+    DestinationStatus,
+    IssuerStatus,
+    Status,
+    TokenCacheStatus,
+)
+from sidecar.cli.reporting import counted
+from sidecar.config.problems import printable
+
+MOST_SHOWN: Final = 20
+"""Issuers and destinations each; ``--output json`` has them all."""
+
+_WITHOUT: Final = "none"
+_DONE: Final = ("attached", "anonymous", "forwarded")
+
+
+def lines(status: Status) -> Iterator[str]:
+    """Yield the lines, each of which a terminal can show."""
+    return map(printable, _lines(status))
+
+
+def _lines(status: Status) -> Iterator[str]:
+    yield f"sidecar {status.version}, up {_duration(status.uptime_seconds)}, {_state(status)}"
+    if not status.draining:
+        for item in status.missing:
+            yield f"  missing: {item}"
+    yield from _some("issuer", [_issuer(issuer) for issuer in status.issuers])
+    yield f"ledger: {status.ledger.entries:,} of {status.ledger.capacity:,} entries in use"
+    yield f"token cache: {_hit_rate(status.token_cache)}"
+    yield from _attribution(status.attribution)
+    yield from _some("destination", [_destination(each) for each in status.destinations])
+
+
+def _state(status: Status) -> str:
+    if status.draining:
+        return "draining: finishing what it has, taking no more"
+    return "ready" if status.ready else "not ready"
+
+
+def _some(noun: str, texts: list[str]) -> Iterator[str]:
+    for text in texts[:MOST_SHOWN]:
+        yield f"{noun} {text}"
+    if len(texts) > MOST_SHOWN:
+        yield f"and {counted(len(texts) - MOST_SHOWN, f'more {noun}')}"
+
+
+def _issuer(issuer: IssuerStatus) -> str:
+    age = issuer.keys_age_seconds
+    keys = "no keys" if age is None else f"keys {_duration(age)} old"
+    error = f"; last error: {issuer.last_error}" if issuer.last_error else ""
+    return f"{issuer.name}: {issuer.state}, {keys}{error}"
+
+
+def _hit_rate(cache: TokenCacheStatus) -> str:
+    lookups = cache.hits + cache.misses
+    if not lookups:
+        return "not asked yet"
+    return f"{cache.hits / lookups:.1%} of {lookups:,} look-ups hit"
+
+
+def _attribution(attribution: AttributionStatus) -> Iterator[str]:
+    expectation = attribution.expectation
+    reason = f"a carrier is expected: {expectation}" if expectation else "no carrier is expected"
+    yield f"attribution: carrier {attribution.carrier}; {reason}"
+    for each in attribution.seen:
+        yield f"  {_carrier(each)}: {_calls(each.calls)}{_hint(each, expectation)}"
+    if not attribution.seen:
+        yield "  no calls yet"
+
+
+def _carrier(carrier: CarrierStatus) -> str:
+    if carrier.grade == _WITHOUT:
+        return "without a carrier"
+    version = f"/{carrier.version}" if carrier.version else ""
+    return f"{carrier.name}{version} {carrier.grade}"
+
+
+def _hint(carrier: CarrierStatus, expectation: str) -> str:
+    if carrier.grade != _WITHOUT or not expectation:
+        return ""
+    return "; start the app with what `sidecar carrier env python` prints (docs/attribution.md)"
+
+
+def _destination(destination: DestinationStatus) -> str:
+    return (
+        f"{destination.name}: {destination.listen} -> {destination.upstream}, "
+        f"token {destination.token}, min_assurance {destination.min_assurance}"
+        f"{', only observed' if destination.mode == 'observe' else ''}; "
+        f"{_outcomes(destination.calls)}"
+    )
+
+
+def _outcomes(calls: Mapping[str, int] | None) -> str:
+    if calls is None:
+        return "calls are counted together with those of others"
+    if not calls:
+        return "no calls yet"
+    done = [f"{calls[outcome]:,} {outcome}" for outcome in _DONE if outcome in calls]
+    refused = sorted(
+        ((reason, count) for reason, count in calls.items() if reason not in _DONE),
+        key=lambda item: -item[1],
+    )
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in refused)
+    return ", ".join([*done, *([f"refused or failed: {listed}"] if listed else [])])
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{number:,} calls"
+
+
+def _duration(seconds: float) -> str:
+    """Return the two largest units that matter."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"

@@ -1,0 +1,173 @@
+"""What a person reads of a status."""
+
+import pytest
+
+from sidecar.admin.status import (
+    AttributionStatus,
+    CarrierStatus,
+    DestinationStatus,
+    IssuerStatus,
+    LedgerStatus,
+    Status,
+    TokenCacheStatus,
+)
+from sidecar.cli.status_text import lines
+
+NO_CARRIER = AttributionStatus(carrier="none", expectation="", seen=())
+
+
+def carrier(name: str, version: str, grade: str, calls: int) -> CarrierStatus:
+    return CarrierStatus(name=name, version=version, grade=grade, calls=calls)
+
+
+def destination(
+    name: str, calls: dict[str, int] | None, mode: str = "enforce"
+) -> DestinationStatus:
+    return DestinationStatus(
+        name=name,
+        listen="127.0.0.1:9001",
+        upstream="http://127.0.0.1:8081",
+        token="relay",
+        min_assurance="strict",
+        mode=mode,
+        calls=calls,
+    )
+
+
+def issuer(name: str, *, state: str, age: float | None, error: str = "") -> IssuerStatus:
+    return IssuerStatus(
+        name=name,
+        issuer="https://idp.example",
+        state=state,
+        keys_age_seconds=age,
+        last_error=error,
+    )
+
+
+def text(
+    *,
+    uptime: float = 5,
+    missing: tuple[str, ...] = (),
+    draining: bool = False,
+    issuers: tuple[IssuerStatus, ...] = (),
+    cache: tuple[int, int] = (0, 0),
+    attribution: AttributionStatus = NO_CARRIER,
+    destinations: tuple[DestinationStatus, ...] = (),
+) -> list[str]:
+    return list(
+        lines(
+            Status(
+                version="1.2.3",
+                uptime_seconds=uptime,
+                ready=not missing,
+                draining=draining,
+                missing=missing,
+                issuers=issuers,
+                ledger=LedgerStatus(entries=3, capacity=12_500),
+                token_cache=TokenCacheStatus(hits=cache[0], misses=cache[1]),
+                attribution=attribution,
+                destinations=destinations,
+            )
+        )
+    )
+
+
+def test_everything_at_once() -> None:
+    """One screen, from readiness to the outcomes of calls; the most frequent refusal first."""
+    assert text(
+        uptime=11_520,
+        missing=("issuer b: keys not loaded (no route)",),
+        issuers=(
+            issuer("a", state="stale", age=400, error="timed out"),
+            issuer("b", state="failed", age=None, error="no route"),
+        ),
+        cache=(973, 27),
+        attribution=AttributionStatus(
+            carrier="auto",
+            expectation="profiles demands min_assurance strict",
+            seen=(
+                carrier("python", "0.1", "strict", 1_200),
+                carrier("", "", "none", 1),
+                carrier("other", "", "unrecognised", 2),
+            ),
+        ),
+        destinations=(
+            destination(
+                "profiles",
+                {"attribution_dead": 1, "anonymous": 2, "attached": 1_200, "token_expired": 3},
+            ),
+            destination("orders", {"attribution_missing": 3}),
+            destination("quiet", {}),
+            destination("late", None),
+            destination("tried", {"attribution_missing": 4}, "observe"),
+        ),
+    ) == [
+        "sidecar 1.2.3, up 3 h 12 min, not ready",
+        "  missing: issuer b: keys not loaded (no route)",
+        "issuer a: stale, keys 6 min old; last error: timed out",
+        "issuer b: failed, no keys; last error: no route",
+        "ledger: 3 of 12,500 entries in use",
+        "token cache: 97.3% of 1,000 look-ups hit",
+        "attribution: carrier auto; a carrier is expected: profiles demands min_assurance strict",
+        "  python/0.1 strict: 1,200 calls",
+        "  without a carrier: 1 call; start the app with what `sidecar carrier env python` prints "
+        "(docs/attribution.md)",
+        "  other unrecognised: 2 calls",
+        f"destination profiles: {WAY}; 1,200 attached, 2 anonymous, "
+        "refused or failed: 3 token_expired, 1 attribution_dead",
+        f"destination orders: {WAY}; refused or failed: 3 attribution_missing",
+        f"destination quiet: {WAY}; no calls yet",
+        f"destination late: {WAY}; calls are counted together with those of others",
+        f"destination tried: {WAY}, only observed; refused or failed: 4 attribution_missing",
+    ]
+
+
+WAY = "127.0.0.1:9001 -> http://127.0.0.1:8081, token relay, min_assurance strict"
+
+
+def test_draining_is_a_state_and_nothing_missing() -> None:
+    """Whoever drains is not told to look for a cause."""
+    first, second, *_ = text(missing=("draining",), draining=True)
+    assert first == "sidecar 1.2.3, up 5 s, draining: finishing what it has, taking no more"
+    assert second.startswith("ledger: ")
+
+
+def test_no_carrier_is_asked_for_where_none_is_expected() -> None:
+    """Calls without one are shown, without advice."""
+    attribution = AttributionStatus(
+        carrier="none", expectation="", seen=(carrier("", "", "none", 7),)
+    )
+    assert text(attribution=attribution)[3:5] == [
+        "attribution: carrier none; no carrier is expected",
+        "  without a carrier: 7 calls",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.4, "0 s"),
+        (119.9, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h 0 min"),
+        (172_799, "47 h 59 min"),
+        (172_800, "2 d 0 h"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    """Two units at most, the larger ones."""
+    assert text(uptime=seconds)[0] == f"sidecar 1.2.3, up {shown}, ready"
+
+
+def test_long_lists_are_counted() -> None:
+    """A screen has room for twenty of a kind."""
+    shown = text(destinations=tuple(destination(f"d{n}", {}) for n in range(23)))
+    assert sum(line.startswith("destination ") for line in shown) == 20
+    assert shown[-1] == "and 3 more destinations"
+
+
+def test_a_terminal_is_not_steered() -> None:
+    """What a peer's error message may hold is escaped."""
+    shown = text(issuers=(issuer("a", state="failed", age=None, error="\x1b[2J\u202e"),))
+    assert shown[1] == "issuer a: failed, no keys; last error: \\x1b[2J\\u202e"
