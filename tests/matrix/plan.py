@@ -27,6 +27,8 @@ OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
 """For the first request that stays open: each of its loads would need a worker of its own."""
 COSTLY = (Load(users=20, in_flight=5),)
 """For styles that start a process for each call."""
+MANY_CALLS = (Load(users=10, in_flight=1), Load(users=90, in_flight=30, abort_share=0.05))
+"""For a style that makes many calls for each request."""
 
 _STARTS_PROCESSES = frozenset({"fork", "child_process", "multiprocessing_child"})
 _NEEDS_GREENLETS = frozenset({"lazy_greenlet", "gevent_spawn"})
@@ -113,7 +115,9 @@ def _styles(server: Server, grade: Grade) -> Iterator[str]:
             continue
         if server.kind != "greenlets" and style in _NEEDS_GREENLETS:
             continue
-        if style not in _OF_VARIANTS and (server.is_variant or _is_dull(style, grade)):
+        if server.is_variant and style not in _OF_VARIANTS:
+            continue
+        if style != "direct" and _is_dull(style, grade):
             continue
         yield style
 
@@ -141,4 +145,6 @@ _INSTRUMENTED = ("urllib_request", "urllib3_block", "requests_session", "httpx")
 
 
 def _load(style: str) -> tuple[Load, ...]:
+    if style == "asyncio_run":
+        return MANY_CALLS
     return COSTLY if style in _STARTS_PROCESSES else FULL

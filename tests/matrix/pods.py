@@ -49,6 +49,8 @@ issuers:
 inbound:
   listen: 127.0.0.1:0
   app: http://127.0.0.1:{app}
+  limits:
+    upstream_idle_timeout: 1s # gunicorn closes after two
   rules:
     - paths: [/**]
       require: authenticated
