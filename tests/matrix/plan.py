@@ -135,7 +135,8 @@ def _clients(kind: Kind, grade: Grade) -> tuple[str, ...]:
             return blocking + tuple(NON_BLOCKING)
         case "asyncio":
             # In turns, so that neighbours in the list of styles are of both kinds.
-            return ("httpx_async", "requests_session", "aiohttp", "httpx", *blocking)
+            first = ("httpx_async", "requests_session", "aiohttp", "httpx")
+            return first + tuple(name for name in blocking if name not in first)
         case "greenlets":
             return blocking
 
