@@ -23,6 +23,11 @@ FULL = (
 )
 TRACEPARENT = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
 """What callers send at the grade compat: without it, there is no tracestate to put handles in."""
+VARIANT = (
+    Load(users=20, in_flight=5, abort_share=0.05, error_share=0.05),
+    Load(users=100, in_flight=100, abort_share=0.05, error_share=0.05),
+)
+"""For servers that differ from another one only below the styles."""
 OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
 """For the first request that stays open: each of its loads would need a worker of its own."""
 COSTLY = (Load(users=20, in_flight=5),)
@@ -65,10 +70,8 @@ _POOL_STYLES = {
     "greenlets": ("direct",),
 }
 
-_THOROUGH = frozenset(
-    {"http.server", "gunicorn gevent", "aiohttp.web", "FastAPI, uvicorn asyncio h11"}
-)
-"""Where every client and the lower grade are measured: one server of each kind, and anyio."""
+_THOROUGH = frozenset({"http.server", "gunicorn gevent", "aiohttp.web"})
+"""Where every client and the lower grade are measured: one server of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, 
         own = style in _STARTS_PROCESSES
         client = "http_client" if own else clients[(turn + number) % len(clients)]
         fields = TRACEPARENT if grade == "compat" else ()
-        yield Errand(style, client, grade, fields=fields), _load(style)
+        yield Errand(style, client, grade, fields=fields), _load(style, server)
         if style in _STAYS_OPEN:
             yield Errand(style, client, grade, True, fields), OPEN
     if server.name in _THOROUGH and grade == "strict":
@@ -145,7 +148,9 @@ _INSTRUMENTED = ("urllib_request", "urllib3_block", "requests_session", "httpx")
 """OpenTelemetry has nothing for ``http.client`` itself."""
 
 
-def _load(style: str) -> tuple[Load, ...]:
+def _load(style: str, server: Server) -> tuple[Load, ...]:
+    if style in _STARTS_PROCESSES:
+        return COSTLY
     if style == "asyncio_run":
         return MANY_CALLS
-    return COSTLY if style in _STARTS_PROCESSES else FULL
+    return VARIANT if server.is_variant else FULL
