@@ -15,7 +15,7 @@ from tests.apps.clients import LIBRARIES
 from tests.matrix.cells import Errand, Load, Result, run
 from tests.matrix.expectations import deviations
 from tests.matrix.plan import Group, groups
-from tests.matrix.pods import ROOT, Pod, Users, carried, pod
+from tests.matrix.pods import ROOT, Pod, Users, pod
 from tests.matrix.report import Row, Untested, render
 
 _USERS = 200
@@ -81,9 +81,7 @@ class Matrix:
                 self._leave_out(name, f"{absent} is not installed")
                 continue
             try:
-                async with pod(
-                    users, group.server.arguments(), environment=carried(group.grade)
-                ) as running:
+                async with pod(users, group.server.arguments(), group.grade) as running:
                     await self._run_cells(running, group)
             except ProcessError as error:
                 self._leave_out(name, f"{error} ({'; '.join(error.last_lines[-2:])})")

@@ -166,7 +166,7 @@ class _Asking:
 
     def _url(self, user: str, more: str = "") -> str:
         errand = self._errand
-        out = quote(f"{self._pod.outbound(errand.grade)}/{self._cell}/{user}", safe="")
+        out = quote(f"{self._pod.outbound}/{self._cell}/{user}", safe="")
         return (
             f"{self._pod.inbound}/{errand.style}/{errand.client}?out={out}&key={self._cell}"
             f"&pause={self._load.pause_milliseconds:g}&linger={_LINGER_SECONDS:g}{more}"

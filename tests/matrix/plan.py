@@ -21,10 +21,19 @@ FULL = (
     Load(users=40, in_flight=30, abort_share=0.05, error_share=0.05),
     Load(users=200, in_flight=200, abort_share=0.05, error_share=0.05),
 )
+TRACEPARENT = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+"""What callers send at the grade compat: without it, there is no tracestate to put handles in."""
+VARIANT = (
+    Load(users=20, in_flight=5, abort_share=0.05, error_share=0.05),
+    Load(users=100, in_flight=100, abort_share=0.05, error_share=0.05),
+)
+"""For servers that differ from another one only below the styles."""
 OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
 """For the first request that stays open: each of its loads would need a worker of its own."""
 COSTLY = (Load(users=20, in_flight=5),)
 """For styles that start a process for each call."""
+MANY_CALLS = (Load(users=10, in_flight=1), Load(users=90, in_flight=30, abort_share=0.05))
+"""For a style that makes many calls for each request."""
 
 _STARTS_PROCESSES = frozenset({"fork", "child_process", "multiprocessing_child"})
 _NEEDS_GREENLETS = frozenset({"lazy_greenlet", "gevent_spawn"})
@@ -61,10 +70,8 @@ _POOL_STYLES = {
     "greenlets": ("direct",),
 }
 
-_THOROUGH = frozenset(
-    {"http.server", "gunicorn gevent", "aiohttp.web", "FastAPI, uvicorn asyncio h11"}
-)
-"""Where every client and the lower grade are measured: one server of each kind, and anyio."""
+_THOROUGH = frozenset({"http.server", "gunicorn gevent", "aiohttp.web"})
+"""Where every client and the lower grade are measured: one server of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +90,21 @@ def groups() -> Iterator[Group]:
     for number, server in enumerate(SERVERS):
         if server.name in _THOROUGH:
             yield Group(server, "standard", tuple(_cells(server, "standard", number)))
+    for number, server in enumerate(SERVERS):
+        if server.is_traced:
+            yield Group(server, "compat", tuple(_cells(server, "compat", number)))
 
 
 def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, tuple[Load, ...]]]:
-    clients = _clients(server.kind)
+    clients = _clients(server.kind, grade)
     for turn, style in enumerate(_styles(server, grade)):
         # A child that inherited connections would share them with its parent.
         own = style in _STARTS_PROCESSES
         client = "http_client" if own else clients[(turn + number) % len(clients)]
-        yield Errand(style, client, grade), _load(style)
+        fields = TRACEPARENT if grade == "compat" else ()
+        yield Errand(style, client, grade, fields=fields), _load(style, server)
         if style in _STAYS_OPEN:
-            yield Errand(style, client, grade, first_stays_open=True), OPEN
+            yield Errand(style, client, grade, True, fields), OPEN
     if server.name in _THOROUGH and grade == "strict":
         for style in _POOL_STYLES[server.kind]:
             for client in clients:
@@ -107,7 +118,9 @@ def _styles(server: Server, grade: Grade) -> Iterator[str]:
             continue
         if server.kind != "greenlets" and style in _NEEDS_GREENLETS:
             continue
-        if style not in _OF_VARIANTS and (server.is_variant or _is_dull(style, grade)):
+        if server.is_variant and style not in _OF_VARIANTS:
+            continue
+        if style != "direct" and _is_dull(style, grade):
             continue
         yield style
 
@@ -118,17 +131,26 @@ def _is_dull(style: str, grade: Grade) -> bool:
     return grade != "strict" and same and expected(style, grade) is not Outcome.LEADS
 
 
-def _clients(kind: Kind) -> tuple[str, ...]:
-    blocking = tuple(BLOCKING)
+def _clients(kind: Kind, grade: Grade) -> tuple[str, ...]:
+    blocking = _INSTRUMENTED if grade == "compat" else tuple(BLOCKING)
     match kind:
         case "blocking":
             return blocking + tuple(NON_BLOCKING)
         case "asyncio":
             # In turns, so that neighbours in the list of styles are of both kinds.
-            return ("httpx_async", "requests_session", "aiohttp", "httpx", *blocking)
+            first = ("httpx_async", "requests_session", "aiohttp", "httpx")
+            return first + tuple(name for name in blocking if name not in first)
         case "greenlets":
             return blocking
 
 
-def _load(style: str) -> tuple[Load, ...]:
-    return COSTLY if style in _STARTS_PROCESSES else FULL
+_INSTRUMENTED = ("urllib_request", "urllib3_block", "requests_session", "httpx")
+"""OpenTelemetry has nothing for ``http.client`` itself."""
+
+
+def _load(style: str, server: Server) -> tuple[Load, ...]:
+    if style in _STARTS_PROCESSES:
+        return COSTLY
+    if style == "asyncio_run":
+        return MANY_CALLS
+    return VARIANT if server.is_variant else FULL

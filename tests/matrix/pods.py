@@ -1,7 +1,7 @@
 """One pod for the matrix: an app in a process of its own, its sidecar, and a destination.
 
-The app's outbound port depends on the grade that the destination behind it demands, so that what
-an app sends below that grade is refused and seen to be.
+The destination demands the grade that is tested, so that what an app sends below it is refused
+and seen to be.
 """
 
 import importlib.util
@@ -49,26 +49,24 @@ issuers:
 inbound:
   listen: 127.0.0.1:0
   app: http://127.0.0.1:{app}
+  limits:
+    upstream_idle_timeout: 1s # gunicorn closes after two
   rules:
     - paths: [/**]
       require: authenticated
 outbound:
   destinations:
-{destinations}
+    destination:
+      listen: 127.0.0.1:0
+      upstream: http://127.0.0.1:{destination}
+      min_assurance: {grade}
+      limits:
+        idle_timeout: {idle}
 admin:
   listen: 127.0.0.1:0
 log:
   access: "off"
   level: error
-"""
-
-_DESTINATION = """\
-    {grade}:
-      listen: 127.0.0.1:0
-      upstream: http://127.0.0.1:{port}
-      min_assurance: {grade}
-      limits:
-        idle_timeout: {idle}
 """
 
 
@@ -106,9 +104,10 @@ class Pod:
     def inbound(self) -> str:
         return f"http://{self.sidecar.listener('inbound')}"
 
-    def outbound(self, grade: Grade) -> str:
-        """Where the app calls a destination that demands *grade*."""
-        return f"http://{self.sidecar.listener('outbound', grade)}"
+    @property
+    def outbound(self) -> str:
+        """Where the app calls the destination."""
+        return f"http://{self.sidecar.listener('outbound')}"
 
     async def refusals(self) -> Counter[str]:
         """How many outbound calls the sidecar has refused so far, by reason."""
@@ -134,12 +133,14 @@ class Pod:
 async def pod(
     users: Users,
     command: Sequence[str],
+    grade: Grade = "strict",
     *,
     environment: Mapping[str, str] | None = None,
     idle: str = "60s",
 ) -> AsyncIterator[Pod]:
-    """Run the app that *command* starts, with *environment* on top of ours. The sidecar closes a
-    connection of the app's that was *idle* for so long.
+    """Run the app that *command* starts, with what carries handles at this *grade*, which the
+    destination demands, or with *environment*. The sidecar closes a connection of the app's that
+    was *idle* for so long.
 
     Raises ``ProcessError`` when the app or the sidecar does not start.
     """
@@ -149,7 +150,7 @@ async def pod(
         client = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
-        app, port = await _start_app(stack, command, environment or {})
+        app, port = await _start_app(stack, command, environment or carried(grade))
         keys = directory / "jwks.json"
         keys.write_text(json.dumps(users.mint.jwks()))
         configuration = directory / "sidecar.yaml"
@@ -159,10 +160,9 @@ async def pod(
                 audience=_AUDIENCE,
                 keys=keys,
                 app=port,
-                destinations="".join(
-                    _DESTINATION.format(grade=grade, port=destination.port, idle=idle)
-                    for grade in GRADES
-                ),
+                destination=destination.port,
+                grade=grade,
+                idle=idle,
             )
         )
         running = await stack.enter_async_context(sidecar("sidecar", configuration))

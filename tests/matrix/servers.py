@@ -17,6 +17,8 @@ class Server:
     """Distributions, for their versions and for whether this server can be tested."""
     is_variant: bool = False
     """Differs from another one only below the styles: gets the shorter list of them."""
+    is_traced: bool = False
+    """Stands for those that OpenTelemetry instruments."""
 
     def arguments(self, port: int = 0) -> tuple[str, ...]:
         """Arguments for the interpreter."""
@@ -24,8 +26,10 @@ class Server:
         return ("-m", f"tests.apps.{module}", str(port), *options)
 
 
-def _server(name: str, command: str, kind: Kind, needs: str = "") -> Server:
-    return Server(name, tuple(command.split()), kind, tuple(needs.split()))
+def _server(
+    name: str, command: str, kind: Kind, needs: str = "", *, is_traced: bool = False
+) -> Server:
+    return Server(name, tuple(command.split()), kind, tuple(needs.split()), is_traced=is_traced)
 
 
 def _variant(name: str, command: str, kind: Kind, needs: str = "") -> Server:
@@ -34,7 +38,7 @@ def _variant(name: str, command: str, kind: Kind, needs: str = "") -> Server:
 
 SERVERS: tuple[Server, ...] = (
     _server("http.server", "http_server_app", "blocking"),
-    _server("Flask, werkzeug", "flask_dev", "blocking", "flask werkzeug"),
+    _server("Flask, werkzeug", "flask_dev", "blocking", "flask werkzeug", is_traced=True),
     _server("gunicorn gthread", "gunicorn_app gthread", "blocking", "gunicorn"),
     _variant("gunicorn gthread, preload", "gunicorn_app gthread --preload", "blocking", "gunicorn"),
     _variant("gunicorn sync", "gunicorn_app sync", "blocking", "gunicorn"),
@@ -52,7 +56,11 @@ SERVERS: tuple[Server, ...] = (
     ),
     _server("aiohttp.web", "aiohttp_app", "asyncio", "aiohttp"),
     _server(
-        "FastAPI, uvicorn asyncio h11", "fastapi_app", "asyncio", "fastapi starlette uvicorn h11"
+        "FastAPI, uvicorn asyncio h11",
+        "fastapi_app",
+        "asyncio",
+        "fastapi starlette uvicorn h11",
+        is_traced=True,
     ),
     _variant(
         "FastAPI, uvicorn uvloop httptools, BaseHTTPMiddleware",

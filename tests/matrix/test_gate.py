@@ -11,7 +11,7 @@ import pytest
 from tests.apps.clients import LIBRARIES
 from tests.matrix.cells import Errand, Load, Result, run
 from tests.matrix.expectations import Outcome, deviations
-from tests.matrix.pods import Grade, Users, carried, pod
+from tests.matrix.pods import Users, pod
 from tests.support.needs import needs_module
 
 pytestmark = pytest.mark.timeout(120)
@@ -48,8 +48,7 @@ FIRST_OPEN: dict[tuple[str, ...], tuple[str, ...]] = {
 
 async def run_cells(users: Users, command: tuple[str, ...], cells: Cells) -> dict[str, Result]:
     """Run all *cells* in one app; return what was seen by style and client."""
-    grade: Grade = cells[0][0].grade
-    async with pod(users, command, environment=carried(grade)) as running:
+    async with pod(users, command, cells[0][0].grade) as running:
         return {
             f"{errand.style} {errand.client}": await run(running, errand, loads)
             for errand, loads in cells
@@ -129,7 +128,7 @@ async def test_retry_after_close(
     """
     for client in clients:
         needs_module(LIBRARIES.get(client, "http.client"))
-    async with pod(users, command, environment=carried("strict"), idle="100ms") as running:
+    async with pod(users, command, idle="100ms") as running:
         for client in clients:
             errand = Errand("direct", client, "strict")
             result = await run(running, errand, (Load(40, 8),) * 3, rest_seconds=0.25)

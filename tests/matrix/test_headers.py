@@ -7,7 +7,7 @@ import pytest
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from tests.matrix.cells import Errand, Load, run
 from tests.matrix.expectations import deviations
-from tests.matrix.pods import CARRIER, Users, carried, pod, traced
+from tests.matrix.pods import CARRIER, Users, pod, traced
 from tests.support.needs import needs_module
 
 pytestmark = pytest.mark.timeout(120)
@@ -50,7 +50,7 @@ FIELDS: Mapping[str, tuple[tuple[str, str], ...]] = {
 async def test_what_callers_send(users: Users) -> None:
     """Callers who forge our keys in any spelling, or send much, call out as themselves."""
     found = {}
-    async with pod(users, PLAIN, environment=carried("strict")) as running:
+    async with pod(users, PLAIN) as running:
         for name, fields in FIELDS.items():
             errand = Errand("direct", "http_client", "strict", fields=fields)
             result = await run(running, errand, FEW)

@@ -24,7 +24,7 @@ _ENTER = (opmap.get("BEFORE_WITH"), opmap.get("SETUP_WITH"))  # since 3.11, befo
 _LOAD_SPECIAL = opmap.get("LOAD_SPECIAL")  # since 3.14, followed by an ordinary call
 _GET_AWAITABLE = opmap["GET_AWAITABLE"]
 _BEFORE_ASYNC_WITH = opmap.get("BEFORE_ASYNC_WITH")
-_CACHE = 0
+_CACHE = opmap.get("CACHE")  # since 3.11, behind some instructions
 _OF_ASYNC_WITH = 1  # argument of GET_AWAITABLE, since 3.11
 
 
@@ -46,6 +46,8 @@ def _user_of_generator(frame: Optional[FrameType]) -> Optional[FrameType]:
 
 def _is_entering(frame: FrameType) -> bool:
     code, at = frame.f_code.co_code, frame.f_lasti
+    while code[at] == _CACHE:
+        at -= 2
     if code[at] in _ENTER or (_LOAD_SPECIAL is not None and code[at - 2] == _LOAD_SPECIAL):
         return True
     # At the instruction that runs the coroutine: behind GET_AWAITABLE and LOAD_CONST.
