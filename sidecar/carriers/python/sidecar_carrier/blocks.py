@@ -51,8 +51,6 @@ def _is_entering(frame: FrameType) -> bool:
     if code[at] in _ENTER or (_LOAD_SPECIAL is not None and code[at - 2] == _LOAD_SPECIAL):
         return True
     # At the instruction that runs the coroutine: behind GET_AWAITABLE and LOAD_CONST.
-    if code[at] == _CACHE:  # 3.12 has come to the end of that instruction
-        at -= 2
     if at < 6 or code[at - 4] != _GET_AWAITABLE:
         return False
     return code[at - 3] == _OF_ASYNC_WITH or code[at - 6] == _BEFORE_ASYNC_WITH
