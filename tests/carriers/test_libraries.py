@@ -90,8 +90,9 @@ def test_forward_proxy(app: Service, upstream: Upstream, path: str) -> None:
 
 def test_tunnel(app: Service, upstream: Upstream, path: str) -> None:
     """A request for a tunnel carries nothing of ours."""
+    before = len(upstream.heads("tunnelled.example:443"))
     app.get("httpx_tunnel", new_handle(), out=upstream.url(path))
-    heads = upstream.heads("tunnelled.example:443")
+    heads = upstream.heads("tunnelled.example:443")[before:]
     assert [head.method for head in heads] == ["CONNECT"]
     assert handles(heads) == reports(heads) == [[]]
 

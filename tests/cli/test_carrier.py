@@ -122,10 +122,16 @@ def test_install(sidecar: Run, tmp_path: Path) -> None:
 
 def test_install_again_writes_nothing(sidecar: Run, tmp_path: Path) -> None:
     """What is installed already is left alone, so its place may be read-only by then."""
+
+    def written() -> set[tuple[Path, int, int]]:
+        found = [(path, path.lstat()) for path in [volume, *volume.rglob("*")]]
+        return {(path, status.st_ino, status.st_mtime_ns) for path, status in found}
+
+    volume = tmp_path / "volume"
     sidecar("carrier", "install", "volume")
-    before = {path: path.lstat() for path in (tmp_path / "volume").rglob("*")}
+    before = written()
     assert sidecar("carrier", "install", "volume").returncode == 0
-    assert {path: path.lstat() for path in (tmp_path / "volume").rglob("*")} == before
+    assert written() == before
 
 
 def test_installed_files_are_for_everybody(sidecar: Run, tmp_path: Path) -> None:
