@@ -19,33 +19,27 @@ from dataclasses import dataclass
 
 import uvloop
 
-from sidecar import __version__
+from sidecar import __version__, settings
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
-from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import (
     Attribute,
-    AttributionRules,
-    CallTerms,
-    Grade,
     attribute,
 )
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
-from sidecar.core.paths import PathOptions
-from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
+from sidecar.core.policy import Policy
 from sidecar.core.principal import Credential
-from sidecar.core.propagation import CompatCarrier
-from sidecar.core.verification import IssuerPolicy, Verified, Verifier
+from sidecar.core.verification import Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher
-from sidecar.inbound.exchange import InboundHandler, InboundSettings
+from sidecar.inbound.exchange import InboundHandler
 from sidecar.issuers.keys import IssuerKeys
-from sidecar.outbound.exchange import AcceptedHosts, OutboundHandler, OutboundSettings
+from sidecar.outbound.exchange import OutboundHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -60,14 +54,6 @@ from sidecar.wire.listener import Listener
 from sidecar.wire.upstream import Pool
 
 _STANDARD_OUTPUT = 1
-_GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
-_CARRIER_GRADES = {
-    "auto": Grade.STRICT,
-    "python": Grade.STRICT,
-    "opentelemetry": Grade.COMPAT,
-    "none": Grade.COMPAT,
-}
-
 AttributeOver = Callable[[Ledger], Attribute]
 """Makes the resolver of outbound calls; replaced only to show what guessing would do."""
 
@@ -145,7 +131,7 @@ class Sidecar:
         self._ledger = Ledger(config.attribution.ledger_capacity, clock=self._clock)
         self._fetcher = Fetcher()
         self._verifier = Verifier(
-            (_issuer_policy(issuer) for issuer in config.issuers.values()),
+            (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
             render=identity_lines,
             max_token_bytes=config.inbound.max_token_bytes,
             cache_max_entries=config.token_cache.max_entries,
@@ -153,7 +139,7 @@ class Sidecar:
         )
         self._keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
         self._carriers = Carriers(
-            _carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
+            settings.carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
         )
         self._draining = False
         self._is_bound = False
@@ -273,15 +259,12 @@ class Sidecar:
     def _inbound_listener(self) -> Listener:
         inbound = self._config.inbound
         metrics = self._metrics.direction("inbound", [rule.name for rule in inbound.rules])
-        limits = _wire_limits(inbound.limits)
+        limits = settings.wire_limits(inbound.limits)
         handler = InboundHandler(
-            settings=InboundSettings(
-                token_to_app=inbound.token_to_app,
-                paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
-                carriers=_carriers(self._config),
-            ),
+            settings=settings.inbound_settings(self._config),
             policy=Policy(
-                _policy_rule(rule, inbound.mode, self._config.attribution) for rule in inbound.rules
+                settings.policy_rule(rule, inbound.mode, self._config.attribution)
+                for rule in inbound.rules
             ),
             verifier=self._verifier,
             keys=self._keys,
@@ -319,9 +302,9 @@ class Sidecar:
         reporter = ExchangeReporter(metrics, self._access_log)
         listeners = {}
         for name, destination in destinations.items():
-            limits = _wire_limits(destination.limits)
+            limits = settings.wire_limits(destination.limits)
             handler = OutboundHandler(
-                settings=_outbound_settings(destination, self._config),
+                settings=settings.outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
                 pool=self._pool(destination.upstream, limits),
@@ -330,7 +313,7 @@ class Sidecar:
                 route=metrics.route(name),
                 reporter=reporter,
                 ids=self._ids,
-                authority=_authority(destination.upstream),
+                authority=settings.authority(destination.upstream),
                 clock=self._clock,
                 wall_clock=time.time,
             )
@@ -409,127 +392,3 @@ async def _bound(
         cause = os.strerror(error.errno) if error.errno else str(error)
         raise StartError(f"the {what} listener cannot use {address}: {cause}") from error
     return model.Address(host, port)
-
-
-def _issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
-    return IssuerPolicy(
-        name=issuer.name,
-        issuer=issuer.issuer,
-        audiences=None if issuer.audiences is None else frozenset(issuer.audiences),
-        algorithms=frozenset(issuer.algorithms),
-        profile=issuer.profile,
-        leeway_seconds=issuer.leeway_seconds,
-        max_token_age_seconds=issuer.max_token_age_seconds,
-        require_exp=issuer.require_exp,
-    )
-
-
-def _policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
-    requirement: Requirement | None
-    match rule.access:
-        case model.Allow.ANYONE:
-            requirement = None
-        case model.Allow.AUTHENTICATED:
-            requirement = Requirement()
-        case model.Require(scopes=scopes, roles=roles):
-            requirement = Requirement(_names(scopes), _names(roles))
-    return PolicyRule(
-        name=rule.name,
-        paths=rule.paths,
-        methods=None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
-        requirement=requirement,
-        terms=CallTerms(
-            max_age_seconds=rule.max_age_seconds or attribution.max_age_seconds,
-            linger_seconds=rule.linger_seconds,
-            alone=attribution.exclusive != "off" and rule.exclusive,
-        ),
-        enforced=(rule.mode or mode) == "enforce",
-    )
-
-
-def _names(demand: model.Demand | None) -> Names | None:
-    return None if demand is None else Names(frozenset(demand.names), demand.match)
-
-
-def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
-    """Where handles go besides the dedicated header: nowhere, unless somebody accepts that.
-
-    They may leave in connections that we cannot see into.
-    """
-    accepted = config.attribution.exclusive != "off" or any(
-        destination.token == "relay" and destination.min_assurance == "compat"  # noqa: S105
-        for destination in config.outbound.destinations.values()
-    )
-    return frozenset(config.attribution.compat_carriers if accepted else ())
-
-
-def _outbound_settings(destination: model.Destination, config: model.Config) -> OutboundSettings:
-    attribution = config.attribution
-    return OutboundSettings(
-        name=destination.name,
-        destination=DestinationRules(
-            relay=destination.token == "relay",  # noqa: S105 - a choice
-            anonymous_without_context=destination.without_context == "anonymous",
-            anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
-            keep_app_credentials=destination.app_credentials == "keep",
-        ),
-        attribution=AttributionRules(
-            destination=destination.name,
-            min_grade=_GRADES[destination.min_assurance],
-            max_grade=_CARRIER_GRADES[attribution.carrier],
-            max_calls=attribution.max_calls,
-        ),
-        hosts=AcceptedHosts(destination.hosts),
-        observe=(destination.mode or config.outbound.mode) == "observe",
-    )
-
-
-def _carrier_expectation(config: model.Config) -> str:
-    """Return why the app's calls should have a carrier; empty where they need none."""
-    carrier = config.attribution.carrier
-    relaying = [
-        destination
-        for destination in config.outbound.destinations.values()
-        if destination.token == "relay"  # noqa: S105 - a choice
-    ]
-    # OpenTelemetry brings handles back and says nothing of itself.
-    if not relaying or carrier in ("none", "opentelemetry"):
-        return ""
-    if carrier != "auto":
-        return f"attribution.carrier is {carrier}"
-    without = _grade_without_carrier(config)
-    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
-    first = next(demanding, None)
-    return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
-
-
-def _grade_without_carrier(config: model.Config) -> Grade:
-    """Return the best grade that a call without a self-report may reach."""
-    if config.inbound.token_to_app == "forward":  # noqa: S105 - a choice
-        return Grade.STRICT
-    if config.inbound.token_to_app == "placeholder" or config.attribution.exclusive != "off":  # noqa: S105
-        return Grade.STANDARD
-    return Grade.COMPAT
-
-
-def _authority(origin: model.Origin) -> str:
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    default = {"http": 80, "https": 443}[origin.scheme]
-    return host if origin.port == default else f"{host}:{origin.port}"
-
-
-def _wire_limits(limits: model.Limits) -> WireLimits:
-    return WireLimits(
-        max_head_bytes=limits.max_head_bytes,
-        max_fields=limits.max_fields,
-        max_target_bytes=limits.max_target_bytes,
-        max_body_bytes=limits.max_body_bytes,
-        max_connections=limits.max_connections,
-        max_upstream_connections=limits.max_upstream_connections,
-        header_timeout_seconds=limits.header_timeout_seconds,
-        idle_timeout_seconds=limits.idle_timeout_seconds,
-        body_timeout_seconds=limits.body_timeout_seconds,
-        connect_timeout_seconds=limits.connect_timeout_seconds,
-        response_timeout_seconds=limits.response_timeout_seconds,
-        upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
-    )

@@ -10,6 +10,7 @@ from typing import Final
 from sidecar.config import endpoints
 from sidecar.config.model import Address, Allow, Config, Rule
 from sidecar.config.problems import Findings, Place
+from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
 
 MAX_ROUTE_LABELS: Final = 200
@@ -50,7 +51,7 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
                     "the app during the next caller's turn"
                 )
                 findings.error(rule.place, rule.path, message)
-    best = _best_assurance(config)
+    best = _RANKS[best_assurance(config)]
     for located in draft.destinations:
         if located.value.token == "relay" and _RANKS[located.value.min_assurance] > best:  # noqa: S105
             message = (
@@ -61,14 +62,6 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
 
 
 _RANKS: Final = {"compat": 1, "standard": 2, "strict": 3}
-
-
-def _best_assurance(config: Config) -> int:
-    if config.attribution.carrier in ("auto", "python") or config.inbound.token_to_app == "forward":  # noqa: S105
-        return _RANKS["strict"]
-    if config.attribution.exclusive != "off" or config.inbound.token_to_app == "placeholder":  # noqa: S105
-        return _RANKS["standard"]
-    return _RANKS["compat"]
 
 
 def _check_listeners(listeners: Sequence[Located[Address]], findings: Findings) -> None:

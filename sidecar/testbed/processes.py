@@ -3,12 +3,14 @@
 Owns the life of one child: a bounded wait for its first words, a bounded memory of its last ones,
 SIGTERM and then SIGKILL. Which programs belong together is the business of whoever starts them.
 Children stay in our process group on purpose: what ends the group from outside (Ctrl-C, a closed
-terminal, a CI time limit) reaches them too.
+terminal, a CI time limit) reaches them too. Those that have children themselves get a group of
+their own instead, and whoever starts one ends it when a signal says so.
 """
 
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -191,11 +193,13 @@ async def child_process(
     *,
     environment: Mapping[str, str],
     on_stdout: ReadLine | None = None,
+    with_children: bool = False,
 ) -> AsyncIterator[ChildProcess]:
     """Run a program for the length of the block and end it with the block, whatever ends that.
 
-    *on_stdout* reads all of standard output, of which only the end is kept. Raises ``OSError``
-    when the program cannot be started at all.
+    *on_stdout* reads all of standard output, of which only the end is kept. *with_children* gives
+    it a session of its own, of which nothing is left: a server's workers may outlive their
+    master. Raises ``OSError`` when the program cannot be started at all.
     """
     loop = asyncio.get_running_loop()
     transport, watch = await loop.subprocess_exec(
@@ -203,6 +207,7 @@ async def child_process(
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         env=dict(environment),
+        start_new_session=with_children,
     )
     child = ChildProcess(name, transport, watch)
     try:
@@ -211,6 +216,9 @@ async def child_process(
         try:
             await child.stop()
         finally:
+            if with_children:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
             transport.close()
 
 

@@ -239,7 +239,7 @@ async def _started_app(plan: Plan, running: RunningSidecar) -> AsyncIterator[Chi
     stack = AsyncExitStack()
     try:
         app = await stack.enter_async_context(
-            child_process("the app", plan.start, environment=environment)
+            child_process("the app", plan.start, environment=environment, with_children=True)
         )
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else str(error)

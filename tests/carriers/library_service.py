@@ -4,9 +4,9 @@
 """
 
 import contextlib
-import functools
 import os
 import sys
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,9 @@ from .service import Handler, in_thread, main, pattern
 CONNECTIONS = int(os.environ.get("SERVICE_CONNECTIONS", "2"))
 LIMITS = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
 
-HTTPX = httpx.Client(limits=LIMITS, trust_env=False, timeout=60)
+# Its pool may close a connection that it has just given to another thread (encode/httpcore#1110,
+# with or without carrier): that call fails, or hangs until it times out.
+HTTPX = httpx.Client(limits=LIMITS, trust_env=False, timeout=httpx.Timeout(60, read=5))
 URLLIB3 = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=urllib3.Retry(9, redirect=9))
 REQUESTS = requests.Session()
 REQUESTS.trust_env = False
@@ -33,8 +35,18 @@ REQUESTS.mount(
 )
 
 
-@functools.cache
+_buckets: dict[str, Any] = {}
+_bucket_lock = threading.Lock()  # it takes a second to make one, and sixty would like to
+
+
 def bucket(endpoint: str) -> Any:
+    with _bucket_lock:
+        if endpoint not in _buckets:
+            _buckets[endpoint] = make_bucket(endpoint)
+        return _buckets[endpoint]
+
+
+def make_bucket(endpoint: str) -> Any:
     return botocore.session.Session().create_client(
         "s3",
         endpoint_url=endpoint,
@@ -50,7 +62,7 @@ def bucket(endpoint: str) -> Any:
 @pattern
 def shared_httpx(_: Handler, out: str) -> None:
     for _again in range(2):
-        HTTPX.get(out)
+        insistent_httpx(_, out)
 
 
 @pattern
@@ -83,11 +95,9 @@ def botocore_upload(_: Handler, out: str) -> None:
 def insistent_httpx(_: Handler, out: str) -> None:
     """httpx leaves it to the app to try again on a connection that was closed."""
     for _again in range(9):
-        try:
+        with contextlib.suppress(httpx.TransportError):
             HTTPX.get(out)
-        except httpx.RemoteProtocolError:
-            continue
-        return
+            return
 
 
 @pattern

@@ -240,7 +240,8 @@ def test_bounded_pool(path: str, connections: int) -> None:
     with SlowUpstream().running() as upstream:
         served = serve_many(upstream, path, POOLED, connections)
     for handle, heads in served:
-        assert handles(heads) == [[handle]] * 2
+        assert len(heads) >= 2  # httpx tries again, see there
+        assert handles(heads) == [[handle]] * len(heads)
 
 
 INSISTENT = ["insistent_httpx", "shared_urllib3", "shared_requests", "shared_botocore"]

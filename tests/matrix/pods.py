@@ -175,7 +175,10 @@ async def _start_app(
     arguments = (sys.executable, *command)
     app = await stack.enter_async_context(
         child_process(
-            "app", arguments, environment=child_environment(**{"PYTHONWARNINGS": "", **environment})
+            "app",
+            arguments,
+            environment=child_environment(**{"PYTHONWARNINGS": "", **environment}),
+            with_children=True,
         )
     )
     return app, int((await app.line(_PORT, timeout_seconds=READY_SECONDS)).group())

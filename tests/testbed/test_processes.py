@@ -50,6 +50,40 @@ async def test_a_child_is_ended_with_its_block() -> None:
     assert not exists(child.pid)
 
 
+FORKING = (
+    "import os, sys, time; r, w = os.pipe();"
+    "pid = os.fork();"
+    "print('ready' if pid else '', pid if pid else '', sep='\\n', flush=True);"
+    "time.sleep(600)"
+)
+
+
+async def test_the_children_of_a_child_are_ended_where_it_has_some() -> None:
+    """A server's workers may outlive a master that is killed; here nothing of it does."""
+    async with child_process(
+        "a server",
+        (sys.executable, "-c", FORKING),
+        environment=child_environment(),
+        with_children=True,
+    ) as child:
+        worker = int((await child.line(re.compile("^[0-9]+$"), timeout_seconds=PATIENT)).group())
+        assert exists(worker)
+        assert await child.stop() == -signal.SIGTERM
+    for _ in range(1000):  # its new parent has to collect it first
+        if not exists(worker):
+            break
+        await asyncio.sleep(0.01)
+    assert not running(worker)
+
+
+def running(pid: int) -> bool:
+    """Whether *pid* is more than a process that nobody has collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return exists(pid) if not Path("/proc/self").exists() else False
+
+
 async def test_a_child_that_ignores_sigterm_is_killed() -> None:
     """SIGKILL follows when the grace is over."""
     async with python(STUBBORN) as child:

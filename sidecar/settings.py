@@ -1,0 +1,149 @@
+"""The operator's configuration in the words of each part that it concerns.
+
+Pure: what a part is told of the configuration is worked out here, and nothing is made of it. That
+is the business of ``sidecar.assembly``.
+"""
+
+from sidecar.config import model
+from sidecar.config.reach import without_carrier
+from sidecar.core.attachment import DestinationRules
+from sidecar.core.attribution import AttributionRules, CallTerms, Grade
+from sidecar.core.paths import PathOptions
+from sidecar.core.policy import Names, PolicyRule, Requirement
+from sidecar.core.propagation import CompatCarrier
+from sidecar.core.verification import IssuerPolicy
+from sidecar.inbound.exchange import InboundSettings
+from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
+from sidecar.wire.limits import WireLimits
+
+_GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
+_CARRIER_GRADES = {
+    "auto": Grade.STRICT,
+    "python": Grade.STRICT,
+    "opentelemetry": Grade.COMPAT,
+    "none": Grade.COMPAT,
+}
+
+
+def issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
+    return IssuerPolicy(
+        name=issuer.name,
+        issuer=issuer.issuer,
+        audiences=None if issuer.audiences is None else frozenset(issuer.audiences),
+        algorithms=frozenset(issuer.algorithms),
+        profile=issuer.profile,
+        leeway_seconds=issuer.leeway_seconds,
+        max_token_age_seconds=issuer.max_token_age_seconds,
+        require_exp=issuer.require_exp,
+    )
+
+
+def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
+    requirement: Requirement | None
+    match rule.access:
+        case model.Allow.ANYONE:
+            requirement = None
+        case model.Allow.AUTHENTICATED:
+            requirement = Requirement()
+        case model.Require(scopes=scopes, roles=roles):
+            requirement = Requirement(_names(scopes), _names(roles))
+    return PolicyRule(
+        name=rule.name,
+        paths=rule.paths,
+        methods=None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
+        requirement=requirement,
+        terms=CallTerms(
+            max_age_seconds=rule.max_age_seconds or attribution.max_age_seconds,
+            linger_seconds=rule.linger_seconds,
+            alone=attribution.exclusive != "off" and rule.exclusive,
+        ),
+        enforced=(rule.mode or mode) == "enforce",
+    )
+
+
+def _names(demand: model.Demand | None) -> Names | None:
+    return None if demand is None else Names(frozenset(demand.names), demand.match)
+
+
+def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
+    """Where handles go besides the dedicated header: nowhere, unless somebody accepts that.
+
+    They may leave in connections that we cannot see into.
+    """
+    accepted = config.attribution.exclusive != "off" or any(
+        destination.token == "relay" and destination.min_assurance == "compat"  # noqa: S105
+        for destination in config.outbound.destinations.values()
+    )
+    return frozenset(config.attribution.compat_carriers if accepted else ())
+
+
+def inbound_settings(config: model.Config) -> InboundSettings:
+    inbound = config.inbound
+    return InboundSettings(
+        token_to_app=inbound.token_to_app,
+        paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
+        carriers=_carriers(config),
+    )
+
+
+def outbound_settings(destination: model.Destination, config: model.Config) -> OutboundSettings:
+    attribution = config.attribution
+    return OutboundSettings(
+        name=destination.name,
+        destination=DestinationRules(
+            relay=destination.token == "relay",  # noqa: S105 - a choice
+            anonymous_without_context=destination.without_context == "anonymous",
+            anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
+            keep_app_credentials=destination.app_credentials == "keep",
+        ),
+        attribution=AttributionRules(
+            destination=destination.name,
+            min_grade=_GRADES[destination.min_assurance],
+            max_grade=_CARRIER_GRADES[attribution.carrier],
+            max_calls=attribution.max_calls,
+        ),
+        hosts=AcceptedHosts(destination.hosts),
+        observe=(destination.mode or config.outbound.mode) == "observe",
+    )
+
+
+def carrier_expectation(config: model.Config) -> str:
+    """Return why the app's calls should have a carrier; empty where they need none."""
+    carrier = config.attribution.carrier
+    relaying = [
+        destination
+        for destination in config.outbound.destinations.values()
+        if destination.token == "relay"  # noqa: S105 - a choice
+    ]
+    # OpenTelemetry brings handles back and says nothing of itself.
+    if not relaying or carrier in ("none", "opentelemetry"):
+        return ""
+    if carrier != "auto":
+        return f"attribution.carrier is {carrier}"
+    without = _GRADES[without_carrier(config)]
+    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
+    first = next(demanding, None)
+    return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
+
+
+def authority(origin: model.Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default = {"http": 80, "https": 443}[origin.scheme]
+    return host if origin.port == default else f"{host}:{origin.port}"
+
+
+def wire_limits(limits: model.Limits) -> WireLimits:
+    return WireLimits(
+        max_head_bytes=limits.max_head_bytes,
+        max_fields=limits.max_fields,
+        max_target_bytes=limits.max_target_bytes,
+        max_body_bytes=limits.max_body_bytes,
+        max_connections=limits.max_connections,
+        max_upstream_connections=limits.max_upstream_connections,
+        header_timeout_seconds=limits.header_timeout_seconds,
+        idle_timeout_seconds=limits.idle_timeout_seconds,
+        body_timeout_seconds=limits.body_timeout_seconds,
+        connect_timeout_seconds=limits.connect_timeout_seconds,
+        response_timeout_seconds=limits.response_timeout_seconds,
+        upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
+    )
