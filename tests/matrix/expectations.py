@@ -38,10 +38,7 @@ _STRUCTURED: Final = (
     "await_chain gather gather_nested task_group wait_for timeout_block to_thread "
     "run_in_executor async_generator async_context semaphore"
 )
-_FOLLOWED: Final = (
-    "executor_shared bare_task shield gathered_tasks as_completed call_soon "
-    "thread_in_copied_context"
-)
+_FOLLOWED: Final = "executor_shared bare_task shield gathered_tasks as_completed call_soon"
 _NOT_FOLLOWED: Final = "thread timer gevent_spawn other_loop"
 _AFTERWARDS: Final = "detached_thread detached_task detached_in_executor timed_out_thread"
 _EAGER: Final = "eager_worker"
@@ -58,7 +55,8 @@ _OUTCOMES: Final[dict[str, tuple[Outcome, Outcome, Outcome]]] = {
     **dict.fromkeys(_STRUCTURED.split(), (Outcome.OK, Outcome.OK, Outcome.OK)),
     **dict.fromkeys(_FOLLOWED.split(), (Outcome.NONE, Outcome.OK, Outcome.OK)),
     **dict.fromkeys(_NOT_FOLLOWED.split(), (Outcome.NONE, Outcome.OWN, Outcome.OWN)),
-    "done_callback": (Outcome.OWN, Outcome.COUNTED, Outcome.COUNTED),
+    "thread_in_copied_context": (Outcome.NONE, Outcome.NONE, Outcome.OK),
+    "done_callback": (Outcome.OWN, Outcome.OWN, Outcome.COUNTED),
     "single_flight": (Outcome.OWN, Outcome.OWN, Outcome.OWN),
     **dict.fromkeys(_AFTERWARDS.split(), (Outcome.DEAD, Outcome.DEAD, Outcome.DEAD)),
     **dict.fromkeys(_EAGER.split(), (Outcome.NONE, Outcome.NONE, Outcome.NONE)),
