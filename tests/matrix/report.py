@@ -160,9 +160,21 @@ def _deviations(rows: Sequence[Row]) -> Iterator[str]:
 def _untested(untested: Sequence[Untested]) -> Iterator[str]:
     yield "## Untested\n"
     yield "Not run is not supported.\n"
-    for each in untested:
+    for each in (*untested, *_NO_PROGRAM):
         yield f"- {each.what}: {each.why}"
     yield ""
+
+
+_NO_PROGRAM = (
+    Untested(
+        "other Pythons", "the matrix ran in one; `tests/carriers` tries each from 3.8 to 3.13"
+    ),
+    Untested("uWSGI, mod_wsgi, Daphne, Granian, Sanic, Twisted, eventlet, trio", "no app here"),
+    Untested("gRPC, WebSocket and HTTP/2 clients, pycurl", "no app here; the carrier knows none"),
+    Untested("task queues (Celery, RQ)", "their workers serve no request, so they have no handle"),
+    Untested("finalizers", "what a destructor calls out for, it does in whoever's frame it runs"),
+    Untested("Node, Java, Go, .NET, Ruby, PHP", "there is no carrier, and no test"),
+)
 
 
 def _versions(rows: Sequence[Row]) -> Iterator[str]:
