@@ -5,10 +5,13 @@ import asyncio
 import importlib.util
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+
+import aiohttp
 
 from sidecar.testbed.processes import ProcessError
 from tests.apps.clients import LIBRARIES
@@ -114,9 +117,13 @@ async def _bounded(running: Pod, errand: Errand, loads: tuple[Load, ...]) -> Res
         async with asyncio.timeout(_CELL_SECONDS):
             return await run(running, errand, loads)
     except TimeoutError:
-        result = Result()
-        result.unanswered[f"the cell took over {_CELL_SECONDS:g} s"] += 1
-        return result
+        return _failed(f"the cell took over {_CELL_SECONDS:g} s")
+    except (ExceptionGroup, aiohttp.ClientError) as error:
+        return _failed(f"the cell failed: {error!r}")
+
+
+def _failed(cause: str) -> Result:
+    return Result(unanswered=Counter([cause]))
 
 
 def _absent(modules: tuple[str, ...]) -> str:

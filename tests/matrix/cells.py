@@ -20,6 +20,8 @@ _number = itertools.count(1)
 _OPEN_SECONDS: Final = 20.0
 _FIRST_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 0.3
+_LATE_SECONDS: Final = 1.0
+"""Within which a late job, on a busy machine, has imported what it needs for its call."""
 _TURN_SECONDS: Final = 0.02
 _QUIET_SECONDS: Final = 0.2
 _REQUEST_SECONDS: Final = 90.0
@@ -56,7 +58,7 @@ class Errand:
     def quiet_seconds(self) -> float:
         """After how long a silence no more calls will come: some come after the response."""
         comes_late = self.style.startswith(("detached", "timed_out"))
-        return _QUIET_SECONDS + (_LINGER_SECONDS if comes_late else 0)
+        return _QUIET_SECONDS + (_LINGER_SECONDS + _LATE_SECONDS if comes_late else 0)
 
 
 @dataclass(slots=True)

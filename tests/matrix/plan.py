@@ -38,8 +38,13 @@ MANY_CALLS = (Load(users=10, in_flight=1), Load(users=90, in_flight=30, abort_sh
 _STARTS_PROCESSES = frozenset({"fork", "child_process", "multiprocessing_child"})
 _NEEDS_GREENLETS = frozenset({"lazy_greenlet", "gevent_spawn"})
 _NOT_FOR_GREENLETS = frozenset(
-    {"asyncio_run", "loop_of_the_thread", "fork", "multiprocessing_child"}
+    {"asyncio_run", "loop_of_the_thread", "fork", "child_process", "multiprocessing_child"}
 )
+"""They block all greenlets, or go on with them in the child."""
+_NEEDS_ONE_LOOP = frozenset(
+    {"detached_task", "batcher", "lazy_task", "lazy_thread", "lazy_in_executor"}
+)
+"""Of those for variants: what they start lives in the loop, or waits for it."""
 _STAYS_OPEN = frozenset({"leader_pool", "leader_group"}) | {
     style for style in STYLES if style.startswith("lazy_")
 }
@@ -112,11 +117,13 @@ def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, 
 
 
 def _styles(server: Server, grade: Grade) -> Iterator[str]:
-    module = styles_async if server.kind == "asyncio" else styles_sync
+    module = styles_async if server.kind in ("asyncio", "loops") else styles_sync
     for style in module.STYLES:
         if server.kind == "greenlets" and style in _NOT_FOR_GREENLETS:
             continue
         if server.kind != "greenlets" and style in _NEEDS_GREENLETS:
+            continue
+        if server.kind == "loops" and style in _NEEDS_ONE_LOOP:
             continue
         if server.is_variant and style not in _OF_VARIANTS:
             continue
@@ -136,7 +143,7 @@ def _clients(kind: Kind, grade: Grade) -> tuple[str, ...]:
     match kind:
         case "blocking":
             return blocking + tuple(NON_BLOCKING)
-        case "asyncio":
+        case "asyncio" | "loops":
             # In turns, so that neighbours in the list of styles are of both kinds.
             first = ("httpx_async", "requests_session", "aiohttp", "httpx")
             return first + tuple(name for name in blocking if name not in first)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["blocking", "asyncio", "greenlets"]
+Kind = Literal["blocking", "asyncio", "greenlets", "loops"]
+"""What runs the handlers; ``loops``: coroutines, but each request has a loop of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ SERVERS: tuple[Server, ...] = (
     _variant(
         "Django WSGI, waitress, async view",
         "django_wsgi waitress --view async --middleware",
-        "asyncio",
+        "loops",
         "django waitress",
     ),
     _server("aiohttp.web", "aiohttp_app", "asyncio", "aiohttp"),
