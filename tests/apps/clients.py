@@ -178,7 +178,8 @@ def _httpx() -> Any:
     library = importlib.import_module("httpx")
     return library.Client(
         limits=library.Limits(max_connections=CONNECTIONS),
-        timeout=TIMEOUT_SECONDS,
+        # Its pool for threads may lose an answer: see the race in tests.matrix.expectations.
+        timeout=library.Timeout(TIMEOUT_SECONDS, read=5),
         trust_env=False,
         verify=False,  # everything here is plain, and certificates take long to load
     )

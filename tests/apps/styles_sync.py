@@ -360,6 +360,8 @@ def done_callback(job: Job) -> list[Answer]:
 
 
 def _settle(answer: concurrent.futures.Future[Answer], job: Job) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return  # nobody waits for it any more
     try:
         answer.set_result(job.call())
     except Exception as error:

@@ -16,7 +16,7 @@ _HEAD = """\
 
 Written by `make matrix`; do not edit. The test starts real apps behind a real sidecar. Many users ask at once, every call names its true user in its URL, and the destination compares that with the subject of the token that arrived. **Wrong** means: the token was genuine, alive, and somebody else's.
 
-How to read it: a *cell* is one server, client, style and grade. Each ordinary cell asks for 10 users one at a time, 20 at five, 40 at thirty and 200 at two hundred at a time (servers that differ from another only in settings: 20 at five and 100 at once), with random delays, kept-alive connections, 5 % of the callers hanging up and 5 % of the calls failing and being made again. *Refused* calls went nowhere: a refusal can be repaired, a call in the wrong name cannot. What a style does is in `tests/apps/styles_sync.py` and `styles_async.py`.
+How to read it: a *cell* is one server, client, style and grade. Each ordinary cell asks for 10 users one at a time, 20 at five, 40 at thirty and 200 at two hundred at a time (servers that differ from another only in settings: 20 at five and 100 at once), with random delays, kept-alive connections, 5 % of the callers hanging up and 5 % of the calls failing and being made again. *Refused* calls went nowhere: a refusal can be repaired, a call in the wrong name cannot. At the grades `strict` and `standard` the app has loaded our carrier; at `compat` it has OpenTelemetry instead, as `opentelemetry-instrument` starts it, and callers send a `traceparent`. What a style does is in `tests/apps/styles_sync.py` and `styles_async.py`.
 """
 
 _MEANINGS: Mapping[Outcome, str] = {
@@ -160,9 +160,21 @@ def _deviations(rows: Sequence[Row]) -> Iterator[str]:
 def _untested(untested: Sequence[Untested]) -> Iterator[str]:
     yield "## Untested\n"
     yield "Not run is not supported.\n"
-    for each in untested:
+    for each in (*untested, *_NO_PROGRAM):
         yield f"- {each.what}: {each.why}"
     yield ""
+
+
+_NO_PROGRAM = (
+    Untested(
+        "other Pythons", "the matrix ran in one; `tests/carriers` tries each from 3.8 to 3.13"
+    ),
+    Untested("uWSGI, mod_wsgi, Daphne, Granian, Sanic, Twisted, eventlet, trio", "no app here"),
+    Untested("gRPC, WebSocket and HTTP/2 clients, pycurl", "no app here; the carrier knows none"),
+    Untested("task queues (Celery, RQ)", "their workers serve no request, so they have no handle"),
+    Untested("finalizers", "what a destructor calls out for, it does in whoever's frame it runs"),
+    Untested("Node, Java, Go, .NET, Ruby, PHP", "there is no carrier, and no test"),
+)
 
 
 def _versions(rows: Sequence[Row]) -> Iterator[str]:
@@ -177,7 +189,17 @@ def _versions(rows: Sequence[Row]) -> Iterator[str]:
     yield ", ".join(told) + "."
 
 
-_CLIENT_LIBRARIES = {"aiohttp", "botocore", "httpcore", "httpx", "requests", "urllib3"}
+_CLIENT_LIBRARIES = {
+    "aiohttp",
+    "anyio",
+    "botocore",
+    "httpcore",
+    "httpx",
+    "opentelemetry-distro",
+    "opentelemetry-sdk",
+    "requests",
+    "urllib3",
+}
 
 
 def _sums(rows: Iterable[Row]) -> tuple[int, int, Counter[str]]:
