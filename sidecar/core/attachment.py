@@ -54,7 +54,7 @@ def decide_unattributed(
     ``None`` where it sent no such field. The token of a live request is never the app's own: it
     goes where a rule sends it and nowhere else.
     """
-    if statement is None or lookup.find_token(statement) is not None:
+    if statement is None or any(lookup.find_token(statement)):
         return None if rules.relay else Leave()
     if rules.keep_app_credentials:
         return Leave(keep_app=True)

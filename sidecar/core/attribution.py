@@ -6,7 +6,7 @@ entries belongs to ``sidecar.credentials.ledger``.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final, Literal, Protocol
@@ -164,8 +164,8 @@ class Lookup(Protocol):
         """The entry that a handle or an alias stands for."""
         ...
 
-    def find_token(self, token: bytes) -> Entry | None:
-        """The newest live entry with this very token."""
+    def find_token(self, token: bytes) -> Iterable[Entry]:
+        """The live entries with this very token, the newest first."""
         ...
 
 
@@ -184,7 +184,9 @@ def attribute(
     """Resolve *evidence* to one live entry or to a refusal; never to a guess."""
     found = _named(evidence, rules, lookup)
     if evidence.statement is not None:
-        found = _stated(found, evidence.statement, lookup)
+        stated = tuple(lookup.find_token(evidence.statement))
+        able = (e for e in stated if check(e, Grade.STATED, rules, now, wall_now) is None)
+        found = _stated(found, evidence.statement, next(able, next(iter(stated), None)))
     if isinstance(found, Unattributed):
         return found
     denial = check(found.entry, found.grade, rules, now, wall_now)
@@ -240,15 +242,15 @@ def _named(
 
 
 def _stated(
-    found: Attributed | Unattributed, token: bytes, lookup: Lookup
+    found: Attributed | Unattributed, token: bytes, stated: Entry | None
 ) -> Attributed | Unattributed:
     """Weigh the credential that the app sent of its own accord.
 
     A token of a live request is the app's statement whom it speaks for (a Feign interceptor's,
     say): it needs no further proof, and it may not contradict what else is known. Any other
-    credential is the app's own.
+    credential is the app's own. *stated* is one of the live requests that came with *token*:
+    which one does not matter, for all of them carry the same credential.
     """
-    stated = lookup.find_token(token)
     if isinstance(found, Unattributed):
         if found.denial.reason is not Reason.ATTRIBUTION_MISSING:
             return found

@@ -5,7 +5,7 @@ attaches no token.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from mmap import mmap
 from typing import Final
@@ -210,10 +210,9 @@ class Ledger:
             return entry
         return Gone.DEAD if self._closed.holds(key, self._clock()) else None
 
-    def find_token(self, token: bytes) -> Entry | None:
-        """Return the newest live entry with this very token, ``None`` if there is none."""
-        sharing = self._by_token.get(sha256(token).digest())
-        return None if sharing is None else next(reversed(sharing))
+    def find_token(self, token: bytes) -> Iterable[Entry]:
+        """Give the live entries with this very token, the newest first."""
+        return reversed(self._by_token.get(sha256(token).digest(), {}))
 
     def original(self, key: bytes) -> Alias | None:
         """Return what the caller had in place of an id that we minted for a live entry."""

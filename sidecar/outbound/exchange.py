@@ -25,6 +25,7 @@ from sidecar.core.attribution import (
     AttributionRules,
     Claim,
     Evidence,
+    Grade,
     Method,
     check,
     is_handle,
@@ -69,6 +70,7 @@ _METHODS: Final[Mapping[int, Method]] = {
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 MAX_REMEMBERED_HOSTS: Final = 256
 MAX_HOST_BYTES: Final = 255
+NO_EVIDENCE: Final = Evidence()
 
 
 class AcceptedHosts:
@@ -158,7 +160,7 @@ class OutboundExchange:
 
     __slots__ = (
         "_attachment", "_attribution", "_credential", "_decision", "_denial", "_enforced",
-        "_handler", "_head",
+        "_evidence", "_handler", "_head",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -170,6 +172,7 @@ class OutboundExchange:
         self._credential: Credential | None = None
         self._denial: Denial | None = None
         self._enforced = True
+        self._evidence = NO_EVIDENCE
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -238,6 +241,7 @@ class OutboundExchange:
 
     def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler
+        self._evidence = evidence
         rules = handler.settings.destination
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
         if early is not None:
@@ -290,13 +294,17 @@ class OutboundExchange:
         if not isinstance(attachment, Attach):
             return handler.host_line
         entry = attachment.entry
-        denial = check(
-            entry,
-            attachment.grade,
+        rules, now, wall_now = (
             handler.settings.attribution,
             handler.clock(),
             handler.wall_clock(),
         )
+        denial = check(entry, attachment.grade, rules, now, wall_now)
+        if denial is not None and attachment.grade is Grade.STATED:
+            # The app named a credential, not a request: another one with it may be live.
+            again = handler.attribute(self._evidence, rules, handler.ledger, now, wall_now)
+            if isinstance(again, Attributed):
+                entry, denial = again.entry, None
         if denial is None and entry.credential is None:
             denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if denial is not None:

@@ -74,11 +74,12 @@ class Known:
     def find(self, key: bytes) -> Entry | Gone | None:
         return self._entries.get(key)
 
-    def find_token(self, token: bytes) -> Entry | None:
-        for entry in self._entries.values():
-            if isinstance(entry, Entry) and entry.credential and entry.credential.token == token:
-                return entry
-        return None
+    def find_token(self, token: bytes) -> list[Entry]:
+        return [
+            entry
+            for entry in self._entries.values()
+            if isinstance(entry, Entry) and entry.credential and entry.credential.token == token
+        ]
 
 
 NOTHING = Known({})
@@ -354,6 +355,16 @@ def test_the_token_of_a_live_request_is_the_apps_own_statement() -> None:
     for evidence in (sent(HANDLE, report=None), sent(report=None)):
         result = resolve(stating(evidence, b"alice"), live)
         assert result == Attributed(live, "relayed", Grade.STATED)
+
+
+def test_a_statement_stands_for_any_live_request_that_came_with_the_token() -> None:
+    """It names a credential: one request out of calls, or gone, does not speak for the others."""
+    spent, fresh = entry("alice"), entry("alice", handle=OTHER)
+    spent.calls = rules().max_calls
+    known = Known({HANDLE: spent, OTHER: fresh})
+    assert resolve(stating(sent(), b"alice"), known) == Attributed(fresh, "relayed", Grade.STATED)
+    fresh.calls = spent.calls
+    assert reason(resolve(stating(sent(), b"alice"), known)) is Reason.ATTRIBUTION_CALL_LIMIT
 
 
 def test_a_statement_that_contradicts_a_handle_is_ambiguous() -> None:

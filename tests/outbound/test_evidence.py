@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.model import Allow, Attribution, Rule
+from sidecar.wire.exchange import Answer, Forward, Timing
+from sidecar.wire.heads import parse_request_head
 from tests.support.http import Request, fetch
 from tests.support.inflight import Inflight, arrive, call, call_with
 from tests.support.pod import Pod, pod, records
@@ -236,6 +238,33 @@ async def test_an_app_that_relays_the_token_needs_nothing_else(tmp_path: Path) -
             await each.end()
     grades = {each["attribution"]["grade"] for each in records(running) if each.get("attribution")}
     assert "stated" in grades
+
+
+@pytest.mark.parametrize("by_handle", [False, True])
+async def test_a_relayed_token_outlives_the_one_request_that_it_was_matched_with(
+    tmp_path: Path, by_handle: bool
+) -> None:
+    """While the call waits for a connection one of two requests with the token ends."""
+    async with pod(tmp_path, automatic=False, inbound={"token_to_app": "forward"}) as running:
+        token = running.mint.token("alice")
+        older, newer = await arrive(running, token), await arrive(running, token)
+        (listener,) = running.sidecar._outbound.values()
+        raw = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        if by_handle:
+            raw += f"x-sidecar-context: {newer.handle}\r\n"
+        head = parse_request_head(raw.encode(), listener.names, listener.limits)
+        exchange = listener.handler.begin(head, "127.0.0.1")
+        assert isinstance(exchange.start(), Forward)
+        await newer.end()
+        lines = exchange.commit()
+        if by_handle:  # that one was named
+            assert isinstance(lines, Answer)
+            assert b"x-sidecar-reason: attribution_dead" in lines.lines
+        else:
+            assert isinstance(lines, bytes)
+            assert f"authorization: Bearer {token}\r\n".encode() in lines
+        exchange.finish(200, Timing(0.0), None, whole=True)
+        await older.end()
 
 
 async def test_a_relayed_token_goes_only_where_a_rule_sends_it(tmp_path: Path) -> None:
