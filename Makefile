@@ -53,7 +53,7 @@ format: dev ## rewrite the code as ruff formats it
 	@'$(BIN)/ruff' format .
 	@'$(BIN)/ruff' check --fix .
 
-# Under half an hour on two cores that have nothing else to do.
+# Forty minutes on two cores that have nothing else to do.
 matrix: EXTRAS = dev,apps
 matrix: dev ## run every cell of the attribution test; rewrites docs/attribution-matrix.md
 	@'$(BIN)/python' -m tests.matrix --write docs/attribution-matrix.md $(ARGS)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
-from . import handoffs, uvicorn_run
+from . import handoffs, uvicorn_run, work
 from .starlette_app import Passing, target_of
 
 
@@ -37,6 +37,11 @@ def build(*, middleware: bool, endpoint: str) -> FastAPI:
     @app.get("/handoff/dependency")
     async def depends(out: str = Depends(dependency)) -> None:
         handoffs.call(out)
+
+    @app.get("/background/{client}")
+    async def later(request: Request, tasks: BackgroundTasks) -> Response:
+        tasks.add_task(work.later, target_of(request))
+        return Response(b"[]", background=tasks)
 
     if endpoint == "async":
 

@@ -8,6 +8,7 @@ ends that), ``linger`` (seconds after the response at which a left-behind job ca
 (the longest random delay, in milliseconds, before each call).
 """
 
+import asyncio
 import json
 
 from tests.apps import styles_async, styles_sync
@@ -43,6 +44,13 @@ async def respond_async(target: str) -> tuple[int, bytes]:
         return _reported(await style(job))
     except Exception as error:
         return 500, json.dumps([type(error).__name__]).encode()
+
+
+async def later(target: str) -> None:
+    """Do what a framework was told to do after the response: ``/background/<client>``."""
+    job = Job.parse(target)
+    await asyncio.sleep(job.linger_seconds)
+    await job.call_async()
 
 
 def _release() -> tuple[int, bytes]:

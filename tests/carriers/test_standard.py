@@ -85,11 +85,12 @@ def test_bare_threads(standard: Service, upstream: Upstream, path: str, pattern:
 
 
 def test_after_the_request(standard: Service, upstream: Upstream, path: str) -> None:
-    """What runs on when the request has ended has no handle."""
+    """A thread on its own has no handle, a task keeps its own: the sidecar knows if it is late."""
     standard.get("afterwards", new_handle(), out=upstream.url(path))
     assert handles([upstream.wait_for(path)]) == [[]]
-    standard.get("task_outlives_request", new_handle(), out=upstream.url(path + "/task"))
-    assert handles([upstream.wait_for(path + "/task")]) == [[]]
+    handle = new_handle()
+    standard.get("task_outlives_request", handle, out=upstream.url(path + "/task"))
+    assert handles([upstream.wait_for(path + "/task")]) == [[handle]]
 
 
 def test_app_that_copies_all_headers(standard: Service, upstream: Upstream, path: str) -> None:

@@ -32,10 +32,13 @@ class Choice:
     server: str
     style: str
     grade: str
+    terms: str
 
     def groups(self) -> Iterator[Group]:
         for group in groups():
-            if fnmatch(group.server.name, self.server) and fnmatch(group.grade, self.grade):
+            patterns = (self.server, self.grade, self.terms)
+            names = (group.server.name, group.grade, group.terms)
+            if all(map(fnmatch, names, patterns)):
                 yield group
 
     def includes(self, errand: Errand) -> bool:
@@ -48,12 +51,13 @@ def main() -> int:
     parser.add_argument("--server", default="*", help="only servers whose name fits this pattern")
     parser.add_argument("--style", default="*", help="only styles whose name fits this pattern")
     parser.add_argument("--grade", default="*", help="only grades that fit this pattern")
+    parser.add_argument("--terms", default="*", help="usual, exclusive, linger or a pattern")
     parser.add_argument(
         "--minutes", type=float, default=60, help="what is not begun by then is untested"
     )
     options = parser.parse_args()
     began = time.monotonic()
-    choice = Choice(options.server, options.style, options.grade)
+    choice = Choice(options.server, options.style, options.grade, options.terms)
     matrix = Matrix(choice, ends_at=began + 60 * options.minutes)
     asyncio.run(matrix.run())
     page = render(matrix.rows, matrix.untested, time.monotonic() - began)
@@ -77,6 +81,8 @@ class Matrix:
         users = Users.make(_USERS)
         for group in self.choice.groups():
             name = f"{group.server.name}, {group.grade}"
+            if group.terms != "usual":
+                name += f", {group.terms}"
             if time.monotonic() > self.ends_at:
                 self._leave_out(name, "the time was over")
                 continue
@@ -84,7 +90,8 @@ class Matrix:
                 self._leave_out(name, f"{absent} is not installed")
                 continue
             try:
-                async with pod(users, group.server.arguments(), group.grade) as running:
+                command = group.server.arguments()
+                async with pod(users, command, group.grade, terms=group.terms) as running:
                     await self._run_cells(running, group)
             except ProcessError as error:
                 self._leave_out(name, f"{error} ({'; '.join(error.last_lines[-2:])})")
@@ -101,6 +108,7 @@ class Matrix:
             row = Row(group.server, errand, result, deviations(errand, result))
             self.rows.append(row)
             cell = f"{group.server.name} {errand.grade} {errand.client} {errand.name}"
+            cell += "" if errand.terms == "usual" else f" ({errand.terms})"
             _say(f"{cell}: {result} [{time.monotonic() - began:.1f} s]")
             for deviation in row.deviations:
                 _say(f"    NOT AS EXPECTED: {deviation}")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 from multidict import CIMultiDict
 
-from tests.matrix.pods import Grade, Pod
+from tests.matrix.pods import Grade, Pod, Terms
 
 _number = itertools.count(1)
 _OPEN_SECONDS: Final = 20.0
@@ -49,6 +49,7 @@ class Errand:
     """The first request stays open until all others are answered."""
     fields: tuple[tuple[str, str], ...] = ()
     """What callers send besides their token."""
+    terms: Terms = "usual"
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Errand:
     @property
     def quiet_seconds(self) -> float:
         """After how long a silence no more calls will come: some come after the response."""
-        comes_late = self.style.startswith(("detached", "timed_out"))
+        comes_late = self.style.startswith(("detached", "timed_out", "background"))
         return _QUIET_SECONDS + (_LINGER_SECONDS + _LATE_SECONDS if comes_late else 0)
 
 

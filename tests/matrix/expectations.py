@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Final
 
 from tests.matrix.cells import Errand, Result
-from tests.matrix.pods import Grade
+from tests.matrix.pods import Grade, Terms
 
 _PASSING_ERROR: Final = "503"
 """The destination failed three times in a row; that is not about attribution."""
@@ -27,6 +27,8 @@ class Outcome(Enum):
     """Every call was refused: it carried no handle, or one whose request had ended."""
     OWN = "own or none"
     """A call carried its own user's token or was refused."""
+    LINGERS = "late"
+    """After the response a call carried its own user's token, or its caller had hung up."""
     COUNTED = "counted"
     """Whatever the carrier follows may serve others: wrong by nature at this grade."""
     LEADS = "leads"
@@ -40,7 +42,12 @@ _STRUCTURED: Final = (
 )
 _FOLLOWED: Final = "executor_shared bare_task shield gathered_tasks as_completed call_soon"
 _NOT_FOLLOWED: Final = "thread timer gevent_spawn other_loop"
-_AFTERWARDS: Final = "detached_thread detached_task detached_in_executor timed_out_thread"
+_AFTERWARDS: Final = (
+    "background detached_thread detached_task detached_in_executor timed_out_thread"
+)
+_FOLLOWED_LATE: Final = frozenset(
+    {"background", "detached_task", "detached_in_executor", "timed_out_thread"}
+)
 _EAGER: Final = "eager_worker"
 _LAZY: Final = (
     "lazy_thread lazy_timer lazy_thread_in_copied_context lazy_in_executor lazy_greenlet "
@@ -67,15 +74,29 @@ _OUTCOMES: Final[dict[str, tuple[Outcome, Outcome, Outcome]]] = {
 STYLES: Final = tuple(_OUTCOMES)
 
 
-def expected(style: str, grade: Grade) -> Outcome:
+def expected(style: str, grade: Grade, terms: Terms = "usual") -> Outcome:
     """What *style* must come to; ``KeyError`` for one that nobody has thought about."""
     strict, standard, compat = _OUTCOMES[style]
-    return {"strict": strict, "standard": standard, "compat": compat}[grade]
+    outcome = {"strict": strict, "standard": standard, "compat": compat}[grade]
+    if terms == "exclusive" and outcome in (Outcome.COUNTED, Outcome.LEADS):
+        return Outcome.OWN
+    if terms == "linger" and outcome is Outcome.DEAD:
+        return _late(style, grade)
+    return outcome
+
+
+def _late(style: str, grade: Grade) -> Outcome:
+    """Of work that outlives its response where that may call: only what the carrier follows."""
+    if style == "background" and grade == "strict":
+        return Outcome.LINGERS
+    if grade == "standard":
+        return Outcome.LINGERS if style in _FOLLOWED_LATE else Outcome.OWN
+    return Outcome.DEAD
 
 
 def deviations(errand: Errand, result: Result, outcome: Outcome | None = None) -> list[str]:
     """In what *result* is not as expected, in words; empty when all is well."""
-    outcome = outcome or expected(errand.style, errand.grade)
+    outcome = outcome or expected(errand.style, errand.grade, errand.terms)
     found = []
     if result.wrong and outcome not in (Outcome.COUNTED, Outcome.LEADS):
         found.append(f"{result.wrong} WRONG")
@@ -105,11 +126,18 @@ def _of_outcome(outcome: Outcome, result: Result, passing: frozenset[str]) -> li
             return _only_refused(result, _NOBODY)
         case Outcome.DEAD:
             return _only_refused(result, _LATE)
+        case Outcome.LINGERS:
+            late = ["no call went through"] if not result.right else []
+            return late + _only_for(result, _LATE)
         case Outcome.OWN | Outcome.COUNTED | Outcome.LEADS:
             return []
 
 
 def _only_refused(result: Result, reasons: frozenset[str]) -> list[str]:
     found = [f"{result.right} calls were attributed"] if result.right else []
+    return found + _only_for(result, reasons)
+
+
+def _only_for(result: Result, reasons: frozenset[str]) -> list[str]:
     other = {reason: n for reason, n in result.refused.items() if reason not in reasons}
-    return found + ([f"refused for other reasons: {other}"] if other else [])
+    return [f"refused for other reasons: {other}"] if other else []

@@ -12,7 +12,7 @@ from tests.apps import styles_async, styles_sync
 from tests.apps.clients import BLOCKING, NON_BLOCKING
 from tests.matrix.cells import Errand, Load
 from tests.matrix.expectations import STYLES, Outcome, expected
-from tests.matrix.pods import Grade
+from tests.matrix.pods import Grade, Terms
 from tests.matrix.servers import SERVERS, Kind, Server
 
 FULL = (
@@ -32,6 +32,8 @@ OPEN = (Load(users=200, in_flight=30, error_share=0.05),)
 """For the first request that stays open: each of its loads would need a worker of its own."""
 COSTLY = (Load(users=20, in_flight=5),)
 """For styles that start a process for each call."""
+TURNS = (Load(users=40, in_flight=40, abort_share=0.05, error_share=0.05),)
+"""Where callers take turns: each waits for the pause after the one before it."""
 MANY_CALLS = (Load(users=10, in_flight=1), Load(users=90, in_flight=30, abort_share=0.05))
 """For a style that makes many calls for each request."""
 
@@ -86,6 +88,7 @@ class Group:
     server: Server
     grade: Grade
     cells: tuple[tuple[Errand, tuple[Load, ...]], ...]
+    terms: Terms = "usual"
 
 
 def groups() -> Iterator[Group]:
@@ -98,6 +101,9 @@ def groups() -> Iterator[Group]:
     for number, server in enumerate(SERVERS):
         if server.is_traced:
             yield Group(server, "compat", tuple(_cells(server, "compat", number)))
+    for name, grade, terms in _UNUSUAL:
+        number, server = next((n, each) for n, each in enumerate(SERVERS) if each.name == name)
+        yield Group(server, grade, tuple(_unusual_cells(server, grade, terms, number)), terms)
 
 
 def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, tuple[Load, ...]]]:
@@ -114,6 +120,39 @@ def _cells(server: Server, grade: Grade, number: int) -> Iterator[tuple[Errand, 
         for style in _POOL_STYLES[server.kind]:
             for client in clients:
                 yield Errand(style, client, grade), FULL[-1:]
+
+
+_FASTAPI = "FastAPI, uvicorn asyncio h11"
+_FLASK = "Flask, werkzeug"
+_UNUSUAL: tuple[tuple[str, Grade, Terms], ...] = (
+    ("aiohttp.web", "strict", "exclusive"),
+    ("http.server", "standard", "exclusive"),
+    ("aiohttp.web", "standard", "exclusive"),
+    (_FLASK, "compat", "exclusive"),
+    (_FASTAPI, "compat", "exclusive"),
+    ("http.server", "standard", "linger"),
+    (_FASTAPI, "strict", "linger"),
+    (_FASTAPI, "standard", "linger"),
+    (_FASTAPI, "compat", "linger"),
+)
+
+
+def _unusual_cells(
+    server: Server, grade: Grade, terms: Terms, number: int
+) -> Iterator[tuple[Errand, tuple[Load, ...]]]:
+    """Where *terms* change something: what would be wrong or refused without them."""
+    styles = dict.fromkeys((*_styles(server, "strict"), "background"))
+    clients = _clients(server.kind, grade)
+    fields = TRACEPARENT if grade == "compat" else ()
+    for turn, style in enumerate(styles):
+        changed = expected(style, grade, terms) is not expected(style, grade)
+        late = terms == "linger" and expected(style, grade) is Outcome.DEAD
+        if style == "background" and server.name != _FASTAPI:
+            continue
+        if changed or late or style == "direct":
+            client = clients[(turn + number) % len(clients)]
+            load = TURNS if terms == "exclusive" else VARIANT
+            yield Errand(style, client, grade, fields=fields, terms=terms), load
 
 
 def _styles(server: Server, grade: Grade) -> Iterator[str]:

@@ -32,6 +32,8 @@ from sidecar.testbed.token_mint import TokenMint
 from tests.matrix.destination import Destination
 
 Grade = Literal["strict", "standard", "compat"]
+Terms = Literal["usual", "exclusive", "linger"]
+"""What the configuration lets requests do besides: take turns, or call after their response."""
 GRADES: Final[tuple[Grade, ...]] = ("strict", "standard", "compat")
 ROOT: Final = Path(__file__).parents[2]
 CARRIER: Final = ROOT / "sidecar" / "carriers" / "python"
@@ -54,7 +56,7 @@ inbound:
   rules:
     - paths: [/**]
       require: authenticated
-outbound:
+{rule}outbound:
   destinations:
     destination:
       listen: 127.0.0.1:0
@@ -62,12 +64,14 @@ outbound:
       min_assurance: {grade}
       limits:
         idle_timeout: {idle}
-admin:
+{attribution}admin:
   listen: 127.0.0.1:0
 log:
   access: "off"
   level: error
 """
+_LINGER: Final = "      linger: 5s\n"
+_EXCLUSIVE: Final = "attribution:\n  exclusive: credential\n  exclusive_wait: 60s\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +139,14 @@ async def pod(
     command: Sequence[str],
     grade: Grade = "strict",
     *,
+    terms: Terms = "usual",
     environment: Mapping[str, str] | None = None,
     idle: str = "60s",
 ) -> AsyncIterator[Pod]:
     """Run the app that *command* starts, with what carries handles at this *grade*, which the
-    destination demands, or with *environment*. The sidecar closes a connection of the app's that
-    was *idle* for so long.
+    destination demands, or with *environment*. Where callers take turns it demands `standard` of
+    what would be `compat` otherwise. The sidecar closes a connection of the app's that was *idle*
+    for so long.
 
     Raises ``ProcessError`` when the app or the sidecar does not start.
     """
@@ -161,8 +167,10 @@ async def pod(
                 keys=keys,
                 app=port,
                 destination=destination.port,
-                grade=grade,
+                grade="standard" if (terms, grade) == ("exclusive", "compat") else grade,
                 idle=idle,
+                rule=_LINGER if terms == "linger" else "",
+                attribution=_EXCLUSIVE if terms == "exclusive" else "",
             )
         )
         running = await stack.enter_async_context(sidecar("sidecar", configuration))

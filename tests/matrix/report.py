@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.matrix.cells import Errand, Result
 from tests.matrix.expectations import Outcome, expected
-from tests.matrix.pods import GRADES, Grade
+from tests.matrix.pods import GRADES, Terms
 from tests.matrix.servers import Server
 
 _HEAD = """\
@@ -16,7 +16,7 @@ _HEAD = """\
 
 Written by `make matrix`; do not edit. The test starts real apps behind a real sidecar. Many users ask at once, every call names its true user in its URL, and the destination compares that with the subject of the token that arrived. **Wrong** means: the token was genuine, alive, and somebody else's.
 
-How to read it: a *cell* is one server, client, style and grade. Each ordinary cell asks for 10 users one at a time, 20 at five, 40 at thirty and 200 at two hundred at a time (servers that differ from another only in settings: 20 at five and 100 at once), with random delays, kept-alive connections, 5 % of the callers hanging up and 5 % of the calls failing and being made again. *Refused* calls went nowhere: a refusal can be repaired, a call in the wrong name cannot. At the grades `strict` and `standard` the app has loaded our carrier; at `compat` it has OpenTelemetry instead, as `opentelemetry-instrument` starts it, and callers send a `traceparent`. What a style does is in `tests/apps/styles_sync.py` and `styles_async.py`.
+How to read it: a *cell* is one server, client, style and grade. Each ordinary cell asks for 10 users one at a time, 20 at five, 40 at thirty and 200 at two hundred at a time (servers that differ from another only in settings: 20 at five and 100 at once), with random delays, kept-alive connections, 5 % of the callers hanging up and 5 % of the calls failing and being made again. *Refused* calls went nowhere: a refusal can be repaired, a call in the wrong name cannot. At the grades `strict` and `standard` the app has loaded our carrier; at `compat` it has OpenTelemetry instead, as `opentelemetry-instrument` starts it, and callers send a `traceparent`. Where callers take turns, one load of 40 callers at once is enough, and weak evidence is held to `standard`. What a style does is in `tests/apps/styles_sync.py` and `styles_async.py`.
 """
 
 _MEANINGS: Mapping[Outcome, str] = {
@@ -24,6 +24,7 @@ _MEANINGS: Mapping[Outcome, str] = {
     Outcome.NONE: "every call is refused, because it carries no handle",
     Outcome.DEAD: "every call is refused: no handle, or one whose request has ended",
     Outcome.OWN: "its own user's token, or refused",
+    Outcome.LINGERS: "its own user's token, after the response; refused once its caller has left",
     Outcome.COUNTED: "wrong by nature at this grade; the number shows how often",
     Outcome.LEADS: "the request's own code calls for others: wrong by nature at every grade",
 }
@@ -37,6 +38,22 @@ class Row:
     errand: Errand
     result: Result
     deviations: Sequence[str]
+
+    @property
+    def regime(self) -> str:
+        """The grade, and what else the configuration said."""
+        return f"`{self.errand.grade}`{_SUFFIXES[self.errand.terms]}"
+
+    @property
+    def expected(self) -> Outcome:
+        return expected(self.errand.style, self.errand.grade, self.errand.terms)
+
+
+_SUFFIXES: Mapping[Terms, str] = {
+    "usual": "",
+    "exclusive": ", `exclusive: credential`",
+    "linger": ", `linger: 5s`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +84,11 @@ def _summary(rows: Sequence[Row], seconds: float) -> Iterator[str]:
     yield "## In short\n"
     yield "| Grade | Cells | Calls | Right | Refused | Wrong where the code is its own | Wrong by nature (below) | Cells not as expected |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for grade in GRADES:
-        of_grade = [row for row in rows if row.errand.grade == grade]
-        if not of_grade:
-            continue
+    for regime, of_grade in _by_regime(rows):
         natural = sum(row.result.wrong for row in of_grade if _is_natural(row))
         total = sum(row.result.wrong for row in of_grade)
         yield _line(
-            f"`{grade}`",
+            regime,
             len(of_grade),
             sum(row.result.calls for row in of_grade),
             sum(row.result.right for row in of_grade),
@@ -87,7 +101,7 @@ def _summary(rows: Sequence[Row], seconds: float) -> Iterator[str]:
 
 
 def _is_natural(row: Row) -> bool:
-    return expected(row.errand.style, row.errand.grade) in (Outcome.COUNTED, Outcome.LEADS)
+    return row.expected in (Outcome.COUNTED, Outcome.LEADS)
 
 
 def _by_style(rows: Sequence[Row]) -> Iterator[str]:
@@ -95,24 +109,28 @@ def _by_style(rows: Sequence[Row]) -> Iterator[str]:
     yield "Servers and clients taken together.\n"
     for outcome, meaning in _MEANINGS.items():
         yield f"- **{outcome.value}**: {meaning}"
-    for grade in GRADES:
-        of_grade = [row for row in rows if row.errand.grade == grade]
-        if not of_grade:
-            continue
-        yield f"\n### Grade `{grade}`\n"
+    for regime, of_grade in _by_regime(rows):
+        yield f"\n### Grade {regime}\n"
         yield "| Style | Expected | Cells | Right | Refused | Wrong | As expected |"
         yield "| --- | --- | ---: | ---: | --- | ---: | --- |"
         for name, group in _grouped(of_grade, lambda row: row.errand.name.replace("_", " ")):
-            yield _style_line(name, grade, group)
+            yield _style_line(name, group)
     yield ""
 
 
-def _style_line(name: str, grade: Grade, group: Sequence[Row]) -> str:
+def _by_regime(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The rows by grade, the usual configuration before the others."""
+    order = {each: number for number, each in enumerate((*GRADES, *_SUFFIXES))}
+    ordered = sorted(rows, key=lambda row: (order[row.errand.terms], order[row.errand.grade]))
+    yield from _grouped(ordered, lambda row: row.regime)
+
+
+def _style_line(name: str, group: Sequence[Row]) -> str:
     right, wrong, refused = _sums(group)
     wrong_in = f" in {sum(bool(row.result.wrong) for row in group)} cells" if wrong else ""
     return _line(
         name,
-        expected(group[0].errand.style, grade).value,
+        group[0].expected.value,
         len(group),
         right,
         _told(refused),
@@ -138,10 +156,10 @@ def _table(rows: Sequence[Row], title: str, key: Callable[[Row], str]) -> Iterat
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     ordinary = [row for row in rows if not _is_natural(row)]
     for name, of_name in _grouped(ordinary, key):
-        for grade, group in _grouped(of_name, lambda row: row.errand.grade):
+        for regime, group in _grouped(of_name, lambda row: row.regime):
             right, wrong, refused = _sums(group)
             deviating = sum(bool(row.deviations) for row in group)
-            yield _line(name, grade, len(group), right, refused.total(), wrong, deviating)
+            yield _line(name, regime, len(group), right, refused.total(), wrong, deviating)
     yield ""
 
 
@@ -151,7 +169,7 @@ def _deviations(rows: Sequence[Row]) -> Iterator[str]:
     for row in deviating:
         errand = row.errand
         yield (
-            f"- `{errand.grade}`, {row.server.name}, {errand.client}, {errand.name}: "
+            f"- {row.regime}, {row.server.name}, {errand.client}, {errand.name}: "
             f"{'; '.join(row.deviations)} (of {row.result.calls} calls)"
         )
     yield "" if deviating else "Nothing.\n"

@@ -48,7 +48,8 @@ FIRST_OPEN: dict[tuple[str, ...], tuple[str, ...]] = {
 
 async def run_cells(users: Users, command: tuple[str, ...], cells: Cells) -> dict[str, Result]:
     """Run all *cells* in one app; return what was seen by style and client."""
-    async with pod(users, command, cells[0][0].grade) as running:
+    first, _ = cells[0]
+    async with pod(users, command, first.grade, terms=first.terms) as running:
         return {
             f"{errand.style} {errand.client}": await run(running, errand, loads)
             for errand, loads in cells
@@ -88,6 +89,30 @@ async def test_callbacks_of_a_shared_future(users: Users) -> None:
     seen = await run_cells(users, BLOCKING, cells)
     assert_as_expected(cells, seen)
     assert seen["done_callback http_client"].right
+
+
+async def test_work_after_the_response_where_it_may_linger(users: Users) -> None:
+    """A framework's background task, and in the standard grade a job left in a pool."""
+    for module in ("fastapi", "uvicorn"):
+        needs_module(module)
+    fastapi = ("-m", "tests.apps.fastapi_app", "0")
+    for command, style, client, grade in (
+        (fastapi, "background", "aiohttp", "strict"),
+        (BLOCKING, "detached_in_executor", "http_client", "standard"),
+    ):
+        cells = [(Errand(style, client, grade, terms="linger"), OPEN)]  # type: ignore[arg-type]
+        assert_as_expected(cells, await run_cells(users, command, cells))
+
+
+async def test_requests_that_work_for_others_where_callers_take_turns(users: Users) -> None:
+    """What no carrier can tell apart never meets in the app."""
+    cells = [
+        (Errand(style, "http_client", "strict", terms="exclusive"), (Load(users=30, in_flight=30),))
+        for style in ("leader_batch", "leader_pool")
+    ]
+    seen = await run_cells(users, BLOCKING, cells)
+    assert_as_expected(cells, seen)
+    assert all(result.right for result in seen.values())
 
 
 @pytest.mark.parametrize(

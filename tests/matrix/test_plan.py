@@ -15,7 +15,7 @@ from tests.matrix.servers import SERVERS
 
 def test_every_style_has_an_expected_outcome() -> None:
     """Nobody adds a style without saying what must come of it, or an outcome for none."""
-    assert set(STYLES) == set(styles_sync.STYLES) | set(styles_async.STYLES)
+    assert set(STYLES) == {*styles_sync.STYLES, *styles_async.STYLES, "background"}
 
 
 def test_strict_cells_may_be_wrong_only_where_a_request_works_for_others() -> None:
@@ -24,6 +24,14 @@ def test_strict_cells_may_be_wrong_only_where_a_request_works_for_others() -> No
     assert Outcome.COUNTED not in outcomes.values()
     leading = {style for style, outcome in outcomes.items() if outcome is Outcome.LEADS}
     assert leading == {"leader_batch", "leader_pool", "leader_group"}
+
+
+def test_nothing_is_wrong_by_nature_where_callers_take_turns() -> None:
+    """Not one style, at any grade: the promise of `exclusive`."""
+    for group in groups():
+        if group.terms == "exclusive":
+            outcomes = {expected(e.style, e.grade, e.terms) for e, _ in group.cells}
+            assert not outcomes & {Outcome.COUNTED, Outcome.LEADS}, group
 
 
 def test_every_server_and_client_is_in_the_plan() -> None:
@@ -42,7 +50,8 @@ def test_same_requests_for_every_cell_of_a_process() -> None:
     """No cell is planned twice."""
     for group in groups():
         cells = [(errand, loads) for errand, loads in group.cells]
-        assert len(set(cells)) == len(cells), group.server.name
+        assert len(set(cells)) == len(cells) > 0, group.server.name
+        assert {errand.terms for errand, _ in group.cells} == {group.terms}
 
 
 @pytest.mark.parametrize(

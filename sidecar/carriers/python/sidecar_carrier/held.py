@@ -49,13 +49,20 @@ class Permit:
 
 
 class Cell:
-    """One request's handle, shared by all its children and emptied when the request ends."""
+    """One request's handle, shared by all its children.
 
-    __slots__ = ("_fork", "by_coroutine", "by_thread", "frames", "handle")
+    When the request ends it is emptied, in the strict grade. In the standard grade work that goes
+    on keeps it: the sidecar knows whether such a call may still be made (``linger``), and tells
+    one that comes too late from one that belongs to nobody.
+    """
+
+    __slots__ = ("_fork", "by_coroutine", "by_thread", "frames", "handle", "root")
 
     def __init__(self, handle: str) -> None:
         self.handle: Optional[str] = handle
         self._fork = _fork
+        # Of the code that serves the request itself.
+        self.root = Permit(None)
         self.by_thread: Dict[int, Permit] = {}
         # Weak: a request may gather for as long as it lives, its finished children need not.
         self.by_coroutine: MutableMapping[Any, Permit] = weakref.WeakKeyDictionary()
@@ -66,6 +73,9 @@ class Cell:
         return self.handle is not None and self._fork == _fork
 
     def close(self) -> None:
+        self.root.is_open = False
+        if grade.is_standard():
+            return
         self.handle = None
         self.by_thread.clear()
         self.by_coroutine.clear()
@@ -92,9 +102,9 @@ def begin(handle: Optional[str]) -> Optional[Cell]:
     cell = Cell(handle)
     runner = running()
     if type(runner) is int:
-        cell.by_thread[runner] = Permit(None)
+        cell.by_thread[runner] = cell.root
     else:
-        _permit_coroutine(cell, runner, Permit(None))
+        _permit_coroutine(cell, runner, cell.root)
     _request.set(cell)
     _place.set(running_loop())
     return cell
