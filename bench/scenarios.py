@@ -1,5 +1,6 @@
 """What is sent to the proxies, and the rounds in which they take turns."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ class Scenario:
     headers: Mapping[str, str]
     tokens: Path | None = None
     """One token per line, the next one for each request; ``None``: as *headers* say."""
+    path: str = "/"
+    connections: int | None = None
+    """``None``: as many as the run was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,11 @@ def run_rounds(
 def _run_once(
     scenario: Scenario, running: Running, load: Load, *, proxy_core: int, number: int
 ) -> Run:
+    if scenario.connections is not None:
+        load = dataclasses.replace(load, connections=scenario.connections)
     samples: list[Sample] = []
     report = run_wrk(
-        running.proxy.url,
+        running.proxy.url + scenario.path.removeprefix("/"),
         load,
         headers=scenario.headers,
         tokens=scenario.tokens,

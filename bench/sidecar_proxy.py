@@ -1,5 +1,6 @@
 """The sidecar as it comes: default limits, default access log, one issuer, one rule."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,14 @@ from bench.proxy import Proxy
 from bench.tokens import AUDIENCE, ISSUER
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Where the app calls out, and where that goes."""
+
+    port: int
+    destination_port: int
+
+
 def sidecar(
     command: str,
     directory: Path,
@@ -18,10 +27,15 @@ def sidecar(
     backend_port: int,
     name: str = "sidecar",
     cache_entries: int | None = None,
+    logs: bool = True,
+    rules: int = 1,
+    calls: Calls | None = None,
 ) -> Proxy:
     """Write a configuration into *directory* and say how to start the sidecar with it.
 
-    *cache_entries* bounds the cache of verified tokens; ``None`` leaves the default.
+    *cache_entries* bounds the cache of verified tokens; ``None`` leaves the default. Of many
+    *rules* the last one matches. With *calls* the app may keep thousands of requests open and
+    call a destination for them.
     """
     port, admin_port = free_port(), free_port()
     keys = directory / f"{name}-jwks.json"
@@ -39,7 +53,16 @@ def sidecar(
         "admin": {"listen": f"127.0.0.1:{admin_port}"},
     }
     if cache_entries is not None:
-        config["token_cache"] = {"max_entries": cache_entries}
+        config["token_cache"] = {"max_entries": cache_entries, "max_bytes": "512MiB"}
+    if not logs:
+        config["log"] = {"access": "off"}
+    if rules > 1:
+        config["inbound"]["rules"][:0] = [
+            {"name": f"r{n}", "paths": [f"/r{n}/**"], "require": "authenticated"}
+            for n in range(rules - 1)
+        ]
+    if calls is not None:
+        _call_out(config, calls)
     file = directory / f"{name}.yaml"
     file.write_text(yaml.safe_dump(config))
     return Proxy(
@@ -50,3 +73,17 @@ def sidecar(
         ready_path="/readyz",
         log=directory / f"{name}.log",
     )
+
+
+def _call_out(config: dict[str, Any], calls: Calls) -> None:
+    config["inbound"]["limits"] = {
+        "response_timeout": "1h",
+        "max_connections": 20_000,
+        "max_upstream_connections": 20_000,
+    }
+    config["attribution"] = {"max_age": "1h", "max_calls": 1_000_000, "ledger_capacity": 100_000}
+    destination = {
+        "listen": f"127.0.0.1:{calls.port}",
+        "upstream": f"http://127.0.0.1:{calls.destination_port}",
+    }
+    config["outbound"] = {"destinations": {"backend": destination}}

@@ -1,37 +1,61 @@
-"""One RSA key and the tokens it signs: the size and content of a real access token."""
+"""Keys of an issuer and the tokens they sign: the size and content of a real access token."""
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 ISSUER: Final = "https://bench.example"
 AUDIENCE: Final = "bench"
 LIFETIME_SECONDS: Final = 24 * 3600
 
+ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
 
 @dataclass(frozen=True)
 class Signer:
-    """An issuer with a single RS256 key of 2048 bits."""
+    """An issuer with one key for each of ``ALGORITHMS``: RSA of 2048 bits, P-256, Ed25519."""
 
-    key: rsa.RSAPrivateKey
+    keys: Mapping[str, Key]
 
     @classmethod
     def generate(cls) -> "Signer":
-        return cls(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+        return cls(
+            {
+                "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+                "ES256": ec.generate_private_key(ec.SECP256R1()),
+                "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+            }
+        )
 
     def jwks(self) -> str:
-        """Return the public half as a JWKS document (RFC 7517)."""
-        public = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-        return json.dumps({"keys": [{**public, "kid": "bench-1", "alg": "RS256", "use": "sig"}]})
+        """Return the public halves as a JWKS document (RFC 7517)."""
+        keys = [
+            {**_public(key), "kid": f"bench-{algorithm}", "alg": algorithm, "use": "sig"}
+            for algorithm, key in self.keys.items()
+        ]
+        return json.dumps({"keys": keys})
 
-    def token(self, *, serial: int = 0) -> str:
+    def token(self, *, serial: int = 0, algorithm: str = "RS256") -> str:
         """Sign about 900 bytes; *serial* makes tokens of different users."""
-        return jwt.encode(_claims(serial), self.key, algorithm="RS256", headers={"kid": "bench-1"})
+        headers = {"kid": f"bench-{algorithm}"}
+        return jwt.encode(
+            _claims(serial), self.keys[algorithm], algorithm=algorithm, headers=headers
+        )
+
+
+def _public(key: Key) -> dict[str, Any]:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
 
 
 def _claims(serial: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import http.client
 import secrets
+from collections.abc import Mapping
 
 from bench.nginx import ECHO_HEADER, PROBE_HEADER, TOKEN_HEADER
 from bench.programs import BenchError
@@ -27,10 +28,20 @@ def verify(proxy: Proxy, *, token: str, forged: str) -> None:
     _expect(proxy, "with a forged token", forged_status, 401)
 
 
-def _get(proxy: Proxy, headers: dict[str, str]) -> http.client.HTTPResponse:
+def verify_attached(proxy: Proxy, *, headers: Mapping[str, str], token: str) -> None:
+    """Call out with *headers*; raise ``BenchError`` unless the backend saw this *token*."""
+    answer = _get(proxy, headers)
+    _expect(proxy, "for a call", answer.status, 200)
+    if answer.getheader(TOKEN_HEADER) != f"Bearer {token}":
+        raise BenchError(f"{proxy.name}: the token was not attached")
+    if _get(proxy, {}).status != 403:
+        raise BenchError(f"{proxy.name}: a call that names no request was not refused")
+
+
+def _get(proxy: Proxy, headers: Mapping[str, str]) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", "/probe", headers=headers)
+        connection.request("GET", "/probe", headers=dict(headers))
         response = connection.getresponse()
         response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -54,5 +54,5 @@ def test_the_sidecar_requires_the_same_token(tmp_path: Path, signer: Signer) -> 
     assert Path(config["issuers"]["bench"]["jwks_file"]).read_text() == signer.jwks()
     assert config["inbound"]["app"] == "http://127.0.0.1:8080"
     assert config["inbound"]["rules"][0]["require"] == "authenticated"
-    assert config["token_cache"] == {"max_entries": 100}
+    assert config["token_cache"] == {"max_entries": 100, "max_bytes": "512MiB"}
     assert "log" not in config
