@@ -185,8 +185,11 @@ def attribute(
     found = _named(evidence, rules, lookup)
     if evidence.statement is not None:
         stated = tuple(lookup.find_token(evidence.statement))
-        able = (e for e in stated if check(e, Grade.STATED, rules, now, wall_now) is None)
-        found = _stated(found, evidence.statement, next(able, next(iter(stated), None)))
+        one = next(
+            (e for e in stated if check(e, Grade.STATED, rules, now, wall_now) is None),
+            next(iter(stated), None),
+        )
+        found = _stated(found, evidence.statement, one)
     if isinstance(found, Unattributed):
         return found
     denial = check(found.entry, found.grade, rules, now, wall_now)

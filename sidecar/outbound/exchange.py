@@ -46,10 +46,10 @@ from sidecar.core.propagation import (
     carried_back,
 )
 from sidecar.credentials.ledger import HandleSource, Ledger
-from sidecar.telemetry.access_log import AttributionRecord
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
+from sidecar.telemetry.records import AttributionRecord
 from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Timing
 from sidecar.wire.fields import HOST

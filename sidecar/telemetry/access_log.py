@@ -1,16 +1,16 @@
 """One JSON line per exchange: what was asked, decided and answered, and what it cost.
 
-Owns the record's form, its bounds and the batching of lines. What goes into a record is the
-exchange's business; writing batches without stalling the loop is ``sidecar.telemetry.writer``'s.
+Owns the bounds of a record and the batching of lines. What goes into a record is the exchange's
+business; writing batches without stalling the loop is ``sidecar.telemetry.writer``'s.
 """
 
 import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from msgspec import Struct
 from msgspec.json import Encoder
 
+from sidecar.telemetry.records import AccessRecord
 from sidecar.telemetry.writer import BatchWriter
 
 Mode = Literal["all", "refusals", "off"]
@@ -22,44 +22,6 @@ MAX_BATCH_LINES: Final = 512
 MAX_BATCH_BYTES: Final = 128 * 1024
 MAX_WAITING_BATCHES: Final = 32
 """With ``MAX_BATCH_BYTES``: about 4 MiB wait for a reader who stalls; then lines are dropped."""
-
-
-class AttributionRecord(Struct, gc=False, frozen=True):
-    """How an outbound call found the request that caused it."""
-
-    method: str
-    grade: str
-    outcome: str
-
-
-class AccessRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One exchange. A value left at its default is left out of the line.
-
-    Never holds a token, a handle or a query string.
-    """
-
-    time: str = ""
-    """RFC 3339 in UTC with milliseconds; the log fills it in."""
-    direction: str
-    decision: str
-    method: str
-    path: str
-    route: str = ""
-    status: int
-    reason: str = ""
-    """Code of the refusal, enforced or only observed."""
-    detail: str = ""
-    """The denial's sentence for the operator."""
-    enforced: bool | None = None
-    """Set exactly where *reason* is."""
-    duration_ms: float
-    overhead_ms: float
-    issuer: str = ""
-    subject: str = ""
-    token: str = ""
-    """First 16 hex digits of the token's SHA-256."""
-    attribution: AttributionRecord | None = None
-    destination: str = ""
 
 
 class AccessLog:

@@ -2,8 +2,9 @@
 
 from sidecar.core.outcome import Denial
 from sidecar.core.principal import Credential
-from sidecar.telemetry.access_log import AccessLog, AccessRecord, AttributionRecord
+from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Direction, RouteMetrics
+from sidecar.telemetry.records import AccessRecord, AttributionRecord
 
 
 class ExchangeReporter:

@@ -47,8 +47,8 @@ class Downstream(RequestReception):
         self._peer = ""
         # of the exchange in progress
         self._exchange: Exchange | None = None
-        self._head: RequestHead = cast(RequestHead, None)
-        self._timing: Timing = cast(Timing, None)
+        self._head: RequestHead
+        self._timing: Timing
         self._body: BodyReader | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0

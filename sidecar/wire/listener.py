@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Final
+from typing import Final, cast
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
@@ -65,7 +65,7 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Downstream(self), host, port, backlog=BACKLOG
+            lambda: cast(asyncio.Protocol, Downstream(self)), host, port, backlog=BACKLOG
         )
         name = self._server.sockets[0].getsockname()
         return name[0], name[1]

@@ -40,7 +40,7 @@ LINGER: Final = 4
 CLOSED: Final = 5
 
 
-class PacedConnection(asyncio.Protocol):
+class PacedConnection:
     """Flow control, deadlines and the orderly end of one accepted connection.
 
     There is always a deadline here or on the upstream connection, whoever is waited for.
@@ -48,7 +48,7 @@ class PacedConnection(asyncio.Protocol):
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._transport: asyncio.Transport
         self._reading: int = IDLE
         self._paused = False
         self._write_blocked = False

@@ -41,7 +41,7 @@ class Requester(Protocol):
     def upstream_unblocked(self) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """One connection to the app or to a destination; serves one exchange at a time."""
 
     def __init__(self, pool: "Pool") -> None:
@@ -58,7 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_open = False
         self.requester: Requester | None = None
         self.deadline = NEVER
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport: asyncio.Transport
 
     # --- called by the requester ---
 
@@ -380,7 +380,9 @@ class Pool:
         self._opening += 1
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                await loop.create_connection(lambda: connection, self.host, self.port)
+                await loop.create_connection(
+                    lambda: cast(asyncio.Protocol, connection), self.host, self.port
+                )
         except BaseException:
             # uvloop closes a connection whose opener was cancelled without telling its protocol.
             self.closed(connection)

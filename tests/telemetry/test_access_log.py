@@ -18,10 +18,9 @@ from sidecar.telemetry.access_log import (
     MAX_TEXT_LENGTH,
     MAX_WAITING_BATCHES,
     AccessLog,
-    AccessRecord,
-    AttributionRecord,
     Mode,
 )
+from sidecar.telemetry.records import AccessRecord, AttributionRecord
 from sidecar.telemetry.writer import DescriptorWriter
 
 NOW = 1_800_000_000.25
