@@ -333,8 +333,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.transport.abort()
         if requester is not None:
-            if stale:
-                self._pool.closed(self)  # it must not take the place of the one that replaces it
             requester.upstream_lost(reason, detail, stale=stale)
 
 
