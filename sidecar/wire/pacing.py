@@ -100,7 +100,12 @@ class PacedConnection(asyncio.Protocol):
         limits = self._listener.limits
         before = self.deadline
         self._rearm(now)
-        if bounded and limits.min_body_bytes_per_second and self._reading == BODY:
+        if (
+            bounded
+            and limits.min_body_bytes_per_second
+            and self._reading == BODY
+            and not self._write_blocked
+        ):
             self.deadline = min(self.deadline, before + size / limits.min_body_bytes_per_second)
 
     def _give_up(self, now: float) -> None:
