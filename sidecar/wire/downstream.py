@@ -31,7 +31,7 @@ from sidecar.wire.pacing import (
     LINGER_SECONDS,
     MAX_HELD_BYTES,
 )
-from sidecar.wire.trailers import announced, kept
+from sidecar.wire.trailers import announced
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener
@@ -163,9 +163,7 @@ class Downstream(Forwarding):
             self._reading = COMPLETE
             self._buffer = rest
         now = self._listener.clock()
-        if (
-            self._expecting
-        ):  # it did not wait for 100 Continue, and need not have (RFC 9110, 10.1.1)
+        if self._expecting:  # which obliges nobody to wait (RFC 9110, 10.1.1)
             self._go_ahead(now)
         self._content_came(len(data), now, bounded=self._status == 0)
         upstream = self._upstream
@@ -242,10 +240,10 @@ class Downstream(Forwarding):
             self._transport.write(data)
 
     def relay_trailers(self, lines: list[bytes]) -> bytes:
-        """Return what of the trailer section the caller gets."""
+        """Return what the caller gets of these trailer fields."""
         if self._exchange is None:
             return b""
-        section = ResponseHead(self._status, b"", kept(lines, self._listener.names))
+        section = ResponseHead(self._status, b"", lines)
         self._exchange.respond(section)
         return b"".join(section.lines)
 

@@ -5,10 +5,11 @@ refused, or that we would have removed, before the content (RFC 9110, 6.5.1 and 
 has a reason to distrust, such as ``grpc-status`` or ``server-timing``, passes byte for byte.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.core.names import folded
-from sidecar.wire.fields import ORDINARY, TRAILER, NameTable
+from sidecar.wire.fields import CONNECTION, ORDINARY, TRAILER, NameTable
 from sidecar.wire.heads import ResponseHead
 
 FORBIDDEN: Final = frozenset(
@@ -36,9 +37,33 @@ def may_trail(name: bytes, names: NameTable) -> bool:
     )
 
 
-def kept(lines: list[bytes], names: NameTable) -> list[bytes]:
-    """Return the *lines* that may be passed on; each begins with a name that is a token."""
-    return [line for line in lines if may_trail(line[: line.find(b":")], names)]
+def relay_to(
+    receive: Callable[[list[bytes]], bytes], head: ResponseHead, names: NameTable
+) -> Callable[[list[bytes]], bytes]:
+    """Return what gives *receive* those trailer fields of the answer with *head* that may pass."""
+    nominated = _nominated(head)
+
+    def relay(lines: list[bytes]) -> bytes:
+        return receive(
+            [
+                line
+                for line in lines
+                if may_trail(name := line[: line.find(b":")], names)
+                and name.lower() not in nominated
+            ]
+        )
+
+    return relay
+
+
+def _nominated(head: ResponseHead) -> frozenset[bytes]:
+    """Return the fields that end here by the sender's wish, as trailers too (RFC 9110, 7.6.1)."""
+    return frozenset(
+        option.strip(b" \t")
+        for mark, _, value in head.marked
+        if mark == CONNECTION
+        for option in value.lower().split(b",")
+    )
 
 
 def announced(head: ResponseHead, names: NameTable) -> bytes:

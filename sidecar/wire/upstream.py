@@ -15,6 +15,7 @@ from sidecar.wire.fields import CONTENT_LENGTH, NameTable
 from sidecar.wire.heads import HEAD_END, MessageError, ResponseHead, parse_response_head
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.sockets import is_quiet, last_read
+from sidecar.wire.trailers import relay_to
 
 MAX_INTERIM_RESPONSES = 16
 WRITE_HIGH_WATER_BYTES = 64 * 1024
@@ -207,7 +208,9 @@ class UpstreamConnection(asyncio.Protocol):
                 head.drop(CONTENT_LENGTH)
         elif head.chunked:
             chunked = requester.chunks_allowed
-            relay = requester.relay_trailers if requester.takes_trailers else None
+            relay = None
+            if requester.takes_trailers:
+                relay = relay_to(requester.relay_trailers, head, self._pool.names)
             body = ChunkedBody(chunked_onward=chunked, relay=relay)
         elif head.length is not None:
             body = LengthBody(head.length)
