@@ -31,6 +31,8 @@ LIMITS: Final = Section(
                "Kept-alive connection without a request."),
         _limit("body_timeout", "body_timeout_seconds", duration(0.1, 3600),
                "Longest silence inside a body, in either direction."),
+        _limit("min_body_rate", "min_body_bytes_per_second", size(0, 1 << 20),
+               "Of a request's content each second, in the long run; under it 408. `0B`: none."),
         _limit("connect_timeout", "connect_timeout_seconds", duration(0.01, 60),
                "Opening a connection behind the listener; over it 504."),
         _limit("response_timeout", "response_timeout_seconds", duration(0.1, 3600),

@@ -158,6 +158,8 @@ class Limits:
     """Kept-alive downstream connection without a request."""
     body_timeout_seconds: float = 30.0
     """Longest silence inside a body, in either direction."""
+    min_body_bytes_per_second: int = 240
+    """Of a request, in the long run and until its answer begins; 0 is no minimum."""
     connect_timeout_seconds: float = 3.0
     response_timeout_seconds: float = 60.0
     """Request sent to response head received."""

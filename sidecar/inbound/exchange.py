@@ -141,8 +141,8 @@ class InboundExchange:
 
     __slots__ = (
         "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
-        "_generation", "_handler", "_head", "_identity", "_path", "_permit", "_query", "_route",
-        "_rule", "_token", "_turn",
+        "_generation", "_handler", "_head", "_identity", "_lines", "_path", "_permit", "_query",
+        "_route", "_rule", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -162,6 +162,7 @@ class InboundExchange:
         self._context: IncomingContext | None = None
         self._aliases: tuple[Alias, ...] = ()
         self._entry: Entry | None = None
+        self._lines = b""
         self._denial: Denial | None = None
         self._enforced = True
 
@@ -275,16 +276,26 @@ class InboundExchange:
     def commit(self) -> bytes | Answer:
         """Enter the request in the ledger; from here on its calls may use its token.
 
-        The token is judged again if keys changed while the request waited for a connection.
+        The token is judged again if keys changed while the request waited for a connection, and in
+        any case when the request is repeated. A repeated one stays under its entry and handle: it
+        is still the same request of the same caller, and whatever an attempt before it set off.
         """
         assert self._rule is not None
         if self._turn is not None and not self._turn.is_granted:  # held for too long meanwhile
             return self._refuse(_WAITED)
+        entry = self._entry
+        if entry is not None:
+            self._handler.reporter.repeated()
+            self._generation = -1
         if self._credential is not None:
             denial = self._withdrawn()
             if denial is not None:
                 return self._refuse(denial)
         handler = self._handler
+        if entry is not None:
+            if not entry.live:
+                return self._refuse(_ENDED)
+            return self._lines
         ledger = handler.ledger
         handle = ledger.new_handle()
         lines = _CONTEXT_LINE % handle + self._identity
@@ -292,19 +303,20 @@ class InboundExchange:
             context = self._context or self._new_context()
             lines += context.lines(handle)
             self._aliases = context.aliases
-        entry = ledger.open(
+        opened = ledger.open(
             self._credential, self._route.name, self._rule.terms, handle, self._aliases
         )
-        if isinstance(entry, Reason):
-            return self._refuse(Denial(entry))
-        self._entry = entry
+        if isinstance(opened, Reason):
+            return self._refuse(Denial(opened))
+        self._entry = opened
         if self._turn is not None:
-            self._turn.entry = entry
+            self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
             forwards = handler.settings.token_to_app == "forward"  # noqa: S105
             lines += b"authorization: Bearer %b\r\n" % (self._token if forwards else handle)
         if not self._head.host:
             lines += handler.host_line
+        self._lines = lines
         return lines
 
     def _withdrawn(self) -> Denial | None:
@@ -376,6 +388,9 @@ class InboundExchange:
         return refusal(denial, decision=self._decision, to_app=False)
 
 
+_ENDED: Final = Denial(
+    Reason.UPSTREAM_RESET, "and the request's entry was closed before it could be repeated"
+)
 _WAITED: Final = Denial(
     Reason.ADMISSION_TIMEOUT, "another caller's requests were in the app (attribution.exclusive)"
 )

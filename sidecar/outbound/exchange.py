@@ -24,6 +24,7 @@ from sidecar.core.attribution import (
     Attributed,
     AttributionRules,
     Claim,
+    Entry,
     Evidence,
     Grade,
     Method,
@@ -159,8 +160,8 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_credential", "_decision", "_denial", "_enforced",
-        "_evidence", "_handler", "_head",
+        "_attachment", "_attribution", "_called", "_committed", "_credential", "_decision",
+        "_denial", "_enforced", "_evidence", "_handler", "_head",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -169,6 +170,8 @@ class OutboundExchange:
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
         self._attachment: Attach | Leave | None = None
         self._attribution: AttributionRecord | None = None
+        self._called: Entry | None = None
+        self._committed = False
         self._credential: Credential | None = None
         self._denial: Denial | None = None
         self._enforced = True
@@ -288,9 +291,18 @@ class OutboundExchange:
                     head.lines[index] = b""
 
     def commit(self) -> bytes | Answer:
-        """Check the entry once more and give the credential that is attached."""
+        """Check the entry once more and give the credential that is attached.
+
+        A call that is repeated is judged anew and counts as one.
+        """
         handler = self._handler
         attachment = self._attachment
+        if self._committed:
+            handler.reporter.repeated()
+            if self._called is not None:
+                self._called.calls -= 1
+                self._called = None
+        self._committed = True
         if not isinstance(attachment, Attach):
             return handler.host_line
         entry = attachment.entry
@@ -311,6 +323,7 @@ class OutboundExchange:
             return self._refuse(denial)
         assert entry.credential is not None
         entry.calls += 1
+        self._called = entry
         self._credential = entry.credential
         return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
 

@@ -44,6 +44,12 @@ IN_FLIGHT: Final = Family(
     "Exchanges begun and not yet finished.",
     ("direction",),
 )
+UPSTREAM_RETRIES: Final = Family(
+    "sidecar_upstream_retries_total",
+    "counter",
+    "Requests tried once more, because a kept connection turned out to have been closed.",
+    ("direction",),
+)
 REJECTIONS: Final = Family(
     "sidecar_rejections_total",
     "counter",
@@ -115,8 +121,8 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
-    LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE,
-    JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, UPSTREAM_RETRIES, REJECTIONS, ATTRIBUTIONS,
+    CARRIER_CALLS, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS,
+    ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, BUILD_INFO,
 )  # fmt: skip

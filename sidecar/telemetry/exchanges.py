@@ -17,6 +17,10 @@ class ExchangeReporter:
     def begun(self) -> None:
         self._direction.in_flight += 1
 
+    def repeated(self) -> None:
+        """Count a request that is sent once more."""
+        self._direction.retries += 1
+
     def ended(
         self,
         *,

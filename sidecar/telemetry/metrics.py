@@ -116,12 +116,13 @@ class RouteMetrics:
 class Direction:
     """What is counted for all inbound, or all outbound, exchanges."""
 
-    __slots__ = ("_other", "_refusals", "_routes", "in_flight", "name", "overhead")
+    __slots__ = ("_other", "_refusals", "_routes", "in_flight", "name", "overhead", "retries")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.in_flight = 0
         """The exchange adds one when it begins and takes one away when it ends."""
+        self.retries = 0
         self.overhead = Histogram(OVERHEAD_BOUNDS)
         self._other = RouteMetrics(OTHER)
         self._routes = {NO_ROUTE: RouteMetrics(NO_ROUTE), OTHER: self._other}
@@ -320,6 +321,7 @@ class Metrics(Collector):
         )
         yield _histogram(catalogue.OVERHEAD, (((d.name,), d.overhead) for d in directions))
         yield _gauge(catalogue.IN_FLIGHT, (((d.name,), d.in_flight) for d in directions))
+        yield _counter(catalogue.UPSTREAM_RETRIES, (((d.name,), d.retries) for d in directions))
         yield _counter(
             catalogue.REJECTIONS,
             (

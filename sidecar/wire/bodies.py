@@ -5,6 +5,7 @@ end. Nothing is kept but an unfinished chunk-size line (RFC 9112, 6 and 7).
 """
 
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidecar.core.outcome import Reason
@@ -97,12 +98,24 @@ class UntilCloseBody:
 
 
 class ChunkedBody:
-    """Chunked content, decoded strictly and framed anew (or left bare for HTTP/1.0)."""
+    """Chunked content, decoded strictly and framed anew (or left bare for HTTP/1.0).
 
-    __slots__ = ("_bare", "_held", "_left", "_max", "_trailers", "done", "received")
+    Trailers end here, unless the receiver has said that it takes them. In a request nobody can
+    say so of the next hop, so a request's trailers always end here (RFC 9110, 6.5.1).
+    """
 
-    def __init__(self, *, chunked_onward: bool, max_bytes: int | None = None) -> None:
+    __slots__ = ("_bare", "_held", "_left", "_max", "_relay", "_trailers", "done", "received")
+
+    def __init__(
+        self,
+        *,
+        chunked_onward: bool,
+        max_bytes: int | None = None,
+        relay: Callable[[list[bytes]], bytes] | None = None,
+    ) -> None:
+        """*relay* is given the trailer section's lines and returns the ones to send on."""
         self._bare = not chunked_onward
+        self._relay = relay
         self._max = max_bytes
         self._held = b""
         self._left = 0
@@ -170,7 +183,7 @@ class ChunkedBody:
         return position + taken
 
     def _take_trailers(self, data: bytes, out: list[bytes]) -> bytes:
-        """Check the trailer section and drop it; return what follows."""
+        """Check the trailer section and send on what may be; return what follows."""
         if data.startswith(b"\r\n"):
             return self._finish(data[2:], out)
         end = data.find(b"\r\n\r\n", 0, MAX_TRAILER_BYTES + 4)
@@ -184,10 +197,11 @@ class ChunkedBody:
             name, colon, _ = line.partition(b":")
             if not colon or not is_token(name):
                 raise MessageError(Reason.MESSAGE_MALFORMED, "a trailer field is malformed")
-        return self._finish(data[end + 4 :], out)
+        relayed = self._relay(lines) if self._relay is not None else b""
+        return self._finish(data[end + 4 :], out, relayed)
 
-    def _finish(self, rest: bytes, out: list[bytes]) -> bytes:
+    def _finish(self, rest: bytes, out: list[bytes], trailers: bytes = b"") -> bytes:
         self.done = True
         if not self._bare:
-            out.append(LAST_CHUNK)
+            out.append(b"0\r\n%b\r\n" % trailers if trailers else LAST_CHUNK)
         return rest

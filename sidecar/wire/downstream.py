@@ -2,18 +2,20 @@
 
 Owns the order of things in one exchange: when the other side must wait, and when the connection
 must close. What may be forwarded, an ``Exchange`` decides. Finding requests in what arrives belongs
-to ``sidecar.wire.reception``, and how long each state may last to ``sidecar.wire.pacing``.
+to ``sidecar.wire.reception``, sending them on to ``sidecar.wire.forwarding``, and how long each
+state may last to ``sidecar.wire.pacing``.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.answers import CONNECTION_CLOSE, serialize
 from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
 from sidecar.wire.deadlines import NEVER
-from sidecar.wire.exchange import CLIENT_GONE, Action, Answer, Exchange, Forward, Pending, Timing
+from sidecar.wire.exchange import CLIENT_GONE, Answer, Timing
+from sidecar.wire.fields import CONTENT_LENGTH
+from sidecar.wire.forwarding import Forwarding
 from sidecar.wire.heads import (
     MessageError,
     RequestHead,
@@ -29,33 +31,20 @@ from sidecar.wire.pacing import (
     LINGER_SECONDS,
     MAX_HELD_BYTES,
 )
-from sidecar.wire.reception import RequestReception
-from sidecar.wire.upstream import Pool, PoolFullError, UpstreamConnection
+from sidecar.wire.trailers import announced
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener
 
 
-_EVERY_CONNECTION_BUSY = "every connection to the app or destination is busy"
-
-
-class Downstream(RequestReception):
+class Downstream(Forwarding):
     """One connection from a caller (inbound) or from the app (outbound)."""
 
     def __init__(self, listener: "Listener") -> None:
         super().__init__(listener)
         self._peer = ""
         # of the exchange in progress
-        self._exchange: Exchange | None = None
-        self._head: RequestHead
-        self._timing: Timing
         self._body: BodyReader | None = None
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._target = b""
-        self._last = False
-        self._upstream: UpstreamConnection | None = None
-        self._waiting: asyncio.Task[None] | None = None
         self._status = 0
         self._close = False
         self.head_only = False
@@ -138,6 +127,7 @@ class Downstream(RequestReception):
         self._timing = Timing(now)
         self._status = 0
         self._close = head.close
+        self._expecting = head.expects
         self.head_only = head.method == b"HEAD"
         self.chunks_allowed = not head.http10
         self._exchange = exchange = listener.handler.begin(head, self._peer)
@@ -152,7 +142,7 @@ class Downstream(RequestReception):
             self._act(exchange.start())
             return
         self._reading = BODY
-        self.deadline = now + listener.limits.body_timeout_seconds
+        self._rearm(now)
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_body(data)
@@ -172,106 +162,53 @@ class Downstream(RequestReception):
         if body.done:
             self._reading = COMPLETE
             self._buffer = rest
-        self._rearm(self._listener.clock())
+        now = self._listener.clock()
+        if self._expecting:  # which obliges nobody to wait (RFC 9110, 10.1.1)
+            self._go_ahead(now)
+        self._content_came(len(data), now, bounded=self._status == 0)
         upstream = self._upstream
         if upstream is None:
             self._hold(out)
         else:
             if out:
+                if self._repeatable:
+                    self._let_go()
                 upstream.write(out)
             if body.done:
                 upstream.expect_response(self._listener.clock())
 
-    def _hold(self, data: bytes) -> None:
-        if data:
-            self._held.append(data)
-            self._held_bytes += len(data)
-            if self._held_bytes > MAX_HELD_BYTES:
-                self._pause()
-
-    # --- carrying out what was decided ---
-
-    def _act(self, action: Action) -> None:
-        kind = action.__class__
-        if kind is Forward:
-            action = cast(Forward, action)
-            self._target = action.target
-            self._last = self._head.has_content and not action.pool.reuse_after_content
-            upstream = action.pool.take()
-            if upstream is not None:
-                self._send(upstream)
-            elif action.pool.is_full:
-                self._fail(Reason.OVERLOADED, _EVERY_CONNECTION_BUSY)
-            else:
-                self._wait(self._connect(action.pool))
-        elif kind is Answer:
-            self._answer(cast(Answer, action))
-        else:
-            self._wait(self._await_decision(cast(Pending, action)))
-
-    def _wait(self, work: Coroutine[None, None, None]) -> None:
-        self._waiting = asyncio.get_running_loop().create_task(self._guarded(work))
-
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except Exception as error:
-            # A fault of ours: nothing is forwarded, and the caller does not wait for ever.
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "waiting for a request's decision or connection", "exception": error}
-            )
-            self._transport.abort()
-
-    async def _await_decision(self, pending: Pending) -> None:
-        await pending.wait
-        self._waiting = None
-        if self._exchange is not None:
-            self._act(self._exchange.resume())
-
-    async def _connect(self, pool: Pool) -> None:
-        try:
-            upstream = await pool.open()
-        except PoolFullError:
-            problem = Reason.OVERLOADED, _EVERY_CONNECTION_BUSY
-        except TimeoutError:
-            problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
-        except OSError as error:
-            problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
-        else:
-            self._waiting = None
-            self._send(upstream)
-            return
-        self._waiting = None
-        self._fail(*problem)
-
-    def _send(self, upstream: UpstreamConnection) -> None:
-        """Check once more, then write head and held content in one piece."""
-        exchange = self._exchange
-        assert exchange is not None
-        lines = exchange.commit()
-        if isinstance(lines, Answer):
-            upstream.release()
-            self._answer(lines)
-            return
-        data = self._head.serialize(self._target, lines, close=self._last)
-        if self._held:
-            data += b"".join(self._held)
-            self._held.clear()
-            self._held_bytes = 0
-        self._upstream = upstream
-        upstream.send(self, data, last=self._last)
-        now = self._listener.clock()
-        self._timing.sent = now
-        if self._reading == COMPLETE:
-            upstream.expect_response(now)
-        if self._paused and not upstream.is_blocked:
-            self._unpause()
+    def _go_ahead(self, now: float) -> None:
+        """The caller no longer waits for 100 Continue: from *now* it is its turn."""
+        self._expecting = False
+        self._rearm(now)
+        if self._upstream is not None:
+            self._upstream.rearm(now)
 
     # --- Requester: what the upstream connection tells us ---
 
     @property
     def request_sent(self) -> bool:
         return self._reading == COMPLETE
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._reading == COMPLETE or self._expecting
+
+    @property
+    def takes_trailers(self) -> bool:
+        return self._head.takes_trailers
+
+    def interim_response(self, head: ResponseHead) -> None:
+        """Pass it on to whoever can read it, asked for or not (RFC 9110, 15.2)."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._expecting and head.status == 100:
+            self._go_ahead(self._listener.clock())
+        if self.chunks_allowed and not self._transport.is_closing():
+            exchange.respond(head)
+            head.drop(CONTENT_LENGTH)  # which it must not have (RFC 9110, 8.6)
+            self._transport.write(head.serialize(b""))
 
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None:
         exchange = self._exchange
@@ -281,11 +218,17 @@ class Downstream(RequestReception):
         self._timing.answered = clock()
         exchange.respond(head)
         self._status = head.status
+        if self._held:
+            self._let_go()
         if self._reading == BODY or self._listener.draining:
             self._close = True
         if head.length is None and not chunked and not self.head_only and not self.chunks_allowed:
             self._close = True
-        extra = b"transfer-encoding: chunked\r\n" if chunked else b""
+        extra = b""
+        if chunked:
+            extra = b"transfer-encoding: chunked\r\n"
+            if self.takes_trailers:
+                extra += announced(head, self._listener.names)
         if self._close:
             extra += CONNECTION_CLOSE
         if not self._transport.is_closing():
@@ -296,14 +239,24 @@ class Downstream(RequestReception):
         if not self._transport.is_closing():
             self._transport.write(data)
 
+    def relay_trailers(self, lines: list[bytes]) -> bytes:
+        """Return what the caller gets of these trailer fields."""
+        if self._exchange is None:
+            return b""
+        section = ResponseHead(self._status, b"", lines)
+        self._exchange.respond(section)
+        return b"".join(section.lines)
+
     def response_ended(self) -> None:
         self._upstream = None
         self._complete()
 
-    def upstream_lost(self, reason: Reason, detail: str) -> None:
+    def upstream_lost(self, reason: Reason, detail: str, *, stale: bool) -> None:
         self._upstream = None
         if self._status:
             self._break_answer(reason)
+        elif stale and self._repeatable:
+            self._send_again()
         else:
             self._fail(reason, detail)
 
@@ -314,10 +267,6 @@ class Downstream(RequestReception):
         self._unpause()
 
     # --- answering and ending ---
-
-    def _fail(self, reason: Reason, detail: str) -> None:
-        if self._exchange is not None:
-            self._answer(self._exchange.fail(reason, detail))
 
     def _break_off(self, reason: Reason, detail: str) -> None:
         """The request turned out to be bad after its exchange had begun."""
@@ -344,14 +293,6 @@ class Downstream(RequestReception):
         """Nobody waits for the answer any more."""
         self._stop_work()
         self._settle(self._status or CLIENT_GONE, None)
-
-    def _stop_work(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-        if self._upstream is not None:
-            self._upstream.abort()
-            self._upstream = None
 
     def _refuse_message(self, reason: Reason, detail: str) -> None:
         """The bytes are no request: answer outside any exchange, and close."""
@@ -386,8 +327,7 @@ class Downstream(RequestReception):
             exchange.finish(status, self._timing, fault, whole=whole)
         self._body = None
         if self._held:
-            self._held.clear()
-            self._held_bytes = 0
+            self._let_go()
 
     def _complete(self) -> None:
         """The response is written: close, or be ready for the next request."""
@@ -420,8 +360,3 @@ class Downstream(RequestReception):
         """Close when idle; otherwise after the exchange in progress."""
         if self._reading == IDLE:
             self._transport.close()
-
-
-def describe(error: OSError) -> str:
-    """One line for the log: what the system said, without addresses of its own making."""
-    return (error.strerror or str(error) or type(error).__name__)[:200]

@@ -87,11 +87,14 @@ class Exchange(Protocol):
         ...
 
     def commit(self) -> bytes | Answer:
-        """Check once more and give our header lines, just before the head is written."""
+        """Check once more and give our header lines, just before the head is written.
+
+        Asked before every attempt: again, when a request is repeated (``sidecar.wire.forwarding``).
+        """
         ...
 
     def respond(self, head: ResponseHead) -> None:
-        """Drop what must not go back to the caller."""
+        """Drop what must not go back to the caller, from interim answers and trailers too."""
         ...
 
     def fail(self, reason: Reason, detail: str) -> Answer:

@@ -20,6 +20,8 @@ CONNECTION: Final = 4
 HOP_BY_HOP: Final = 5
 EXPECT: Final = 6
 UPGRADE: Final = 7
+TE: Final = 8
+TRAILER: Final = 9
 
 FIRST_APPLICATION_MARK: Final = 16
 """Marks from here on belong to whoever built the table; the wire only reports them."""
@@ -32,8 +34,8 @@ WIRE_MARKS: Final[Mapping[bytes, int]] = {
     b"expect": EXPECT,
     b"upgrade": UPGRADE,
     b"keep-alive": HOP_BY_HOP,
-    b"te": HOP_BY_HOP,
-    b"trailer": HOP_BY_HOP,
+    b"te": TE,
+    b"trailer": TRAILER,
 }
 
 TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

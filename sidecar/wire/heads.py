@@ -19,6 +19,8 @@ from sidecar.wire.fields import (
     HOP_BY_HOP,
     HOST,
     ILLEGAL,
+    TE,
+    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     NameTable,
@@ -75,7 +77,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "target",
+        "chunked", "close", "expects", "host", "http10", "length", "lines", "marked", "method",
+        "takes_trailers", "target",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:
@@ -90,6 +93,10 @@ class RequestHead:
         self.close = False
         """The connection ends after this exchange, by the peer's wish or version."""
         self.http10 = False
+        self.expects = False
+        """Content follows once the caller is told ``100 Continue``."""
+        self.takes_trailers = False
+        """The caller said ``TE: trailers``."""
 
     @property
     def has_content(self) -> bool:
@@ -101,7 +108,11 @@ class RequestHead:
         *close* asks the next hop to end the connection after its answer.
         """
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
-        if close:
+        if self.takes_trailers:
+            # We pass them on, so we may ask for them on the caller's behalf (RFC 9110, 6.5.1).
+            framing += b"te: trailers\r\n"
+            framing += b"connection: te, close\r\n" if close else b"connection: te\r\n"
+        elif close:
             framing += b"connection: close\r\n"
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
             self.method,
@@ -229,6 +240,7 @@ def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
 def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireLimits) -> None:
     host: bytes | None = None
     length: bytes | None = None
+    expectation = -1
     head.close = head.http10 = old
     for mark, index, value in head.marked:
         if mark >= FIRST_APPLICATION_MARK:
@@ -247,15 +259,19 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
         elif mark == TRANSFER_ENCODING:
             _read_coding(head, value, old=old)
             head.lines[index] = b""
-        elif mark == HOP_BY_HOP:
+        elif mark in (HOP_BY_HOP, TRAILER):
             head.lines[index] = b""
+        elif mark == TE:
+            head.lines[index] = b""
+            head.takes_trailers |= not old and _names_trailers(value)
         elif mark == EXPECT:
-            if not old:
-                raise MessageError(
-                    Reason.EXPECTATION_UNSUPPORTED,
-                    "send the content without waiting for 100 Continue",
-                )
-            head.lines[index] = b""  # which HTTP/1.0 does not have (RFC 9110, 10.1.1)
+            if not old and value.lower() != b"100-continue":
+                raise MessageError(Reason.EXPECTATION_UNSUPPORTED, "only 100-continue is served")
+            # HTTP/1.0 has no expectations (RFC 9110, 10.1.1); to others once is as good as twice.
+            if old or expectation >= 0:
+                head.lines[index] = b""
+            else:
+                expectation = index
         elif mark == UPGRADE:
             # Some clients offer h2c with every request; an offer may be ignored (RFC 9110, 7.8)
             # and is never passed on. Whoever asks for something else cannot do without it.
@@ -268,6 +284,10 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
         head.length = _read_length(length)
         if limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
             raise MessageError(Reason.BODY_TOO_LARGE, f"over {limits.max_body_bytes} bytes")
+    if expectation >= 0:
+        if not head.has_content:  # then there is nothing to wait for
+            head.lines[expectation] = b""
+        head.expects = head.lines[expectation] != b""
     if host is None:
         if not old:
             raise _malformed("no Host")
@@ -295,6 +315,10 @@ def _is_ipv6(literal: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _names_trailers(value: bytes) -> bool:
+    return any(part.strip(b" \t") == b"trailers" for part in value.lower().split(b","))
 
 
 def _read_length(value: bytes) -> int:
@@ -421,7 +445,7 @@ def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> Respo
         elif mark == CONNECTION:
             head.lines[index] = b""
             _read_connection(head, value)
-        elif mark in (HOP_BY_HOP, UPGRADE):
+        elif mark in (HOP_BY_HOP, TE, TRAILER, UPGRADE):
             head.lines[index] = b""
     if head.chunked and head.length is not None:
         raise _malformed("both Content-Length and Transfer-Encoding")

@@ -19,3 +19,4 @@ class WireLimits:
     connect_timeout_seconds: float
     response_timeout_seconds: float
     upstream_idle_timeout_seconds: float
+    min_body_bytes_per_second: int = 0

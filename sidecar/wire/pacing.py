@@ -52,6 +52,8 @@ class PacedConnection:
         self._reading: int = IDLE
         self._paused = False
         self._write_blocked = False
+        self._expecting = False
+        """The caller sends its content after 100 Continue: the other side's turn."""
         self._unsent = 0
         self._lingered = 0
         self.deadline = NEVER
@@ -80,7 +82,7 @@ class PacedConnection:
         reading = self._reading
         if reading >= LINGER:
             return
-        if self._write_blocked or (reading == BODY and not self._paused):
+        if self._write_blocked or (reading == BODY and not self._paused and not self._expecting):
             self.deadline = now + limits.body_timeout_seconds
         elif reading == HEAD:
             self.deadline = now + limits.header_timeout_seconds
@@ -88,6 +90,23 @@ class PacedConnection:
             self.deadline = now + limits.idle_timeout_seconds
         else:
             self.deadline = NEVER
+
+    def _content_came(self, size: int, now: float, *, bounded: bool) -> None:
+        """Begin the time for more content anew; where it is *bounded*, not all of it.
+
+        Each byte gives ``1 / min_body_rate`` of a second more, up to the whole timeout: whoever
+        sends more slowly than that in the long run runs out of time.
+        """
+        limits = self._listener.limits
+        before = self.deadline
+        self._rearm(now)
+        if (
+            bounded
+            and limits.min_body_bytes_per_second
+            and self._reading == BODY
+            and not self._write_blocked
+        ):
+            self.deadline = min(self.deadline, before + size / limits.min_body_bytes_per_second)
 
     def _give_up(self, now: float) -> None:
         """The peer took too long to read or to go; one that reads slowly gets more time."""

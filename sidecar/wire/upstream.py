@@ -14,6 +14,8 @@ from sidecar.wire.deadlines import NEVER, Deadlines
 from sidecar.wire.fields import CONTENT_LENGTH, NameTable
 from sidecar.wire.heads import HEAD_END, MessageError, ResponseHead, parse_response_head
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.sockets import is_quiet, last_read
+from sidecar.wire.trailers import relay_to
 
 MAX_INTERIM_RESPONSES = 16
 WRITE_HIGH_WATER_BYTES = 64 * 1024
@@ -33,10 +35,25 @@ class Requester(Protocol):
         """Whether the whole request has been passed on."""
         ...
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due: to the whole request, or to an expectation of 100 Continue."""
+        ...
+
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether the caller said ``TE: trailers``."""
+        ...
+
+    def interim_response(self, head: ResponseHead) -> None: ...
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None: ...
     def response_continued(self, data: bytes) -> None: ...
+    def relay_trailers(self, lines: list[bytes]) -> bytes: ...
     def response_ended(self) -> None: ...
-    def upstream_lost(self, reason: Reason, detail: str) -> None: ...
+    def upstream_lost(self, reason: Reason, detail: str, *, stale: bool) -> None:
+        """*stale*: the connection had been idle before, and ended without a byte of an answer."""
+        ...
+
     def upstream_blocked(self) -> None: ...
     def upstream_unblocked(self) -> None: ...
 
@@ -56,6 +73,8 @@ class UpstreamConnection:
         self.is_blocked = False
         """The peer reads more slowly than we write; whoever writes must wait."""
         self.is_open = False
+        self.was_idle = False
+        """It has been in the pool, so the peer may be about to close it."""
         self.requester: Requester | None = None
         self.deadline = NEVER
         self.transport: asyncio.Transport
@@ -92,7 +111,7 @@ class UpstreamConnection:
     def resume(self, now: float) -> None:
         if self._paused and not self.transport.is_closing():
             self._paused = False
-            self._rearm(now)
+            self.rearm(now)
             self.transport.resume_reading()
 
     def release(self) -> None:
@@ -105,14 +124,14 @@ class UpstreamConnection:
         self.deadline = NEVER
         self.transport.abort()
 
-    def _rearm(self, now: float) -> None:
+    def rearm(self, now: float) -> None:
         """Begin the time of the present state anew."""
         limits = self._pool.limits
         if self._paused:
             self.deadline = NEVER
         elif self.is_blocked or self._body is not None:
             self.deadline = now + limits.body_timeout_seconds
-        elif self.requester is not None and self.requester.request_sent:
+        elif self.requester is not None and self.requester.is_waiting:
             self.deadline = now + limits.response_timeout_seconds
         else:
             self.deadline = NEVER
@@ -128,13 +147,13 @@ class UpstreamConnection:
     def pause_writing(self) -> None:
         self.is_blocked = True
         if self.requester is not None:
-            self._rearm(self._pool.clock())
+            self.rearm(self._pool.clock())
             self.requester.upstream_blocked()
 
     def resume_writing(self) -> None:
         self.is_blocked = False
         if self.requester is not None:
-            self._rearm(self._pool.clock())
+            self.rearm(self._pool.clock())
             self.requester.upstream_unblocked()
 
     def data_received(self, data: bytes) -> None:
@@ -174,6 +193,9 @@ class UpstreamConnection:
             self._interim += 1
             if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
                 raise MessageError(Reason.UPSTREAM_MALFORMED, f"unexpected status {head.status}")
+            if head.close:
+                self._last = True
+            requester.interim_response(head)
         self._begin_body(requester, head, data)
 
     def _begin_body(self, requester: Requester, head: ResponseHead, data: bytes) -> None:
@@ -186,7 +208,10 @@ class UpstreamConnection:
                 head.drop(CONTENT_LENGTH)
         elif head.chunked:
             chunked = requester.chunks_allowed
-            body = ChunkedBody(chunked_onward=chunked)
+            relay = None
+            if requester.takes_trailers:
+                relay = relay_to(requester.relay_trailers, head, self._pool.names)
+            body = ChunkedBody(chunked_onward=chunked, relay=relay)
         elif head.length is not None:
             body = LengthBody(head.length)
         else:
@@ -243,8 +268,15 @@ class UpstreamConnection:
         self._pool.closed(self)
         if exc is None:
             self._ended_by_peer()
-        else:
-            self._lost(Reason.UPSTREAM_RESET, f"the connection was reset {self._stage()}")
+            return
+        if self.requester is not None:
+            # Writing failed, or the peer was rude; what it had said before may be a whole answer.
+            data = last_read(self.transport)
+            if data:
+                self.data_received(data)
+        self._lost(
+            Reason.UPSTREAM_RESET, f"the connection was reset {self._stage()}", stale=self._is_stale
+        )
 
     def _ended_by_peer(self) -> None:
         requester, body = self.requester, self._body
@@ -252,12 +284,20 @@ class UpstreamConnection:
             return
         whole, out = (False, b"") if body is None else body.end()
         if not whole:
-            self._lost(Reason.UPSTREAM_RESET, f"the connection was closed {self._stage()}")
+            self._lost(
+                Reason.UPSTREAM_RESET,
+                f"the connection was closed {self._stage()}",
+                stale=self._is_stale,
+            )
             return
         self.abort()
         if out:
             requester.response_continued(out)
         requester.response_ended()
+
+    @property
+    def _is_stale(self) -> bool:
+        return self.was_idle and self._body is None and not self._buffer and not self._interim
 
     def _stage(self) -> str:
         return "before an answer" if self._body is None else "in the middle of the answer"
@@ -279,7 +319,7 @@ class UpstreamConnection:
         if unsent == before:
             self._lost(Reason.UPSTREAM_TIMEOUT, "the request was not read in time")
         else:
-            self._rearm(now)
+            self.rearm(now)
 
     @property
     def buffered_bytes(self) -> int:
@@ -290,13 +330,13 @@ class UpstreamConnection:
         """End whatever is in progress, because we stop."""
         self._lost(Reason.UPSTREAM_RESET, "the sidecar is stopping")
 
-    def _lost(self, reason: Reason, detail: str) -> None:
+    def _lost(self, reason: Reason, detail: str, *, stale: bool = False) -> None:
         requester = self.requester
         self.requester = None
         self.deadline = NEVER
         self.transport.abort()
         if requester is not None:
-            requester.upstream_lost(reason, detail)
+            requester.upstream_lost(reason, detail, stale=stale)
 
 
 class PoolFullError(Exception):
@@ -345,8 +385,21 @@ class Pool:
                 return connection
         return None
 
+    def take_quiet(self) -> UpstreamConnection | None:
+        """Like ``take``, for a request that must not be repeated.
+
+        A connection on which something is to be read was closed by the peer, or is out of step.
+        """
+        while (connection := self.take()) is not None:
+            if is_quiet(connection.transport):
+                break
+            connection.abort()
+            self.closed(connection)
+        return connection
+
     def put(self, connection: UpstreamConnection) -> None:
         """Keep *connection* for the next request."""
+        connection.was_idle = True
         connection.deadline = self.clock() + self.limits.upstream_idle_timeout_seconds
         self._idle.append(connection)
 

@@ -111,7 +111,7 @@ inbound:
   limits:
     {max_head: 64KiB, max_fields: 10, max_target: 1KiB, max_body: 1GiB, max_connections: 5,
      max_upstream_connections: 6, header_timeout: 250ms, idle_timeout: 2m, body_timeout: 3s,
-     connect_timeout: 20ms, response_timeout: 1h, upstream_idle_timeout: 1s}
+     min_body_rate: 0B, connect_timeout: 20ms, response_timeout: 1h, upstream_idle_timeout: 1s}
 """
     inbound = accepted(examined, VALID_START + text).inbound
     assert inbound.max_token_bytes == 1024
@@ -125,6 +125,7 @@ inbound:
         header_timeout_seconds=0.25,
         idle_timeout_seconds=120,
         body_timeout_seconds=3,
+        min_body_bytes_per_second=0,
         connect_timeout_seconds=0.02,
         response_timeout_seconds=3600,
         upstream_idle_timeout_seconds=1,

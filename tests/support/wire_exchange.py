@@ -55,6 +55,8 @@ class FakeExchange:
 
     def respond(self, head: ResponseHead) -> None:
         head.drop(SECRET)
+        if self.handler.unwanted:
+            head.lines[:] = [line for line in head.lines if self.handler.unwanted not in line]
 
     def fail(self, reason: Reason, detail: str) -> Answer:
         self.failures.append(reason)
@@ -71,6 +73,8 @@ class FakeHandler:
         self.pool = pool
         self.exchanges: list[FakeExchange] = []
         self.malformed_for: list[Reason] = []
+        self.unwanted = b""
+        """What no field of an answer may contain."""
         self.decide: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.decide_again: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.commit: Callable[[FakeExchange], bytes | Answer] = own_lines

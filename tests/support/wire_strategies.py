@@ -14,9 +14,12 @@ VALUES = MOSTLY(
     [b"0", b"3", b"5", b"05", b"+5", b"5,5", b"0x5", b"", b"chunked", b"Chunked", b"gzip, chunked",
      b"chunked, chunked", b"identity", b"close", b"keep-alive", b"x-a", b"upgrade, x-b", b"a b\tc",
      b"\xe9\xff", b"a\x00", b"h", b"h:80", b"h,i", b"u@h", b"trailers", b"websocket", b'"q"',
-     b"\x7f"]
+     b"\x7f", b"100-continue"]
 )  # fmt: skip
 COLONS = MOSTLY([b": "] * 20 + [b":", b":\t ", b" : ", b""])
+INTERIM = MOSTLY(
+    [b""] * 8 + [b"HTTP/1.1 103 Hints\r\nX-A: 1\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"]
+)
 BODIES = st.one_of(
     st.binary(max_size=12),
     MOSTLY([good for good, _ in GOOD_CHUNKS] + BAD_CHUNKS[:30]),
@@ -72,4 +75,4 @@ def responses(draw: st.DrawFn) -> bytes:
                b"HTTP/1.1 2000 OK", b"ICY 200 OK", b"HTTP/1.1 200 \xe9", b"HTTP/1.1 200 \x01"]
         )
     )  # fmt: skip
-    return line + draw(ENDS) + lines_of(draw) + draw(framed())
+    return draw(INTERIM) + line + draw(ENDS) + lines_of(draw) + draw(framed())

@@ -110,6 +110,32 @@ def test_bad_chunks_are_malformed(data: bytes) -> None:
         assert raised.value.reason is Reason.MESSAGE_MALFORMED
 
 
+@pytest.mark.parametrize("feed", [feed_whole, feed_bytes])
+def test_trailers_go_on_as_they_are_told_to(
+    feed: Callable[[BodyReader, bytes], tuple[bytes, bytes]],
+) -> None:
+    """The section is given away line by line, once it is known to be well-formed, and what comes
+    back is written in its place."""
+    seen: list[bytes] = []
+
+    def relay(lines: list[bytes]) -> bytes:
+        seen.extend(lines)
+        return b"".join(lines[1:])
+
+    body = ChunkedBody(chunked_onward=True, relay=relay)
+    out, rest = feed(body, b"0\r\nA: 1\r\nb:  2 \r\nC:\r\n\r\nGET")
+    assert (out, rest) == (b"0\r\nb:  2 \r\nC:\r\n\r\n", b"GET")
+    assert seen == [b"A: 1\r\n", b"b:  2 \r\n", b"C:\r\n"]
+
+
+@pytest.mark.parametrize("data", [b"0\r\nA: 1\r\nb\r\n\r\n", b"0\r\nA: 1\r\n b: 2\r\n\r\n"])
+def test_no_part_of_a_malformed_trailer_section_goes_on(data: bytes) -> None:
+    """It is judged as a whole first."""
+    body = ChunkedBody(chunked_onward=True, relay=lambda lines: pytest.fail(str(lines)))
+    with pytest.raises(MessageError):
+        body.feed(data)
+
+
 def test_trailers_are_few() -> None:
     """The number of trailer fields is bounded like that of header fields."""
     good = b"0\r\n" + b"X: y\r\n" * MAX_TRAILER_FIELDS + b"\r\n"

@@ -166,6 +166,7 @@ async def test_an_answer_that_does_not_come_is_504() -> None:
         await until(lambda: proxy.pool.buffered_bytes == 4)
         assert proxy.results == []
         proxy.time.passes(0.1)
+        assert (await client.message()).status == 100
         answer = await client.message()
         assert (answer.status, answer.reason) == (504, b"upstream_timeout")
         await until(lambda: proxy.pool.connections == 0)

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from sidecar.wire.fields import CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE, NameTable
+from sidecar.wire.fields import (
+    CONNECTION,
+    HOP_BY_HOP,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    NameTable,
+)
 from tests.support.wire_messages import (
     BAD_CHUNKS,
     BAD_FIELDS,
@@ -89,8 +97,9 @@ def assert_same_fields(ours: Reading, theirs: Reading) -> None:
         for option in value.lower().split(b",")
     }
     names = NameTable()
+    here = (CONNECTION, HOP_BY_HOP, TE, TRAILER, TRANSFER_ENCODING, UPGRADE)
     for name, _ in left:
-        ends_here = names[name] in (CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE)
+        ends_here = names[name] in here
         assert ends_here or name in named or name == b"expect", (name, ours.fields)
 
 

@@ -6,13 +6,11 @@ import pytest
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Answer
-from sidecar.wire.upstream import MAX_INTERIM_RESPONSES
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import answer_each, answering, closing_after, proxied
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 
 
 # --- answers that are refused ---
@@ -33,7 +31,6 @@ INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 5_000 + b"\r\n\r\n",
         b"y" * 5_000,
-        INTERIM * (MAX_INTERIM_RESPONSES + 1) + OK,
     ],
 )
 async def test_a_bad_answer_becomes_502_and_is_never_passed_on(response: bytes) -> None:
@@ -46,15 +43,6 @@ async def test_a_bad_answer_becomes_502_and_is_never_passed_on(response: bytes) 
         assert proxy.handler.exchanges[0].failures == [Reason.UPSTREAM_MALFORMED]
         assert proxy.results == [(502, None)]
         await until(lambda: proxy.pool.connections == 0)
-
-
-async def test_as_many_interim_answers_as_allowed_are_skipped() -> None:
-    """The bound itself is allowed, and counts anew for the next request."""
-    response = INTERIM * MAX_INTERIM_RESPONSES + OK
-    async with proxied(answering(response)) as proxy, proxy.client() as client:
-        for _ in range(2):
-            await client.send(GET)
-            assert (await client.message()).status == 200
 
 
 @pytest.mark.parametrize(

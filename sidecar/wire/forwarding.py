@@ -1,0 +1,181 @@
+"""One request's way to the other side: connection, last check, head and content, and once more.
+
+Owns the content that is held and when a request is repeated. Deciding belongs to an ``Exchange``,
+what comes back and how an exchange ends to ``sidecar.wire.downstream``.
+
+**A request is repeated once, on a fresh connection,** if the connection it was written to had been
+idle before and ended before a byte of an answer (a server closes idle connections when it likes,
+also while a request is on its way), and only if
+
+- its method is idempotent (RFC 9110, 9.2.2: GET, HEAD, OPTIONS, PUT, DELETE), because the server
+  may have carried it out; and
+- all of its content that has arrived is still held: none of it was streamed on after the head.
+
+Any other method (POST, PATCH, whatever an app invents) is never written twice. For those an idle
+connection is looked at before it is used: one whose close has reached us, or that has anything to
+be read, is passed over. What remains is a close that crosses with the request: 502, since nobody
+can tell whether the request was carried out.
+
+Every attempt goes through ``Exchange.commit``: what has ended or expired meanwhile is not sent.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.core.outcome import Reason
+from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
+from sidecar.wire.heads import RequestHead
+from sidecar.wire.pacing import COMPLETE, MAX_HELD_BYTES
+from sidecar.wire.reception import RequestReception
+from sidecar.wire.upstream import Pool, PoolFullError, Requester, UpstreamConnection
+
+if TYPE_CHECKING:
+    from sidecar.wire.listener import Listener
+
+IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+"""Methods that may be carried out twice (RFC 9110, 9.2.2); TRACE is not served."""
+
+_EVERY_CONNECTION_BUSY: Final = "every connection to the app or destination is busy"
+
+
+class Forwarding(RequestReception):
+    """Carries out what an exchange decides, as far as the other side is concerned.
+
+    What is built on it is the ``Requester`` of the connection it chooses.
+    """
+
+    def __init__(self, listener: "Listener") -> None:
+        super().__init__(listener)
+        # of the exchange in progress
+        self._exchange: Exchange | None = None
+        self._head: RequestHead
+        self._timing: Timing
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._pool: Pool
+        self._target = b""
+        self._last = False
+        self._repeatable = False
+        """Nothing would be lost or done wrongly by writing the request once more."""
+        self._upstream: UpstreamConnection | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    def _answer(self, answer: Answer) -> None:
+        """Write an answer of our own; that ends the exchange."""
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > MAX_HELD_BYTES:
+                self._pause()
+
+    def _let_go(self) -> None:
+        """What was held is not needed any more: the request cannot be repeated."""
+        self._repeatable = False
+        if self._held:
+            self._held.clear()
+            self._held_bytes = 0
+
+    def _act(self, action: Action) -> None:
+        kind = action.__class__
+        if kind is Forward:
+            action = cast(Forward, action)
+            pool = self._pool = action.pool
+            head = self._head
+            self._target = action.target
+            self._last = head.has_content and not pool.reuse_after_content
+            self._repeatable = head.method in IDEMPOTENT
+            upstream = pool.take() if self._repeatable else pool.take_quiet()
+            if upstream is not None:
+                self._send(upstream)
+            elif pool.is_full:
+                self._fail(Reason.OVERLOADED, _EVERY_CONNECTION_BUSY)
+            else:
+                self._wait(self._connect(pool))
+        elif kind is Answer:
+            self._answer(cast(Answer, action))
+        else:
+            self._wait(self._await_decision(cast(Pending, action)))
+
+    def _fail(self, reason: Reason, detail: str) -> None:
+        if self._exchange is not None:
+            self._answer(self._exchange.fail(reason, detail))
+
+    def _wait(self, work: Coroutine[None, None, None]) -> None:
+        self._waiting = asyncio.get_running_loop().create_task(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            # A fault of ours: nothing is forwarded, and the caller does not wait for ever.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "waiting for a request's decision or connection", "exception": error}
+            )
+            self._transport.abort()
+
+    async def _await_decision(self, pending: Pending) -> None:
+        await pending.wait
+        self._waiting = None
+        if self._exchange is not None:
+            self._act(self._exchange.resume())
+
+    async def _connect(self, pool: Pool) -> None:
+        try:
+            upstream = await pool.open()
+        except PoolFullError:
+            problem = Reason.OVERLOADED, _EVERY_CONNECTION_BUSY
+        except TimeoutError:
+            problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
+        except OSError as error:
+            problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
+        else:
+            self._waiting = None
+            self._send(upstream)
+            return
+        self._waiting = None
+        self._fail(*problem)
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        """Check once more, then write head and held content in one piece."""
+        exchange = self._exchange
+        assert exchange is not None
+        lines = exchange.commit()
+        if isinstance(lines, Answer):
+            upstream.release()
+            self._answer(lines)
+            return
+        data = self._head.serialize(self._target, lines, close=self._last)
+        if self._held:
+            data += b"".join(self._held)
+        if not (self._repeatable and upstream.was_idle):
+            self._let_go()
+        self._upstream = upstream
+        upstream.send(cast(Requester, self), data, last=self._last)
+        now = self._listener.clock()
+        self._timing.sent = now
+        if self._reading == COMPLETE or self._expecting:
+            upstream.expect_response(now)
+        if self._paused and not upstream.is_blocked:
+            self._unpause()
+
+    def _send_again(self) -> None:
+        """Repeat the request; only a fresh connection is surely not about to be closed."""
+        self._wait(self._connect(self._pool))
+
+    def _stop_work(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+
+
+def describe(error: OSError) -> str:
+    """One line for the log: what the system said, without addresses of its own making."""
+    return (error.strerror or str(error) or type(error).__name__)[:200]
