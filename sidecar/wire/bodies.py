@@ -175,7 +175,12 @@ class ChunkedBody:
             return self._finish(data[2:], out)
         end = data.find(b"\r\n\r\n", 0, MAX_TRAILER_BYTES + 4)
         if end < 0:
-            if len(data) >= MAX_TRAILER_BYTES + 4 or data.count(b"\n") != data.count(b"\r\n"):
+            line_ends = data.count(b"\r\n")
+            if (
+                len(data) >= MAX_TRAILER_BYTES + 4
+                or data.count(b"\n") != line_ends
+                or data.count(b"\r", 0, -1) > line_ends
+            ):
                 raise MessageError(Reason.MESSAGE_MALFORMED, "the trailer section is malformed")
             self._held = data
             return b""
