@@ -25,6 +25,8 @@ _CHUNK_LINE = re.compile(
     rb"(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+"
     rb'(?:=(?:[!#$%&\'*+.^_`|~0-9A-Za-z-]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*'
 )
+_CHUNK_LINE_BEGINS = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\r\n]*)?\r?")
+"""What the line may look like while its end has not come: junk is not waited for."""
 
 
 class BodyReader(Protocol):
@@ -150,7 +152,7 @@ class ChunkedBody:
         self._left = size + 2
 
     def _hold_line(self, rest: bytes) -> None:
-        if len(rest) >= MAX_CHUNK_LINE_BYTES or b"\n" in rest:
+        if len(rest) >= MAX_CHUNK_LINE_BYTES or not _CHUNK_LINE_BEGINS.fullmatch(rest):
             raise MessageError(Reason.MESSAGE_MALFORMED, "a chunk-size line is malformed")
         self._held = rest
 

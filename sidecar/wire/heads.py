@@ -29,9 +29,8 @@ from sidecar.wire.limits import WireLimits
 
 HEAD_END: Final = b"\r\n\r\n"
 
-_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """Everything a line may contain: no control characters, so no NUL, bare CR or bare LF."""
-_TEXT_AND_ENDS: Final = _TEXT + b"\r\n"
 _TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 MAX_FIELDS_EVER: Final = 1024
 """What ``max_fields`` may be at most."""
@@ -156,24 +155,9 @@ def split_lines(raw: bytes, max_fields: int) -> list[bytes]:
     count = len(lines)
     if count > max_fields + 1:
         raise MessageError(Reason.HEAD_TOO_LARGE, f"more than {max_fields} fields")
-    if raw.translate(None, _TEXT) != _LINE_ENDS[count]:
+    if raw.translate(None, TEXT) != _LINE_ENDS[count]:
         raise _malformed("control character, bare CR or bare LF in the head")
     return lines
-
-
-def is_hopeless(buffer: bytes, start: int) -> bool:
-    """Whether the part of a request head in *buffer* from *start* can only become an error.
-
-    Says so early where waiting for the rest would leave a caller who speaks something else
-    (TLS, bare line ends) without an answer until its time is over.
-    """
-    line_ends = buffer.count(b"\r\n")
-    return (
-        buffer.count(b"\n") != line_ends
-        or buffer.count(b"\r", 0, -1) > line_ends  # the last byte may be half of a line's end
-        or buffer.startswith(b"\r\n", start)
-        or bool(buffer.translate(None, _TEXT_AND_ENDS))
-    )
 
 
 def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:

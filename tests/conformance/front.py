@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sidecar.testbed.processes import sidecar
 from sidecar.testbed.token_mint import TokenMint
-from tests.support.strict_backend import Received, Script, StrictBackend, whole_requests
+from tests.support.strict_backend import Received, StrictBackend, whole_requests
 from tests.support.wire_peer import Message, Peer, connected
 
 LIMITS = "{header_timeout: 400ms, body_timeout: 400ms, idle_timeout: 2s}"
@@ -105,22 +105,16 @@ class Side:
             await client.send(raw)
             answers, has_ended = await _read_answers(client, methods)
             forwarded = self.backend.received[before:]
-            if not has_ended:
-                await self._innocent(client, forwarded)
+            followers = [] if has_ended else [await self.innocent(client)]
         async with connected(*self.address) as somebody_else:
-            await self._innocent(somebody_else, forwarded)
+            followers.append(await self.innocent(somebody_else))
+        if forwarded:  # and answered: that connection is the first one to be used again
+            assert {each.connection for each in followers} == {forwarded[-1].connection}
         assert self.backend.faults == []
         return Outcome(answers, forwarded, has_ended)
 
-    async def answered(self, raw: bytes, script: Script, *, head_only: bool = False) -> Message:
-        """Have the backend answer *raw*, a request for ``/case``, by *script*."""
-        self.backend.scripts[b"/case"] = script
-        async with connected(*self.address) as client:
-            await client.send(raw)
-            return await client.message(head_only=head_only, until_close=True)
-
-    async def _innocent(self, client: Peer, forwarded: list[Received]) -> None:
-        """Send an innocent request, on the connection to the backend that the case used."""
+    async def innocent(self, client: Peer) -> Received:
+        """Have an innocent request answered; return it as it arrived, which is unchanged."""
         self._innocents += 1
         target = b"/innocent/%d" % self._innocents
         before = len(self.backend.received)
@@ -135,8 +129,7 @@ class Side:
         assert request.all(b"x-innocent") == [b"%d" % self._innocents]
         self._usual_names = self._usual_names or request.names
         assert request.names == self._usual_names
-        if forwarded:
-            assert request.connection == forwarded[-1].connection, "not on the same connection"
+        return request
 
     def check(self) -> None:
         """What no case may have left behind."""

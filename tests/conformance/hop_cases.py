@@ -70,7 +70,7 @@ PASSED = [
                 b"proxy-anything",
                 b"connection",
                 b"te",
-            )  # fmt: skip
+            )
         ),
     ),
     Case(

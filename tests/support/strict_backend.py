@@ -161,7 +161,7 @@ async def _read(reader: _Recording, index: int) -> Received:
     if match is None:
         raise Fault("the request line is not well-formed")
     fields = tuple(map(_field, lines))
-    return Received(*match.groups(), fields, await _read_body(reader, fields), index)
+    return Received(match[1], match[2], fields, await _read_body(reader, fields), index)
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.beginnings import is_hopeless, is_hopeless_answer
 from sidecar.wire.fields import FIRST_APPLICATION_MARK, NameTable
 from sidecar.wire.heads import (
     MAX_CONNECTION_OPTIONS,
@@ -12,7 +13,6 @@ from sidecar.wire.heads import (
     MessageError,
     RequestHead,
     ResponseHead,
-    is_hopeless,
     parse_request_head,
     parse_response_head,
 )
@@ -412,3 +412,19 @@ def test_a_beginning_that_cannot_become_a_request_is_hopeless(raw: bytes) -> Non
 def test_a_beginning_of_a_request_is_not_hopeless(raw: bytes) -> None:
     """Any beginning of a valid request is waited for."""
     assert not is_hopeless(raw, 2 if raw.startswith(b"\r\n") else 0)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"<html>", b"SSH-2.0", b"\x15\x03\x03", b"HTTP/2", b"\r\n", b"\n", b"http/1.1 200 OK",
+     b"HTTP/1.1 200 OK\nX", b"HTTP/1.1 200 OK\rX", b" HTTP/1.1"],
+)  # fmt: skip
+def test_a_beginning_that_cannot_become_an_answer_is_hopeless(raw: bytes) -> None:
+    """Another protocol, or content without a head, is not waited for."""
+    assert is_hopeless_answer(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"H", b"HTTP/1.", b"HTTP/1.0 200 OK\r", b"HTTP/1.1 200\r\nX"])
+def test_a_beginning_of_an_answer_is_not_hopeless(raw: bytes) -> None:
+    """Any beginning of a valid answer is waited for."""
+    assert not is_hopeless_answer(raw)
