@@ -1,7 +1,7 @@
 """Whether what has arrived of a head can still become one.
 
-Whoever speaks something else (TLS, bare line ends, no HTTP at all) is told so at once, where waiting
-for the rest would leave both sides without an answer until a time is over.
+Whoever speaks something else (TLS, bare line ends, no HTTP at all) is told so at once, where
+waiting for the rest would leave both sides without an answer until a time is over.
 """
 
 from typing import Final
