@@ -26,6 +26,8 @@ _CHUNK_LINE = re.compile(
     rb"(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+"
     rb'(?:=(?:[!#$%&\'*+.^_`|~0-9A-Za-z-]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*'
 )
+_CHUNK_LINE_BEGINS = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\r\n]*)?\r?")
+"""What the line may look like while its end has not come: junk is not waited for."""
 
 
 class BodyReader(Protocol):
@@ -163,7 +165,7 @@ class ChunkedBody:
         self._left = size + 2
 
     def _hold_line(self, rest: bytes) -> None:
-        if len(rest) >= MAX_CHUNK_LINE_BYTES or b"\n" in rest:
+        if len(rest) >= MAX_CHUNK_LINE_BYTES or not _CHUNK_LINE_BEGINS.fullmatch(rest):
             raise MessageError(Reason.MESSAGE_MALFORMED, "a chunk-size line is malformed")
         self._held = rest
 
@@ -188,7 +190,12 @@ class ChunkedBody:
             return self._finish(data[2:], out)
         end = data.find(b"\r\n\r\n", 0, MAX_TRAILER_BYTES + 4)
         if end < 0:
-            if len(data) >= MAX_TRAILER_BYTES + 4 or data.count(b"\n") != data.count(b"\r\n"):
+            line_ends = data.count(b"\r\n")
+            if (
+                len(data) >= MAX_TRAILER_BYTES + 4
+                or data.count(b"\n") != line_ends
+                or data.count(b"\r", 0, -1) > line_ends
+            ):
                 raise MessageError(Reason.MESSAGE_MALFORMED, "the trailer section is malformed")
             self._held = data
             return b""

@@ -7,6 +7,8 @@ few that are not, and proves at the same time that the name is a token (RFC 9110
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from sidecar.core.names import folded
+
 ORDINARY: Final = 0
 """Carried on as it came."""
 ILLEGAL: Final = -1
@@ -23,6 +25,9 @@ UPGRADE: Final = 7
 TE: Final = 8
 TRAILER: Final = 9
 
+LOOKALIKE: Final = 15
+"""Framing to whoever reads ``_`` or ``.`` as ``-``, an ordinary field to everybody else."""
+
 FIRST_APPLICATION_MARK: Final = 16
 """Marks from here on belong to whoever built the table; the wire only reports them."""
 
@@ -37,6 +42,8 @@ WIRE_MARKS: Final[Mapping[bytes, int]] = {
     b"te": TE,
     b"trailer": TRAILER,
 }
+
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -71,9 +78,14 @@ class NameTable(dict[bytes, int]):
         lower = name.lower()
         mark = WIRE_MARKS.get(lower)
         if mark is None:
-            mark = HOP_BY_HOP if lower.startswith(b"proxy-") else self._classify(lower)
+            mark = self._mark(lower)
         if len(name) <= MAX_CACHED_NAME_BYTES:
             if len(self) >= MAX_CACHED_NAMES:
                 self.clear()
             self[name] = mark
         return mark
+
+    def _mark(self, lower: bytes) -> int:
+        if lower.startswith(b"proxy-"):
+            return HOP_BY_HOP
+        return LOOKALIKE if folded(lower) in _FRAMING else self._classify(lower)

@@ -19,6 +19,7 @@ from sidecar.wire.fields import (
     HOP_BY_HOP,
     HOST,
     ILLEGAL,
+    LOOKALIKE,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
@@ -30,9 +31,8 @@ from sidecar.wire.limits import WireLimits
 
 HEAD_END: Final = b"\r\n\r\n"
 
-_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """Everything a line may contain: no control characters, so no NUL, bare CR or bare LF."""
-_TEXT_AND_ENDS: Final = _TEXT + b"\r\n"
 _TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 MAX_FIELDS_EVER: Final = 1024
 """What ``max_fields`` may be at most."""
@@ -47,12 +47,16 @@ _PLAIN_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,4})?")
 _ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]+)([/?].*)?")
 _COMMON_METHODS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS"))
 _MAX_LENGTH_DIGITS = 18
+MAX_CONNECTION_OPTIONS: Final = 64
+"""Different ones in one ``Connection``. Nobody has more than a few."""
 
 PROTECTED_FROM_CONNECTION: Final = frozenset(
-    (b"host", b"content-length", b"authorization", b"cookie", b"forwarded", b"traceparent",
-     b"tracestate", b"baggage", b"correlation-context", b"b3")
+    (b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie", b"forwarded",
+     b"traceparent", b"tracestate", b"baggage", b"correlation-context", b"b3")
 )  # fmt: skip
 """A request that asks us to delete one of these on the way is an attack, not a hint."""
+_NEVER_DROPPED: Final = frozenset((b"content-length", b"transfer-encoding", b"date"))
+"""Framing is ours to judge, whatever the ``Connection`` of an answer says."""
 _PROTECTED_PREFIXES: Final = (b"x-forwarded-", b"x-b3-", b"x-auth-", b"x-sidecar-")
 
 
@@ -162,22 +166,9 @@ def split_lines(raw: bytes, max_fields: int) -> list[bytes]:
     count = len(lines)
     if count > max_fields + 1:
         raise MessageError(Reason.HEAD_TOO_LARGE, f"more than {max_fields} fields")
-    if raw.translate(None, _TEXT) != _LINE_ENDS[count]:
+    if raw.translate(None, TEXT) != _LINE_ENDS[count]:
         raise _malformed("control character, bare CR or bare LF in the head")
     return lines
-
-
-def is_hopeless(buffer: bytes, start: int) -> bool:
-    """Whether the part of a request head in *buffer* from *start* can only become an error.
-
-    Says so early where waiting for the rest would leave a caller who speaks something else
-    (TLS, bare line feeds) without an answer until its time is over.
-    """
-    return (
-        buffer.count(b"\n") != buffer.count(b"\r\n")
-        or buffer.startswith(b"\r\n", start)
-        or bool(buffer.translate(None, _TEXT_AND_ENDS))
-    )
 
 
 def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:
@@ -278,6 +269,8 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
             if value.lower() != b"h2c":
                 raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
             head.lines[index] = b""
+        elif mark == LOOKALIKE:
+            raise _malformed("a field's name could be read as that of a framing field")
     if length is not None:
         if head.chunked:
             raise _malformed("both Content-Length and Transfer-Encoding")
@@ -334,9 +327,8 @@ def _read_coding(head: RequestHead | ResponseHead, value: bytes, *, old: bool) -
         raise _malformed("more than one Transfer-Encoding")
     lowered = value.lower()
     if lowered != b"chunked":
-        if all(is_token(part.strip()) for part in lowered.split(b",")) and lowered.endswith(
-            b"chunked"
-        ):
+        codings = [part.strip() for part in lowered.split(b",")]
+        if all(map(is_token, codings)) and codings[-1] == b"chunked" not in codings[:-1]:
             raise MessageError(Reason.CODING_UNSUPPORTED, "only chunked is served")
         raise _malformed("Transfer-Encoding is not chunked")
     head.chunked = True
@@ -351,28 +343,35 @@ def _read_connection(
     """
     if value == b"keep-alive":
         return
+    named: set[bytes] = set()
     for part in value.lower().split(b","):
         option = part.strip(b" \t")
         if option == b"close":
             head.close = True
-        elif option and option != b"keep-alive":
-            _drop_named(head, option, protected)
+        elif option and option != b"keep-alive" and option not in named:
+            if len(named) == MAX_CONNECTION_OPTIONS:
+                raise _malformed(f"Connection has more than {MAX_CONNECTION_OPTIONS} options")
+            _check_option(option, protected)
+            named.add(option)
+    named -= _NEVER_DROPPED
+    if named:
+        _drop_named(head.lines, named)
 
 
-def _drop_named(
-    head: RequestHead | ResponseHead, option: bytes, protected: NameTable | None
-) -> None:
+def _check_option(option: bytes, protected: NameTable | None) -> None:
     if not is_token(option):
         raise _malformed("Connection has an option that is not a token")
     if protected is not None and _is_protected(option, protected):
         raise MessageError(
             Reason.CONNECTION_PROTECTED, f"Connection names {option.decode('ascii')}"
         )
-    if option in (b"content-length", b"transfer-encoding", b"date"):
-        return  # framing is ours to judge, whatever Connection says
-    for index, line in enumerate(head.lines):
-        if line[: line.find(b":")].lower() == option:
-            head.lines[index] = b""
+
+
+def _drop_named(lines: list[bytes], named: set[bytes]) -> None:
+    """Go through *lines* once, however many names there are: a caller chooses both numbers."""
+    for index, line in enumerate(lines):
+        if line[: line.find(b":")].lower() in named:
+            lines[index] = b""
 
 
 def _is_protected(option: bytes, names: NameTable) -> bool:

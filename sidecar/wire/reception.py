@@ -8,11 +8,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.beginnings import is_hopeless
 from sidecar.wire.heads import (
     HEAD_END,
     MessageError,
     RequestHead,
-    is_hopeless,
     parse_request_head,
 )
 from sidecar.wire.pacing import HEAD, IDLE, PacedConnection

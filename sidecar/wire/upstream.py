@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.beginnings import is_hopeless_answer
 from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
 from sidecar.wire.deadlines import NEVER, Deadlines
 from sidecar.wire.fields import CONTENT_LENGTH, NameTable
@@ -182,8 +183,8 @@ class UpstreamConnection:
                         Reason.UPSTREAM_MALFORMED,
                         f"the header section is over {limits.max_head_bytes} bytes",
                     )
-                if data.count(b"\n") != data.count(b"\r\n"):
-                    raise MessageError(Reason.UPSTREAM_MALFORMED, "bare LF in the head")
+                if is_hopeless_answer(data):
+                    raise MessageError(Reason.UPSTREAM_MALFORMED, "what came begins no answer")
                 self._buffer = data
                 return
             head = parse_response_head(data[: end + 2], self._pool.names, limits.max_fields)
@@ -206,6 +207,8 @@ class UpstreamConnection:
             body = LengthBody(0)
             if head.status == 204:  # which must not have one (RFC 9110, 8.6)
                 head.drop(CONTENT_LENGTH)
+                if head.length or head.chunked:  # and whoever says so may send it, too
+                    self._reusable = False
         elif head.chunked:
             chunked = requester.chunks_allowed
             relay = None

@@ -1,6 +1,8 @@
 """How other parsers read the same bytes: h11, llhttp (by httptools) and aiohttp's own.
 
 Each is fed one byte at a time, so that where it sees the end of the message is known as well.
+llhttp cannot be told that an answer is to HEAD, nor that its connection has ended: it has no say
+in those.
 """
 
 import asyncio
@@ -14,11 +16,19 @@ from aiohttp.http_parser import (
     HttpRequestParserPy,
     HttpResponseParserPy,
     RawRequestMessage,
+    RawResponseMessage,
 )
+from aiohttp.streams import StreamReader
 
-from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
-from sidecar.wire.fields import NameTable
-from sidecar.wire.heads import MessageError, parse_request_head, parse_response_head
+from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
+from sidecar.wire.fields import CONTENT_LENGTH, NameTable
+from sidecar.wire.heads import (
+    MessageError,
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
 from tests.support.wire_proxy import LIMITS
 
 Fields = list[tuple[bytes, bytes]]
@@ -53,54 +63,76 @@ def ours_request(raw: bytes) -> Reading | None:
     if end < 0:
         return None
     try:
-        head = parse_request_head(raw[: end + 2], NameTable(), LIMITS)
-        body: BodyReader = (
-            ChunkedBody(chunked_onward=False) if head.chunked else LengthBody(head.length)
-        )
-        content, rest = body.feed(raw[end + 4 :]) if not body.done else (b"", raw[end + 4 :])
+        head, body, rest = _read_request(raw, end)
+        content, rest = body.feed(rest) if not body.done else (b"", rest)
     except MessageError:
         return None
     if not body.done:
         return None
-    lines = [line.removesuffix(b"\r\n").partition(b":") for line in head.lines if line]
-    return Reading(
-        (head.method, head.target),
-        [_field(name, value) for name, _, value in lines],
-        content,
-        len(raw) - len(rest),
-    )
+    return Reading((head.method, head.target), _fields(head.lines), content, len(raw) - len(rest))
 
 
-def ours_response(raw: bytes) -> Reading | None:
-    """The final response to a GET; content that ends with the connection is left out."""
+def forwarded_request(raw: bytes) -> bytes:
+    """What the next hop gets to read for *raw*, a request that is accepted."""
+    head, body, rest = _read_request(raw, raw.find(b"\r\n\r\n"), onward=True)
+    content = b"" if body.done else body.feed(rest)[0]
+    return head.serialize(head.target, b"" if head.host else b"host: h\r\n") + content
+
+
+def _read_request(
+    raw: bytes, end: int, *, onward: bool = False
+) -> tuple[RequestHead, BodyReader, bytes]:
+    head = parse_request_head(raw[: end + 2], NameTable(), LIMITS)
+    body = ChunkedBody(chunked_onward=onward) if head.chunked else LengthBody(head.length)
+    return head, body, raw[end + 4 :]
+
+
+def ours_response(raw: bytes, method: str = "GET", *, ends: bool = False) -> Reading | None:
+    """The final response to *method*; one that ends with its connection only where that *ends*."""
     end = raw.find(b"\r\n\r\n")
     if end < 0:
         return None
     try:
-        head = parse_response_head(raw[: end + 2], NameTable(), LIMITS.max_fields)
-        body: BodyReader
-        if head.status < 200:
+        head, body, rest = _read_response(raw, end, method)
+        if head.status < 200 or (isinstance(body, UntilCloseBody) and not ends):
             return None
-        if head.status in (204, 304):
-            body = LengthBody(0)
-        elif head.chunked:
-            body = ChunkedBody(chunked_onward=False)
-        elif head.length is not None:
-            body = LengthBody(head.length)
-        else:
-            return None
-        content, rest = body.feed(raw[end + 4 :]) if not body.done else (b"", raw[end + 4 :])
+        content, rest = body.feed(rest) if not body.done else (b"", rest)
     except MessageError:
         return None
-    if not body.done:
+    if not (body.done or (ends and body.end()[0])):
         return None
-    lines = [line.removesuffix(b"\r\n").partition(b":") for line in head.lines if line]
-    return Reading(
-        (b"%d" % head.status,),
-        [_field(name, value) for name, _, value in lines],
-        content,
-        len(raw) - len(rest),
-    )
+    return Reading((b"%d" % head.status,), _fields(head.lines), content, len(raw) - len(rest))
+
+
+def forwarded_response(raw: bytes) -> bytes:
+    """What the caller gets to read for *raw*, an accepted answer to its GET over HTTP/1.1."""
+    head, body, rest = _read_response(raw, raw.find(b"\r\n\r\n"), "GET", onward=True)
+    if head.status == 204:
+        head.drop(CONTENT_LENGTH)
+    content = b"" if body.done else body.feed(rest)[0]
+    framing = b"transfer-encoding: chunked\r\n" if isinstance(body, ChunkedBody) else b""
+    return head.serialize(framing) + content
+
+
+def _read_response(
+    raw: bytes, end: int, method: str, *, onward: bool = False
+) -> tuple[ResponseHead, BodyReader, bytes]:
+    head = parse_response_head(raw[: end + 2], NameTable(), LIMITS.max_fields)
+    body: BodyReader
+    if method == "HEAD" or head.status in (204, 304):
+        body = LengthBody(0)
+    elif head.chunked:
+        body = ChunkedBody(chunked_onward=onward)
+    elif head.length is not None:
+        body = LengthBody(head.length)
+    else:
+        body = UntilCloseBody(chunked_onward=onward)
+    return head, body, raw[end + 4 :]
+
+
+def _fields(lines: list[bytes]) -> Fields:
+    parts = [line.removesuffix(b"\r\n").partition(b":") for line in lines if line]
+    return [_field(name, value) for name, _, value in parts]
 
 
 # --- h11 ---
@@ -111,17 +143,17 @@ def h11_request(raw: bytes) -> Reading | None:
     return _h11(h11.Connection(h11.SERVER), raw)
 
 
-def h11_response(raw: bytes) -> Reading | None:
-    """h11 as a client that sent a GET."""
+def h11_response(raw: bytes, method: str = "GET", *, ends: bool = False) -> Reading | None:
+    """h11 as a client that sent *method*."""
     client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
+    client.send(h11.Request(method=method, target="/", headers=[("host", "h")]))
     client.send(h11.EndOfMessage())
-    return _h11(client, raw)
+    return _h11(client, raw, ends=ends)
 
 
-def _h11(connection: h11.Connection, raw: bytes) -> Reading | None:
+def _h11(connection: h11.Connection, raw: bytes, *, ends: bool = False) -> Reading | None:
     reading = Reading()
-    for position in range(len(raw)):
+    for position in range(len(raw) + ends):
         try:
             connection.receive_data(raw[position : position + 1])
             while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -136,7 +168,7 @@ def _h11(connection: h11.Connection, raw: bytes) -> Reading | None:
                 elif isinstance(event, h11.Data):
                     reading.body += bytes(event.data)
                 elif isinstance(event, h11.EndOfMessage):
-                    reading.end = position + 1
+                    reading.end = min(position + 1, len(raw))
                     return reading
                 else:
                     return None
@@ -227,38 +259,55 @@ class AiohttpOracle:
         )
         return self._read(parser, raw)
 
-    def response(self, raw: bytes) -> Reading | None:
-        """As a client that sent a GET."""
+    def response(self, raw: bytes, method: str = "GET", *, ends: bool = False) -> Reading | None:
+        """As a client that sent *method*."""
         parser = HttpResponseParserPy(
-            BaseProtocol(self._loop), self._loop, 2**20, auto_decompress=False, method="GET"
+            BaseProtocol(self._loop),
+            self._loop,
+            2**20,
+            auto_decompress=False,
+            method=method,
+            response_with_body=method != "HEAD",
+            read_until_eof=True,
         )
-        return self._read(parser, raw)
+        return self._read(parser, raw, ends=ends)
 
     def _read(
-        self, parser: HttpRequestParserPy | HttpResponseParserPy, raw: bytes
+        self,
+        parser: HttpRequestParserPy | HttpResponseParserPy,
+        raw: bytes,
+        *,
+        ends: bool = False,
     ) -> Reading | None:
         reading = Reading()
-        payload = None
-        for position in range(len(raw)):
+        payload: StreamReader | None = None
+        for position in range(len(raw) + ends):
             try:
-                messages, upgraded, _ = parser.feed_data(raw[position : position + 1])
+                if position == len(raw):
+                    parser.feed_eof()
+                else:
+                    messages, upgraded, _ = parser.feed_data(raw[position : position + 1])
+                    if upgraded:
+                        return None
+                    if messages:
+                        _note(reading, messages[0][0])
+                        payload = messages[0][1]
             except Exception:  # whatever it raises, it does not accept
                 return None
-            if upgraded:
-                return None
-            if messages:
-                message, payload = messages[0]
-                reading.start = (
-                    (message.method.encode(), message.path.encode("utf-8", "surrogateescape"))
-                    if isinstance(message, RawRequestMessage)
-                    else (b"%d" % message.code,)
-                )
-                reading.fields = [_field(name, value) for name, value in message.raw_headers]
             if payload is not None:
                 if payload.exception() is not None:
                     return None
                 if payload.is_eof():
                     reading.body = b"".join(getattr(payload, "_buffer", ()))
-                    reading.end = position + 1
+                    reading.end = min(position + 1, len(raw))
                     return reading
         return None
+
+
+def _note(reading: Reading, message: RawRequestMessage | RawResponseMessage) -> None:
+    reading.start = (
+        (message.method.encode(), message.path.encode("utf-8", "surrogateescape"))
+        if isinstance(message, RawRequestMessage)
+        else (b"%d" % message.code,)
+    )
+    reading.fields = [_field(name, value) for name, value in message.raw_headers]

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.beginnings import is_hopeless, is_hopeless_answer
 from sidecar.wire.fields import FIRST_APPLICATION_MARK, NameTable
 from sidecar.wire.heads import (
+    MAX_CONNECTION_OPTIONS,
     MAX_FIELDS_EVER,
     MessageError,
     RequestHead,
     ResponseHead,
-    is_hopeless,
     parse_request_head,
     parse_response_head,
 )
@@ -256,15 +257,27 @@ def test_an_offer_of_h2c_is_ignored_and_goes_no_further() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [b"host", b"Content-Length", b"authorization", b"Cookie", b"forwarded", b"x-forwarded-for",
-     b"X_Forwarded_For", b"traceparent", b"tracestate", b"baggage", b"correlation-context", b"b3",
-     b"x-b3-traceid", b"x-auth-subject", b"x_auth_subject", b"x-sidecar-context", b"x-secret"],
+    [b"host", b"Content-Length", b"Transfer-Encoding", b"authorization", b"Cookie", b"forwarded",
+     b"x-forwarded-for", b"X_Forwarded_For", b"traceparent", b"tracestate", b"baggage",
+     b"correlation-context", b"b3", b"x-b3-traceid", b"x-auth-subject", b"x_auth_subject",
+     b"x-sidecar-context", b"x-secret"],
 )  # fmt: skip
 def test_connection_must_not_name_what_identity_hangs_on(option: bytes) -> None:
     """Having us delete such a field is an attack; what the application marked counts as well."""
     with pytest.raises(MessageError) as raised:
         request(with_fields(b"Connection: close, " + option))
     assert raised.value.reason is Reason.CONNECTION_PROTECTED
+
+
+def test_connection_may_name_a_few_fields_and_not_many() -> None:
+    """The same option is one, however often it is said; the bound itself is allowed."""
+    names = [b"x-%d" % number for number in range(MAX_CONNECTION_OPTIONS)]
+    options = b"Connection: close," + b",".join(names * 2)
+    head = request(with_fields(options, b"X-63: dropped"))
+    assert b"".join(head.lines) == b"Host: h\r\n"
+    with pytest.raises(MessageError) as raised:
+        request(with_fields(options + b",x-more"))
+    assert raised.value.reason is MALFORMED
 
 
 def test_connection_cannot_take_framing_out_of_an_answer() -> None:
@@ -385,14 +398,34 @@ def test_a_response_head_loses_what_ends_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"GET / HTTP/1.1\nHost", b"\r\n\r\nGET", b"\x16\x03\x01\x02", b"G\x00T", b"\n"]
-)
+    "raw",
+    [b"GET / HTTP/1.1\nHost", b"GET / HTTP/1.1\rHost", b"GET / HTTP/1.1\r\r", b"\r\n\r\nGET",
+     b"\x16\x03\x01\x02", b"G\x00T", b"\n"],
+)  # fmt: skip
 def test_a_beginning_that_cannot_become_a_request_is_hopeless(raw: bytes) -> None:
-    """Bare line feeds, a second empty line, TLS: nothing that follows could mend it."""
+    """Bare line ends, a second empty line, TLS: nothing that follows could mend it."""
     assert is_hopeless(raw, 2 if raw.startswith(b"\r\n") else 0)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\r", b"\r\n", b"G", b"GET / HTTP/1.1\r\nA: b\r"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\r", b"\r\n", b"G", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nA: b\r"]
+)
 def test_a_beginning_of_a_request_is_not_hopeless(raw: bytes) -> None:
     """Any beginning of a valid request is waited for."""
     assert not is_hopeless(raw, 2 if raw.startswith(b"\r\n") else 0)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"<html>", b"SSH-2.0", b"\x15\x03\x03", b"HTTP/2", b"\r\n", b"\n", b"http/1.1 200 OK",
+     b"HTTP/1.1 200 OK\nX", b"HTTP/1.1 200 OK\rX", b" HTTP/1.1"],
+)  # fmt: skip
+def test_a_beginning_that_cannot_become_an_answer_is_hopeless(raw: bytes) -> None:
+    """Another protocol, or content without a head, is not waited for."""
+    assert is_hopeless_answer(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"H", b"HTTP/1.", b"HTTP/1.0 200 OK\r", b"HTTP/1.1 200\r\nX"])
+def test_a_beginning_of_an_answer_is_not_hopeless(raw: bytes) -> None:
+    """Any beginning of a valid answer is waited for."""
+    assert not is_hopeless_answer(raw)
