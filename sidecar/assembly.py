@@ -154,6 +154,12 @@ class Sidecar:
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_tunnels(
+            lambda: {
+                "inbound": self._inbound.tunnels,
+                "outbound": sum(each.tunnels for each in self._outbound.values()),
+            }
+        )
         metrics.watch_carriers(self._carriers.by_label)
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)

@@ -146,4 +146,5 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         connect_timeout_seconds=limits.connect_timeout_seconds,
         response_timeout_seconds=limits.response_timeout_seconds,
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
+        tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
     )

@@ -163,6 +163,8 @@ class Limits:
     """Request sent to response head received."""
     upstream_idle_timeout_seconds: float = 4.0
     """Pooled upstream connection; under the 5 s at which many servers close theirs."""
+    tunnel_idle_timeout_seconds: float = 3600.0
+    """Upgraded connection, or one made by ``CONNECT``, on which nothing moves either way."""
 
 
 @dataclass(frozen=True, slots=True)

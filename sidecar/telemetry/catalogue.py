@@ -44,6 +44,12 @@ IN_FLIGHT: Final = Family(
     "Exchanges begun and not yet finished.",
     ("direction",),
 )
+TUNNELS_OPEN: Final = Family(
+    "sidecar_tunnels_open",
+    "gauge",
+    "WebSockets and CONNECT tunnels that are open; their exchanges are not finished either.",
+    ("direction",),
+)
 REJECTIONS: Final = Family(
     "sidecar_rejections_total",
     "counter",
@@ -115,7 +121,7 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
     LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE,
     JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, BUILD_INFO,

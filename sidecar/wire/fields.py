@@ -20,6 +20,9 @@ CONNECTION: Final = 4
 HOP_BY_HOP: Final = 5
 EXPECT: Final = 6
 UPGRADE: Final = 7
+WEBSOCKET_KEY: Final = 13
+WEBSOCKET_VERSION: Final = 14
+WEBSOCKET_ACCEPT: Final = 15
 
 FIRST_APPLICATION_MARK: Final = 16
 """Marks from here on belong to whoever built the table; the wire only reports them."""
@@ -34,6 +37,9 @@ WIRE_MARKS: Final[Mapping[bytes, int]] = {
     b"keep-alive": HOP_BY_HOP,
     b"te": HOP_BY_HOP,
     b"trailer": HOP_BY_HOP,
+    b"sec-websocket-key": WEBSOCKET_KEY,
+    b"sec-websocket-version": WEBSOCKET_VERSION,
+    b"sec-websocket-accept": WEBSOCKET_ACCEPT,
 }
 
 TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -25,6 +25,7 @@ from sidecar.wire.fields import (
     is_token,
 )
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.websocket import UPGRADE_LINES, requested_key
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -76,6 +77,7 @@ class RequestHead:
 
     __slots__ = (
         "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:
@@ -90,6 +92,8 @@ class RequestHead:
         self.close = False
         """The connection ends after this exchange, by the peer's wish or version."""
         self.http10 = False
+        self.upgrade = b""
+        """The key of a request for a WebSocket; empty where nothing of that kind is asked."""
 
     @property
     def has_content(self) -> bool:
@@ -229,6 +233,7 @@ def _read_fields(head: RequestHead | ResponseHead, names: NameTable) -> None:
 def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireLimits) -> None:
     host: bytes | None = None
     length: bytes | None = None
+    upgrading = False
     head.close = head.http10 = old
     for mark, index, value in head.marked:
         if mark >= FIRST_APPLICATION_MARK:
@@ -260,7 +265,7 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
             # Some clients offer h2c with every request; an offer may be ignored (RFC 9110, 7.8)
             # and is never passed on. Whoever asks for something else cannot do without it.
             if value.lower() != b"h2c":
-                raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
+                upgrading = True
             head.lines[index] = b""
     if length is not None:
         if head.chunked:
@@ -275,6 +280,23 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
         raise _malformed("Host is not host[:port]")
     else:
         head.host = host
+    if upgrading:
+        _ask_for_upgrade(head)
+
+
+def _ask_for_upgrade(head: RequestHead) -> None:
+    """Pass on a proper request for a WebSocket, as the last one on its connection.
+
+    What comes after it could be frames, sent too early: nobody may take them for a request.
+    """
+    key = requested_key(head.method, head.lines, head.marked)
+    if key is None or head.http10 or head.has_content:
+        raise MessageError(
+            Reason.UPGRADE_UNSUPPORTED, "only a WebSocket of version 13 is served, by GET"
+        )
+    head.upgrade = key
+    head.close = True
+    head.lines.append(UPGRADE_LINES)
 
 
 def _is_authority(value: bytes) -> bool:

@@ -19,3 +19,4 @@ class WireLimits:
     connect_timeout_seconds: float
     response_timeout_seconds: float
     upstream_idle_timeout_seconds: float
+    tunnel_idle_timeout_seconds: float

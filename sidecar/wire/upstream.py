@@ -14,6 +14,8 @@ from sidecar.wire.deadlines import NEVER, Deadlines
 from sidecar.wire.fields import CONTENT_LENGTH, NameTable
 from sidecar.wire.heads import HEAD_END, MessageError, ResponseHead, parse_response_head
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.tunnel import TunnelEnd
+from sidecar.wire.websocket import SWITCHED
 
 MAX_INTERIM_RESPONSES = 16
 WRITE_HIGH_WATER_BYTES = 64 * 1024
@@ -31,6 +33,10 @@ class Requester(Protocol):
     @property
     def request_sent(self) -> bool:
         """Whether the whole request has been passed on."""
+        ...
+
+    def switched(self, head: ResponseHead, data: bytes) -> None:
+        """A 101 came, and *data* after it: take the connection, or raise ``MessageError``."""
         ...
 
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None: ...
@@ -98,6 +104,12 @@ class UpstreamConnection(asyncio.Protocol):
     def release(self) -> None:
         """Nothing was sent: the connection is as good as before."""
         self._pool.put(self)
+
+    def hand_over(self, end: TunnelEnd) -> None:
+        """The connection is part of a tunnel from now on."""
+        self.requester = None
+        self._pool.handed_over(self, end)
+        end.take_over(self.transport, paused=self._paused, blocked=self.is_blocked)
 
     def abort(self) -> None:
         """Give up the connection and whatever it was doing."""
@@ -171,8 +183,11 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[end + 4 :]
             if head.status >= 200:
                 break
+            if head.status == SWITCHED:
+                requester.switched(head, data)
+                return
             self._interim += 1
-            if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
+            if self._interim > MAX_INTERIM_RESPONSES:
                 raise MessageError(Reason.UPSTREAM_MALFORMED, f"unexpected status {head.status}")
         self._begin_body(requester, head, data)
 
@@ -333,7 +348,7 @@ class Pool:
         self.clock = clock
         self._deadlines = deadlines
         self._idle: list[UpstreamConnection] = []
-        self._all: set[UpstreamConnection] = set()
+        self._all: set[UpstreamConnection | TunnelEnd] = set()
         self._opening = 0
 
     def take(self) -> UpstreamConnection | None:
@@ -400,6 +415,17 @@ class Pool:
         self._deadlines.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+    def handed_over(self, connection: UpstreamConnection, end: TunnelEnd) -> None:
+        """*end* of a tunnel has the place of *connection*, and its limit, until it is closed."""
+        self.closed(connection)
+        self._all.add(end)
+        self._deadlines.add(end)
+        end.when_closed = self._end_closed
+
+    def _end_closed(self, end: TunnelEnd) -> None:
+        self._all.discard(end)
+        self._deadlines.discard(end)
 
     def close(self) -> None:
         """Close every connection, busy ones too."""
