@@ -236,6 +236,12 @@ class Outbound:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     mode: Mode = "enforce"
     """``observe`` attaches nothing, refuses nothing and counts what it would have done."""
+    proxy: Address | None = None
+    """Where the forward proxy listens; ``None``: there is none."""
+    unlisted: Literal["forward", "refuse"] = "forward"
+    connect_ports: tuple[int, ...] = (443,)
+    """Where ``CONNECT`` may go."""
+    proxy_limits: Limits = field(default_factory=Limits)
 
 
 # --- the rest ---

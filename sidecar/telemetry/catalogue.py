@@ -68,6 +68,12 @@ CARRIER_CALLS: Final = Family(
     "Outbound calls that need attribution, by the grade their carrier reports of itself.",
     ("carrier",),
 )
+CONNECTS_PAST: Final = Family(
+    "sidecar_destination_connects_total",
+    "counter",
+    "CONNECT requests to a host of a destination: no token can be attached in such a tunnel.",
+    ("route",),
+)
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
 )
@@ -121,7 +127,8 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, REJECTIONS, ATTRIBUTIONS, CARRIER_CALLS,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, REJECTIONS, ATTRIBUTIONS,
+    CARRIER_CALLS, CONNECTS_PAST,
     LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, ISSUER_STATE,
     JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, BUILD_INFO,

@@ -213,6 +213,7 @@ class Metrics(Collector):
         self._directions: dict[str, Direction] = {}
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
+        self._connects_past = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
@@ -242,6 +243,10 @@ class Metrics(Collector):
     def attributed(self, method: str, grade: str, outcome: str) -> None:
         """Count one outbound call that was attributed, or refused for want of attribution."""
         self._attributions.add(method, grade, outcome)
+
+    def connected_past(self, route: str) -> None:
+        """Count one ``CONNECT`` to a host of the destination *route*."""
+        self._connects_past.add(route)
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -290,6 +295,7 @@ class Metrics(Collector):
         yield from self._exchanges()
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
+        yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)

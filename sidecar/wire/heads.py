@@ -77,7 +77,7 @@ class RequestHead:
 
     __slots__ = (
         "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "target",
-        "upgrade",
+        "proxied", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:
@@ -92,6 +92,8 @@ class RequestHead:
         self.close = False
         """The connection ends after this exchange, by the peer's wish or version."""
         self.http10 = False
+        self.proxied = b""
+        """The authority of a target in absolute form, or of ``CONNECT``."""
         self.upgrade = b""
         """The key of a request for a WebSocket; empty where nothing of that kind is asked."""
 
@@ -173,8 +175,12 @@ def is_hopeless(buffer: bytes, start: int) -> bool:
     )
 
 
-def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:
+def parse_request_head(
+    raw: bytes, names: NameTable, limits: WireLimits, *, connect: bool = False
+) -> RequestHead:
     """Read *raw*: request line and field lines, each with CRLF, without the empty line.
+
+    *connect*: ``CONNECT`` is served here.
 
     Raises:
         MessageError: anything RFC 9112 forbids, or that this release does not serve.
@@ -186,7 +192,7 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
         raise _malformed("the request line is not method, target and version") from None
     del lines[0]
     if method not in _COMMON_METHODS:
-        _check_method(method)
+        _check_method(method, connect=connect)
     if version != b"HTTP/1.1\r\n" and version != b"HTTP/1.0\r\n":
         if re.fullmatch(rb"HTTP/[0-9](?:\.[0-9])?\r\n", version):
             raise MessageError(Reason.VERSION_UNSUPPORTED, "only HTTP/1.1 and 1.0 are served")
@@ -199,19 +205,21 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
     old = version == b"HTTP/1.0\r\n"
     _read_fields(head, names)
     _frame_request(head, old, names, limits)
-    if target[0] != 0x2F:  # not origin form
+    if method == b"CONNECT":
+        _resolve_authority(head)
+    elif target[0] != 0x2F:  # not origin form
         _resolve_target(head)
     return head
 
 
-def _check_method(method: bytes) -> None:
+def _check_method(method: bytes, *, connect: bool) -> None:
     if not is_token(method):
         raise _malformed("the method is not a token")
     # Methods are case-sensitive (RFC 9110, 9.1), yet Django, Werkzeug and aiohttp read ``delete``
     # as DELETE: a rule about DELETE would not see it coming.
     if method != method.upper():
         raise _malformed("the method has lower-case letters")
-    if method == b"CONNECT":
+    if method == b"CONNECT" and not connect:
         raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
     if method == b"TRACE":  # an app that answers it would show the caller what we told the app
         raise MessageError(Reason.METHOD_UNSUPPORTED, "TRACE is not served")
@@ -394,10 +402,27 @@ def _resolve_target(head: RequestHead) -> None:
         raise _malformed("the target's authority is not host[:port]")
     if _without_default_port(authority) != _without_default_port(head.host):
         raise _malformed("the target's authority and Host differ")
+    head.proxied = authority
     if rest is None:
         head.target = b"*" if head.method == b"OPTIONS" else b"/"  # RFC 9112, 3.2.4
     else:
         head.target = b"/" + rest if rest[0] == 0x3F else rest
+
+
+def _resolve_authority(head: RequestHead) -> None:
+    """Check the target of ``CONNECT``, which must be ``host:port`` (RFC 9112, 3.2.3).
+
+    Some clients leave the port out of Host, and HTTP/1.0 ones send none.
+    """
+    target = head.target
+    host, colon, port = target.rpartition(b":")
+    if not colon or not port.isdigit() or not _is_authority(target):
+        raise _malformed("the target of CONNECT is not host:port")
+    if head.host and head.host.lower() not in (target.lower(), host.lower()):
+        raise _malformed("the target of CONNECT and Host differ")
+    if head.has_content:  # it would be read as the tunnel's first bytes, or not
+        raise _malformed("CONNECT with content")
+    head.proxied = target
 
 
 def _without_default_port(authority: bytes) -> bytes:

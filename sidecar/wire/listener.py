@@ -49,8 +49,13 @@ class Listener:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         accepts: Callable[[str], bool],
+        connection: type[Downstream] = Downstream,
     ) -> None:
-        """*accepts* says whether a peer with this address may use the listener at all."""
+        """*accepts* says whether a peer with this address may use the listener at all.
+
+        Each connection is a *connection*: a forward proxy serves more forms of request.
+        """
+        self._connection = connection
         self.handler = handler
         self.limits = limits
         self.names = names
@@ -79,7 +84,7 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Downstream(self), host, port, backlog=BACKLOG
+            lambda: self._connection(self), host, port, backlog=BACKLOG
         )
         name = self._server.sockets[0].getsockname()
         return name[0], name[1]

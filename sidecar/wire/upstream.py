@@ -370,6 +370,10 @@ class Pool:
         return len(self._all) + self._opening >= self.limits.max_upstream_connections
 
     @property
+    def is_opening(self) -> bool:
+        return self._opening > 0
+
+    @property
     def connections(self) -> int:
         return len(self._all)
 
