@@ -90,6 +90,7 @@ DESTINATION: Final = Section(
     build=_destination,
 )  # fmt: skip
 
+
 def _outbound(fields: Fields) -> Outbound | Invalid:
     if (proxy := fields.values.get("proxy")) is not None:
         located = Located(proxy, fields.place("proxy"), fields.path_of("proxy"))

@@ -72,7 +72,8 @@ class PinnedPool(Pool):
         """Connect to the first address that answers, within the time for one."""
         failure: OSError | None = None
         async with asyncio.timeout(self.limits.connect_timeout_seconds):
-            for self.host in self.addresses:
+            for address in self.addresses:
+                self.host = address
                 try:
                     return await super().open()
                 except TimeoutError:

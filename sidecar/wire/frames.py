@@ -85,7 +85,7 @@ class FrameFollower:
                 self._header = data[position:]
                 break
             position += size
-            if self._left == 0 and one_frame:
+            if one_frame and self.at_boundary:
                 break
         return data if position == end else data[:position]
 

@@ -76,8 +76,17 @@ class RequestHead:
     """
 
     __slots__ = (
-        "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "target",
-        "proxied", "upgrade",
+        "chunked",
+        "close",
+        "host",
+        "http10",
+        "length",
+        "lines",
+        "marked",
+        "method",
+        "proxied",
+        "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:

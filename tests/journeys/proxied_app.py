@@ -9,9 +9,6 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
-import requests
-
 
 def by_urllib(url: str) -> int:
     with urllib.request.urlopen(url, timeout=20) as answer:
@@ -19,10 +16,14 @@ def by_urllib(url: str) -> int:
 
 
 def by_requests(url: str) -> int:
+    import requests
+
     return int(requests.get(url, timeout=20).status_code)
 
 
 def by_httpx(url: str) -> int:
+    import httpx
+
     with httpx.Client(timeout=20) as client:
         return int(client.get(url).status_code)
 
@@ -50,7 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 

@@ -13,9 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,11 +21,18 @@ from cryptography.x509.oid import NameOID
 
 from sidecar.config.model import Origin
 from tests.support.http import App, fetch
-from tests.support.pod import LOOPBACK, pod
+from tests.support.needs import needs_module
+from tests.support.pod import LOOPBACK, Pod, pod
 
 ROOT = Path(__file__).parents[2]
 CARRIER = ROOT / "sidecar" / "carriers" / "python"
 PROXY = {"proxy": LOOPBACK}
+CLIENTS = ("urllib", "requests", "httpx")
+
+
+def needs_client(name: str) -> None:
+    if name != "urllib":
+        needs_module(name)
 
 
 @contextmanager
@@ -52,42 +57,50 @@ def app_with_carrier() -> Iterator[Origin]:
         process.wait()
 
 
-async def test_the_carrier_reaches_destinations_through_the_proxy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_carrier_reaches_destinations_through_the_proxy(
+    tmp_path: Path, client: str
+) -> None:
     """An unchanged app with ``http_proxy`` set: its calls to a destination's name get the token."""
+    needs_client(client)
     with app_with_carrier() as origin:
         async with pod(tmp_path, inbound={"app": origin}, outbound=PROXY) as running:
-            for client in ("urllib", "requests", "httpx"):
-                token = running.mint.token(f"user-of-{client}")
-                query = f"client={client}&proxy=http://{running.bound.proxy}&url=" + quote(
-                    f"http://profiles/{client}"
-                )
-                answer = await fetch(running.bound.inbound, f"/users/x?{query}", bearer=token)
-                assert answer.body == b"200 "
-                request = await running.destination.next()
-                assert request.target == f"/{client}"
-                assert request.values("authorization") == [f"Bearer {token}"]
-                assert not [name for name, _ in request.fields if name.startswith("x-sidecar")]
+            token = running.mint.token("alice")
+            answer = await fetch(
+                running.bound.inbound, asking(running, client, "http://profiles/p"), bearer=token
+            )
+            assert answer.body == b"200 "
+            request = await running.destination.next()
+            assert request.target == "/p"
+            assert request.values("authorization") == [f"Bearer {token}"]
+            assert not [name for name, _ in request.fields if name.startswith("x-sidecar")]
 
 
-async def test_the_carriers_handle_does_not_reach_a_third_party(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_carriers_handle_does_not_reach_a_third_party(
+    tmp_path: Path, client: str
+) -> None:
     """The carrier writes it for the proxy, and there it ends."""
+    needs_client(client)
     third = App(automatic=True)
     with app_with_carrier() as origin:
         async with (
             third.running(),
             pod(tmp_path, inbound={"app": origin}, outbound=PROXY) as running,
         ):
-            for client in ("urllib", "requests", "httpx"):
-                query = f"client={client}&proxy=http://{running.bound.proxy}&url=" + quote(
-                    f"http://{third.origin.address}/{client}"
-                )
-                token = running.mint.token("alice")
-                answer = await fetch(running.bound.inbound, f"/users/x?{query}", bearer=token)
-                assert answer.body == b"200 "
-                request = await third.next()
-                assert "sdc1" not in str(request.fields)
-                assert request.values("authorization") == []
-                assert not [name for name, _ in request.fields if name.startswith("x-sidecar")]
+            url = f"http://{third.origin.address}/x"
+            token = running.mint.token("alice")
+            answer = await fetch(running.bound.inbound, asking(running, client, url), bearer=token)
+            assert answer.body == b"200 "
+            request = await third.next()
+            assert "sdc1" not in str(request.fields)
+            assert request.values("authorization") == []
+            assert not [name for name, _ in request.fields if name.startswith("x-sidecar")]
+
+
+def asking(running: Pod, client: str, url: str) -> str:
+    """The path at which the app calls *url* with *client*."""
+    return f"/users/x?client={client}&proxy=http://{running.bound.proxy}&url={quote(url)}"
 
 
 # --- TLS through CONNECT ---
@@ -96,8 +109,9 @@ async def test_the_carriers_handle_does_not_reach_a_third_party(tmp_path: Path) 
 def certified(directory: Path) -> tuple[ssl.SSLContext, Path]:
     """Return a server's context for 127.0.0.1 and the file of the authority that vouches for it."""
     now = datetime.datetime.now(datetime.UTC)
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(
-        ec.SECP256R1()
+    authority_key, key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
     )
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
@@ -127,9 +141,7 @@ def certified(directory: Path) -> tuple[ssl.SSLContext, Path]:
     pem = serialization.Encoding.PEM
     chain, authorities = directory / "server.pem", directory / "authority.pem"
     chain.write_bytes(
-        key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(pem)
     )
     authorities.write_bytes(authority.public_bytes(pem))
@@ -144,9 +156,7 @@ async def tls_server(context: ssl.SSLContext, heads: list[bytes]) -> AsyncIterat
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret"
-        )
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
@@ -164,16 +174,18 @@ def by_urllib(url: str, proxy: str, authorities: Path) -> bytes:
 
 
 def by_requests(url: str, proxy: str, authorities: Path) -> bytes:
+    import requests
+
     with requests.Session() as session:
         session.trust_env = False
         return bytes(
-            session.get(
-                url, proxies={"https": proxy}, verify=str(authorities), timeout=20
-            ).content
+            session.get(url, proxies={"https": proxy}, verify=str(authorities), timeout=20).content
         )
 
 
 def by_httpx(url: str, proxy: str, authorities: Path) -> bytes:
+    import httpx
+
     context = ssl.create_default_context(cafile=authorities)
     with httpx.Client(proxy=proxy, verify=context, trust_env=False, timeout=20) as client:
         return bytes(client.get(url).content)
@@ -184,6 +196,7 @@ async def test_tls_passes_through_connect(
     tmp_path: Path, call: Callable[[str, str, Path], bytes]
 ) -> None:
     """The client checks the real server's certificate; nothing is added to what it says."""
+    needs_client(call.__name__.removeprefix("by_"))
     context, authorities = certified(tmp_path)
     heads: list[bytes] = []
     async with tls_server(context, heads) as origin:

@@ -1,4 +1,4 @@
-"""WebSockets with a real client and a real server: through the pod everything is as it is direct."""
+"""WebSockets with a real client and server: through the pod everything is as it is direct."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ async def app(serving: Serving, **options: Any) -> AsyncIterator[Origin]:
     """A WebSocket server."""
     server = await serve(serving, "127.0.0.1", 0, max_size=None, close_timeout=5, **options)
     async with server:
-        yield Origin("http", *list(server.sockets)[0].getsockname()[:2])
+        yield Origin("http", *next(iter(server.sockets)).getsockname()[:2])
 
 
 @asynccontextmanager
@@ -63,14 +63,16 @@ def dial_in(running: Pod, path: str = "/users/chat", **options: Any) -> connect:
 
 async def conversation(client: ClientConnection) -> list[Any]:
     """Everything a client can do with an echo server, and what came of it."""
-    heard: list[Any] = [client.subprotocol, client.response.headers.get("Sec-WebSocket-Extensions")]  # type: ignore[union-attr]
+    assert client.response is not None
+    extensions = client.response.headers.get("Sec-WebSocket-Extensions")
+    heard: list[Any] = [client.subprotocol, extensions]
     for message in ("", "text", b"bytes", "ü" * 1000, b"\x00\xff" * 40_000):
         await client.send(message)
         heard.append(await client.recv())
     await client.send(["in ", "three ", "fragments"])
     heard.append([part async for part in client.recv_streaming()])
     await client.send([b"a" * 100_000, b"b" * 100_000])
-    heard.append(b"".join([part async for part in client.recv_streaming(decode=False)]))  # type: ignore[misc]
+    heard.append(b"".join([part async for part in client.recv_streaming(decode=False)]))
     for payload in ("", "x" * 125):
         await (await client.ping(payload))
     big = bytes(range(256)) * (16 * MIB // 256)
@@ -92,7 +94,10 @@ async def test_through_the_pod_everything_is_as_it_is_direct(
         await echo(connection)
         codes.append((connection.close_code, connection.close_reason))
 
-    options = {"compression": compression, "subprotocols": [Subprotocol("chat")]}
+    options: dict[str, Any] = {
+        "compression": compression,
+        "subprotocols": [Subprotocol("chat")],
+    }
     async with app(serving, **options) as origin:
         async with dial(origin.address, **options) as client:
             direct = await conversation(client)
@@ -183,24 +188,24 @@ async def test_the_callers_token_goes_out_with_the_apps_upgrade(tmp_path: Path) 
         seen.append(headers.get("Authorization"))
         await echo(connection)
 
-    async with app(serving) as origin:
-        async with pod(
-            tmp_path, automatic=False, destination={"upstream": origin}
-        ) as running:
-            token = running.mint.token("alice")
-            inbound = asyncio.create_task(fetch(running.bound.inbound, "/users/x", bearer=token))
-            request = await running.app.next()
-            headers = dict([STRICT, ("x-sidecar-context", request.handle)])
-            address = running.bound.outbound["profiles"]
-            async with dial(address, "/x", additional_headers=headers) as client:
-                await client.send("hello")
-                assert await client.recv() == "hello"
-            with pytest.raises(InvalidStatus) as caught:
-                async with dial(address, "/x", additional_headers=dict([STRICT])):
-                    pass
-            assert caught.value.response.headers["x-sidecar-reason"] == "attribution_missing"
-            request.answer()
-            await inbound
+    async with (
+        app(serving) as origin,
+        pod(tmp_path, automatic=False, destination={"upstream": origin}) as running,
+    ):
+        token = running.mint.token("alice")
+        inbound = asyncio.create_task(fetch(running.bound.inbound, "/users/x", bearer=token))
+        request = await running.app.next()
+        headers = dict([STRICT, ("x-sidecar-context", request.handle)])
+        address = running.bound.outbound["profiles"]
+        async with dial(address, "/x", additional_headers=headers) as client:
+            await client.send("hello")
+            assert await client.recv() == "hello"
+        with pytest.raises(InvalidStatus) as caught:
+            async with dial(address, "/x", additional_headers=dict([STRICT])):
+                pass
+        assert caught.value.response.headers["x-sidecar-reason"] == "attribution_missing"
+        request.answer()
+        await inbound
     assert seen == [f"Bearer {token}"]
 
 
@@ -233,11 +238,13 @@ async def test_both_ways_at_once_under_backpressure(tmp_path: Path) -> None:
         done.set_result(highest)
         await connection.wait_closed()
 
-    small = {"max_queue": 2, "compression": None}
-    async with websocket_pod(tmp_path, serving, options=small) as running:
-        async with dial_in(running, **small) as client:
-            _, highest = await asyncio.gather(pour(client, 2), sip(client, 1, held))
-            highest = max(highest, await done)
+    small: dict[str, Any] = {"max_queue": 2, "compression": None}
+    async with (
+        websocket_pod(tmp_path, serving, options=small) as running,
+        dial_in(running, **small) as client,
+    ):
+        _, highest = await asyncio.gather(pour(client, 2), sip(client, 1, held))
+        highest = max(highest, await done)
     assert 0 < highest <= 2 * (64 * 1024 + 256 * 1024 + 10)
 
 
@@ -249,12 +256,11 @@ async def test_a_server_that_vanishes_closes_the_client_abnormally(tmp_path: Pat
             await connection.recv()
         connection.transport.abort()
 
-    async with websocket_pod(tmp_path, serving) as running:
-        async with dial_in(running) as client:
-            await client.send("now")
-            with pytest.raises(ConnectionClosed):
-                await client.recv()
-            assert client.close_code == 1006
+    async with websocket_pod(tmp_path, serving) as running, dial_in(running) as client:
+        await client.send("now")
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 1006
 
 
 async def test_a_client_that_vanishes_is_noticed_by_the_server(tmp_path: Path) -> None:
@@ -281,12 +287,11 @@ async def test_stopping_the_pod_closes_websockets_with_1001(tmp_path: Path) -> N
         await connection.wait_closed()
         code.set_result(connection.close_code)
 
-    async with websocket_pod(tmp_path, serving) as running:
-        async with dial_in(running) as client:
-            stopping = asyncio.create_task(running.sidecar.drain())
-            with pytest.raises(ConnectionClosed):
-                await client.recv()
-            assert client.close_code == 1001
-            async with asyncio.timeout(20):
-                assert await code == 1001
-            await stopping
+    async with websocket_pod(tmp_path, serving) as running, dial_in(running) as client:
+        stopping = asyncio.create_task(running.sidecar.drain())
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 1001
+        async with asyncio.timeout(20):
+            assert await code == 1001
+        await stopping

@@ -91,9 +91,7 @@ async def test_a_name_that_no_resolver_takes_is_a_reason() -> None:
     async def lookup(host: str, port: int) -> Sequence[str]:
         return [host.encode("idna").decode()]
 
-    found = Addresses(
-        lookup=lookup, refuses=why_refused, timeout_seconds=1.0, clock=ManualClock()
-    )
+    found = Addresses(lookup=lookup, refuses=why_refused, timeout_seconds=1.0, clock=ManualClock())
     denial = await found.find("x" * 64 + ".example", 80)
     assert isinstance(denial, Denial)
     assert denial.reason is Reason.UPSTREAM_UNREACHABLE

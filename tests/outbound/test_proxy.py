@@ -54,11 +54,17 @@ async def received(app: App, pending: "asyncio.Task[Response]") -> tuple[Respons
 
 @pytest.mark.parametrize(
     "authority",
-    ["profiles", "Profiles:80", "profiles.", "people", "people.shop.svc", "people:PORT", "UPSTREAM"],
+    [
+        "profiles",
+        "Profiles:80",
+        "profiles.",
+        "people",
+        "people.shop.svc",
+        "people:PORT",
+        "UPSTREAM",
+    ],
 )
-async def test_a_destination_is_served_by_any_of_its_names(
-    tmp_path: Path, authority: str
-) -> None:
+async def test_a_destination_is_served_by_any_of_its_names(tmp_path: Path, authority: str) -> None:
     """By name, by ``hosts`` and by the upstream itself, as on its own port: with the token."""
     hosts = ("people", "people.shop.svc")
     async with proxy_pod(tmp_path, destination={"hosts": hosts}) as running:
@@ -103,9 +109,7 @@ async def test_another_port_of_a_destination_is_another_server(tmp_path: Path) -
 
 
 @asynccontextmanager
-async def third_party(
-    directory: Path, **options: Any
-) -> AsyncIterator[tuple[Pod, App, str]]:
+async def third_party(directory: Path, **options: Any) -> AsyncIterator[tuple[Pod, App, str]]:
     """A pod with a proxy, a third party, and the URL of that."""
     third = App(automatic=True)
     async with third.running(), proxy_pod(directory, **options) as running:
@@ -336,20 +340,24 @@ async def test_connect_is_refused_to_this_pod(tmp_path: Path) -> None:
     """The addresses are checked like those of requests."""
     async with echoing() as server:
         ports = {"connect_ports": (server.port,)}
-        async with proxy_pod(tmp_path, ports, refuses_address=why_refused) as running:
-            async with asking(running, connect(server.address)) as client:
-                answer = await client.refused()
-                assert answer.get(b"x-sidecar-reason") == b"target_forbidden"
+        async with (
+            proxy_pod(tmp_path, ports, refuses_address=why_refused) as running,
+            asking(running, connect(server.address)) as client,
+        ):
+            answer = await client.refused()
+            assert answer.get(b"x-sidecar-reason") == b"target_forbidden"
 
 
 async def test_connect_to_nobody_is_502(tmp_path: Path) -> None:
     """The client is told before there is a tunnel, and the connection ends."""
     async with echoing() as server:
         pass
-    async with proxy_pod(tmp_path, {"connect_ports": (server.port,)}) as running:
-        async with asking(running, connect(server.address)) as client:
-            answer = await client.refused()
-            assert answer.get(b"x-sidecar-reason") == b"upstream_unreachable"
+    async with (
+        proxy_pod(tmp_path, {"connect_ports": (server.port,)}) as running,
+        asking(running, connect(server.address)) as client,
+    ):
+        answer = await client.refused()
+        assert answer.get(b"x-sidecar-reason") == b"upstream_unreachable"
 
 
 @pytest.mark.parametrize(
@@ -369,10 +377,12 @@ async def test_connect_to_nobody_is_502(tmp_path: Path) -> None:
 )
 async def test_a_malformed_connect_is_400(tmp_path: Path, request_bytes: bytes) -> None:
     """Content first of all: two parsers would disagree whether it is the tunnel's."""
-    async with proxy_pod(tmp_path, {"connect_ports": (443,)}) as running:
-        async with asking(running, request_bytes) as client:
-            answer = await client.refused()
-            assert (answer.status, answer.get(b"x-sidecar-reason")) == (400, b"message_malformed")
+    async with (
+        proxy_pod(tmp_path, {"connect_ports": (443,)}) as running,
+        asking(running, request_bytes) as client,
+    ):
+        answer = await client.refused()
+        assert (answer.status, answer.get(b"x-sidecar-reason")) == (400, b"message_malformed")
 
 
 async def test_connect_elsewhere_is_still_501(tmp_path: Path) -> None:
@@ -404,19 +414,22 @@ async def test_connect_past_a_destination_is_counted_and_warned_about_once(
 
 async def test_unlisted_refuse_holds_for_connect_too(tmp_path: Path) -> None:
     """A tunnel to anywhere would make the list pointless."""
-    async with proxy_pod(tmp_path, {"unlisted": "refuse"}) as running:
-        async with asking(running, connect("example.org:443")) as client:
-            answer = await client.refused()
-            assert answer.get(b"x-sidecar-reason") == b"destination_unlisted"
+    async with (
+        proxy_pod(tmp_path, {"unlisted": "refuse"}) as running,
+        asking(running, connect("example.org:443")) as client,
+    ):
+        answer = await client.refused()
+        assert answer.get(b"x-sidecar-reason") == b"destination_unlisted"
 
 
 async def test_tunnels_end_when_the_pod_does(tmp_path: Path) -> None:
     """They have the drain timeout and no more."""
-    async with echoing() as server, proxy_pod(
-        tmp_path, {"connect_ports": (server.port,)}
-    ) as running:
-        async with asking(running, connect(server.address)) as client:
-            await client.head()
-            assert await client.exactly(6) == b"hello\n"
-            await running.sidecar._proxy.drain(0.05)  # type: ignore[union-attr]
-            assert await client.rest() == b""
+    async with (
+        echoing() as server,
+        proxy_pod(tmp_path, {"connect_ports": (server.port,)}) as running,
+        asking(running, connect(server.address)) as client,
+    ):
+        await client.head()
+        assert await client.exactly(6) == b"hello\n"
+        await running.sidecar._proxy.drain(0.05)  # type: ignore[union-attr]
+        assert await client.rest() == b""

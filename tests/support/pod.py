@@ -121,9 +121,7 @@ async def pod(
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
-        sidecar = Sidecar(
-            config, write_access_log=log.append, refuses_address=refuses_address
-        )
+        sidecar = Sidecar(config, write_access_log=log.append, refuses_address=refuses_address)
         async with sidecar.running(lambda _line: None) as bound:
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, log)
 

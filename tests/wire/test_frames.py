@@ -1,5 +1,7 @@
 """Frame boundaries, whatever the packets: what is passed on, what is held, what is refused."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,10 +37,7 @@ def test_any_split_of_frames_is_passed_on_whole(
     data = b"".join(frame(opcode, size, masked=masked) for opcode, size in frames)
     follower = FrameFollower(masked=masked)
     positions = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    out = b"".join(
-        follower.feed(data[start:end])
-        for start, end in zip(positions, positions[1:], strict=False)
-    )
+    out = b"".join(follower.feed(data[start:end]) for start, end in pairwise(positions))
     assert out == data
     assert follower.at_boundary
     assert follower.held_bytes == 0
@@ -76,10 +75,15 @@ def test_what_is_no_frame_of_a_client_is_refused(bad: bytes, size: int) -> None:
     good = frame(0x1, 5, masked=True)
     follower = FrameFollower(masked=True)
     data, out = good + bad, b""
-    with pytest.raises(FrameError) as caught:
-        for start in range(0, len(data), size):
+    error: FrameError | None = None
+    for start in range(0, len(data), size):
+        try:
             out += follower.feed(data[start : start + size])
-    assert out + caught.value.good == good
+        except FrameError as caught:
+            error = caught
+            break
+    assert error is not None
+    assert out + error.good == good
     assert follower.at_boundary
 
 
@@ -124,5 +128,7 @@ def test_our_own_close_frame_is_a_frame(masked: bool) -> None:
     assert follower.feed(data) == data
     assert follower.closed
     assert follower.at_boundary
-    payload = data[-2:] if not masked else bytes(a ^ b for a, b in zip(data[6:], data[2:6], strict=False))
+    payload = (
+        data[-2:] if not masked else bytes(a ^ b for a, b in zip(data[6:], data[2:6], strict=False))
+    )
     assert int.from_bytes(payload, "big") == 1001

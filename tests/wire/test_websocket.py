@@ -125,7 +125,8 @@ async def test_a_half_proper_upgrade_is_refused(fields: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "start", [b"POST / HTTP/1.1\r\nHost: h\r\n", b"HEAD / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.0\r\n"]
+    "start",
+    [b"POST / HTTP/1.1\r\nHost: h\r\n", b"HEAD / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.0\r\n"],
 )
 async def test_only_get_in_http_1_1_may_ask(start: bytes) -> None:
     """RFC 6455, 4.1."""
