@@ -39,7 +39,9 @@ from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.issuers.keys import IssuerKeys
+from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -47,8 +49,10 @@ from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.writer import DescriptorWriter
 from sidecar.wire.deadlines import Deadlines
+from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Handler
 from sidecar.wire.fields import NameTable
+from sidecar.wire.forward_proxy import OriginPools, ProxyConnection
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.upstream import Pool
@@ -106,6 +110,7 @@ class Bound:
     inbound: model.Address
     admin: model.Address
     outbound: Mapping[str, model.Address]
+    proxy: model.Address | None = None
 
 
 class Sidecar:
@@ -117,8 +122,12 @@ class Sidecar:
         *,
         attribute_over: AttributeOver = lambda _ledger: attribute,
         write_access_log: Callable[[bytes], object] | None = None,
+        refuses_address: Callable[[str], str | None] = why_refused,
     ) -> None:
-        """*write_access_log* takes batches of lines; standard output where it is not given."""
+        """*write_access_log* takes batches of lines; standard output where it is not given.
+
+        *refuses_address* says why the proxy may not go to an address.
+        """
         self._config = config
         self._clock = time.monotonic
         self._deadlines = Deadlines(self._clock)
@@ -146,7 +155,13 @@ class Sidecar:
         self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
         self._inbound = self._inbound_listener()
-        self._outbound = self._outbound_listeners(attribute_over(self._ledger))
+        handlers = self._outbound_handlers(attribute_over(self._ledger))
+        self._outbound = {
+            name: self._listener(handler, handler.pool.limits, accepts=is_loopback)
+            for name, handler in handlers.items()
+        }
+        self._origins: OriginPools | None = None
+        self._proxy = self._proxy_listener(handlers, refuses_address)
         self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
         self._control = self._control_server()
         self._watch()
@@ -154,6 +169,12 @@ class Sidecar:
     def _watch(self) -> None:
         metrics = self._metrics
         metrics.watch_ledger(lambda: len(self._ledger), self._ledger.capacity)
+        metrics.watch_tunnels(
+            lambda: {
+                "inbound": self._inbound.tunnels,
+                "outbound": sum(each.tunnels for each in self._leaving()),
+            }
+        )
         metrics.watch_carriers(self._carriers.by_label)
         metrics.watch_token_cache(lambda: self._verifier.hits, lambda: self._verifier.misses)
         metrics.watch_access_log(lambda: self._access_log.dropped)
@@ -221,10 +242,14 @@ class Sidecar:
             announce(
                 f"sidecar: listening outbound {name} {outbound[name]} -> {destination.upstream}"
             )
+        proxy = None
+        if self._proxy is not None and config.outbound.proxy is not None:
+            proxy = await _bound("proxy", config.outbound.proxy, self._proxy.start)
+            announce(f"sidecar: listening proxy {proxy}")
         inbound = await _bound("inbound", config.inbound.listen, self._inbound.start)
         announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
         self._is_bound = True
-        return Bound(inbound, admin, outbound)
+        return Bound(inbound, admin, outbound, proxy)
 
     async def drain(self) -> None:
         """Inbound stops accepting and finishes; outbound stays for it until then. Bounded."""
@@ -232,9 +257,16 @@ class Sidecar:
         ends_at = self._clock() + self._config.drain_timeout_seconds
         await self._inbound.drain(self._config.drain_timeout_seconds)
         left = max(0.0, ends_at - self._clock())
-        await asyncio.gather(*(each.drain(left) for each in self._outbound.values()))
+        await asyncio.gather(*(each.drain(left) for each in self._leaving()))
         for pool in self._pools:
             pool.close()
+        if self._origins is not None:
+            self._origins.close()
+
+    def _leaving(self) -> Sequence[Listener]:
+        """Return every listener that the app uses to call others."""
+        proxy = () if self._proxy is None else (self._proxy,)
+        return (*self._outbound.values(), *proxy)
 
     def _control_server(self) -> ControlServer | None:
         path = self._config.admin.control
@@ -296,14 +328,14 @@ class Sidecar:
         self._metrics.watch_admission(lambda: admission.waiting)
         return admission
 
-    def _outbound_listeners(self, resolver: Attribute) -> dict[str, Listener]:
+    def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self._config.outbound.destinations
         metrics = self._metrics.direction("outbound", destinations)
         reporter = ExchangeReporter(metrics, self._access_log)
-        listeners = {}
+        handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
-            handler = OutboundHandler(
+            handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
@@ -317,11 +349,52 @@ class Sidecar:
                 clock=self._clock,
                 wall_clock=time.time,
             )
-            listeners[name] = self._listener(handler, limits, accepts=is_loopback)
-        return listeners
+        return handlers
+
+    def _proxy_listener(
+        self,
+        handlers: Mapping[str, OutboundHandler],
+        refuses_address: Callable[[str], str | None],
+    ) -> Listener | None:
+        config = self._config.outbound
+        if config.proxy is None:
+            return None
+        limits = settings.wire_limits(config.proxy_limits)
+        direction = self._metrics.direction("outbound", (UNLISTED, CONNECT))
+        by_name = {name: handler.by_name() for name, handler in handlers.items()}
+        self._origins = OriginPools(
+            limits=limits, names=self._names, deadlines=self._deadlines, clock=self._clock
+        )
+        handler = ProxyHandler(
+            settings=settings.proxy_settings(self._config),
+            listed={
+                authority: by_name[name]
+                for authority, name in settings.proxied_names(self._config).items()
+            },
+            ledger=self._ledger,
+            addresses=Addresses(
+                lookup=system_lookup,
+                refuses=refuses_address,
+                timeout_seconds=limits.connect_timeout_seconds,
+                clock=self._clock,
+            ),
+            origins=self._origins,
+            route=direction.route,
+            reporter=ExchangeReporter(direction, self._access_log),
+            ids=self._ids,
+            bypassed=Bypasses(
+                self._metrics.connected_past, logging.getLogger("sidecar.outbound").warning
+            ),
+        )
+        return self._listener(handler, limits, accepts=is_loopback, connection=ProxyConnection)
 
     def _listener(
-        self, handler: Handler, limits: WireLimits, *, accepts: Callable[[str], bool]
+        self,
+        handler: Handler,
+        limits: WireLimits,
+        *,
+        accepts: Callable[[str], bool],
+        connection: type[Downstream] = Downstream,
     ) -> Listener:
         return Listener(
             handler,
@@ -331,6 +404,7 @@ class Sidecar:
             clock=self._clock,
             wall_clock=time.time,
             accepts=accepts,
+            connection=connection,
         )
 
     def _pool(

@@ -4,7 +4,10 @@ Pure: what a part is told of the configuration is worked out here, and nothing i
 is the business of ``sidecar.assembly``.
 """
 
+from collections.abc import Mapping
+
 from sidecar.config import model
+from sidecar.config.proxy_names import authorities
 from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
@@ -14,6 +17,7 @@ from sidecar.core.propagation import CompatCarrier
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
 from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
+from sidecar.outbound.proxy import ProxySettings
 from sidecar.wire.limits import WireLimits
 
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
@@ -107,6 +111,23 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
     )
 
 
+def proxy_settings(config: model.Config) -> ProxySettings:
+    return ProxySettings(
+        unlisted=config.outbound.unlisted,
+        connect_ports=frozenset(config.outbound.connect_ports),
+        issuers=frozenset(issuer.issuer for issuer in config.issuers.values()),
+    )
+
+
+def proxied_names(config: model.Config) -> Mapping[str, str]:
+    """Return the destination's name for each ``host:port`` that means one."""
+    return {
+        f"{host}:{port}": destination.name
+        for destination in config.outbound.destinations.values()
+        for host, port in authorities(destination)
+    }
+
+
 def carrier_expectation(config: model.Config) -> str:
     """Return why the app's calls should have a carrier; empty where they need none."""
     carrier = config.attribution.carrier
@@ -147,4 +168,5 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         response_timeout_seconds=limits.response_timeout_seconds,
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
         min_body_bytes_per_second=limits.min_body_bytes_per_second,
+        tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
     )

@@ -39,6 +39,8 @@ LIMITS: Final = Section(
                "Request sent to response head received; over it 504."),
         _limit("upstream_idle_timeout", "upstream_idle_timeout_seconds", duration(0.1, 3600),
                "Pooled connection without a request; keep it under the server's own."),
+        _limit("tunnel_idle_timeout", "tunnel_idle_timeout_seconds", duration(1, 86_400),
+               "WebSocket or `CONNECT` tunnel in which nothing moves, in either direction."),
     ),
     build=assemble(Limits),
 )  # fmt: skip

@@ -165,6 +165,8 @@ class Limits:
     """Request sent to response head received."""
     upstream_idle_timeout_seconds: float = 4.0
     """Pooled upstream connection; under the 5 s at which many servers close theirs."""
+    tunnel_idle_timeout_seconds: float = 3600.0
+    """Upgraded connection, or one made by ``CONNECT``, on which nothing moves either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,12 @@ class Outbound:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     mode: Mode = "enforce"
     """``observe`` attaches nothing, refuses nothing and counts what it would have done."""
+    proxy: Address | None = None
+    """Where the forward proxy listens; ``None``: there is none."""
+    unlisted: Literal["forward", "refuse"] = "forward"
+    connect_ports: tuple[int, ...] = (443,)
+    """Where ``CONNECT`` may go."""
+    proxy_limits: Limits = field(default_factory=Limits)
 
 
 # --- the rest ---

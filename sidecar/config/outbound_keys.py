@@ -11,11 +11,11 @@ from sidecar.config.kinds import (
     Integer,
     Invalid,
     ListOf,
-    Planned,
     Text,
 )
 from sidecar.config.limits_keys import LIMITS
 from sidecar.config.model import Attribution, Destination, Outbound
+from sidecar.config.proxy_names import authorities
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.written import LISTEN, ORIGIN, duration
@@ -90,17 +90,55 @@ DESTINATION: Final = Section(
     build=_destination,
 )  # fmt: skip
 
+
+def _outbound(fields: Fields) -> Outbound | Invalid:
+    if (proxy := fields.values.get("proxy")) is not None:
+        located = Located(proxy, fields.place("proxy"), fields.path_of("proxy"))
+        fields.reading.draft.listeners.append(located)
+        if not endpoints.is_loopback(proxy.host):
+            fields.error(
+                "proxy", "must be loopback, as in 127.0.0.1:15401: it serves this pod only"
+            )
+        _check_proxy_names(fields)
+    return INVALID if fields.is_broken else Outbound(**fields.values)
+
+
+def _check_proxy_names(fields: Fields) -> None:
+    """Report what the proxy could not tell apart: it has no port to go by."""
+    owners: dict[tuple[str, int], str] = {}
+    for destination in fields.values.get("destinations", {}).values():
+        for authority in authorities(destination):
+            owner = owners.setdefault(authority, destination.name)
+            if owner != destination.name:
+                host, port = authority
+                message = (
+                    f"cannot tell the destinations {owner} and {destination.name} apart: both "
+                    f"answer to {host}:{port}"
+                )
+                fields.error("proxy", message)
+                return
+
+
 OUTBOUND: Final = Section(
     keys=(
         Key("destinations", MapOf(DESTINATION), "The places the app may call, by name.",
             default={}, default_text="none"),
-        Key("proxy", Planned(), ""),
-        Key("unlisted", Planned(), ""),
+        Key("proxy", LISTEN,
+            "Where the app's HTTP clients find a forward proxy: a loopback address. Absolute URLs "
+            "that name a destination are served like its own port.",
+            default=default_of(Outbound, "proxy"), default_text="none"),
+        Key("unlisted", Choice(("forward", "refuse")),
+            "What the proxy does with other URLs: forward them without any credential of ours, or "
+            "403.", default=default_of(Outbound, "unlisted")),
+        Key("connect_ports", ListOf(Integer(1, 65535)),
+            "Ports that `CONNECT` may ask the proxy for.",
+            default=default_of(Outbound, "connect_ports"), default_text="`[443]`"),
+        Key("proxy_limits", LIMITS, "Bounds of the proxy and of its connections, per origin."),
         Key("mode", MODE,
             "`observe` forwards what the app sent, attaches nothing, refuses nothing, and counts "
             "what it would have done.", default=default_of(Outbound, "mode")),
     ),
-    build=assemble(Outbound),
+    build=_outbound,
 )  # fmt: skip
 
 

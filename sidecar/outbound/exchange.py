@@ -6,7 +6,8 @@ before the head is written, because a call may wait for a connection while its c
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from sidecar.core.attachment import (
@@ -100,6 +101,16 @@ class AcceptedHosts:
         return name in self._hosts or _LOOPBACK.fullmatch(name) is not None
 
 
+class AnyHost(AcceptedHosts):
+    """Where the host is how the destination was found."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def accepts(self, host: bytes) -> bool:  # noqa: ARG002
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class OutboundSettings:
     """What the operator decided about one destination."""
@@ -144,6 +155,12 @@ class OutboundHandler:
         self.host_line = f"host: {authority}\r\n".encode()
         self.clock = clock
         self.wall_clock = wall_clock
+
+    def by_name(self) -> "OutboundHandler":
+        """Return the same for a listener that chose it by the host of the request."""
+        twin = copy(self)
+        twin.settings = replace(self.settings, hosts=AnyHost())
+        return twin
 
     def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
         self.reporter.begun()
@@ -285,10 +302,7 @@ class OutboundExchange:
             for mark, index, _ in head.marked:
                 if mark == AUTHORIZATION:
                     head.lines[index] = b""
-        if _PREFIX in b"".join(head.lines):
-            for index, line in enumerate(head.lines):
-                if _HANDLE_ANYWHERE.search(line):
-                    head.lines[index] = b""
+        drop_handles(head)
 
     def commit(self) -> bytes | Answer:
         """Check the entry once more and give the credential that is attached.
@@ -359,6 +373,14 @@ class OutboundExchange:
         self._denial = denial
         self._enforced = True
         return refusal(denial, decision=self._decision, to_app=True)
+
+
+def drop_handles(head: RequestHead) -> None:
+    """Drop every line that holds a handle: it has no business outside the pod."""
+    if _PREFIX in b"".join(head.lines):
+        for index, line in enumerate(head.lines):
+            if _HANDLE_ANYWHERE.search(line):
+                head.lines[index] = b""
 
 
 def _outcome(attachment: Attachment) -> str:

@@ -50,6 +50,12 @@ UPSTREAM_RETRIES: Final = Family(
     "Requests tried once more, because a kept connection turned out to have been closed.",
     ("direction",),
 )
+TUNNELS_OPEN: Final = Family(
+    "sidecar_tunnels_open",
+    "gauge",
+    "WebSockets and CONNECT tunnels that are open; their exchanges are not finished either.",
+    ("direction",),
+)
 REJECTIONS: Final = Family(
     "sidecar_rejections_total",
     "counter",
@@ -67,6 +73,12 @@ CARRIER_CALLS: Final = Family(
     "counter",
     "Outbound calls that need attribution, by the grade their carrier reports of itself.",
     ("carrier",),
+)
+CONNECTS_PAST: Final = Family(
+    "sidecar_destination_connects_total",
+    "counter",
+    "CONNECT requests to a host of a destination: no token can be attached in such a tunnel.",
+    ("route",),
 )
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
@@ -121,8 +133,9 @@ BUILD_INFO: Final = Family(
 )
 
 CATALOGUE: Final = (
-    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, UPSTREAM_RETRIES, REJECTIONS, ATTRIBUTIONS,
-    CARRIER_CALLS, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS,
-    ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_LAST_RELOAD_SUCCESSFUL,
+    REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
+    ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
+    TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS,
+    CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, BUILD_INFO,
 )  # fmt: skip

@@ -1,10 +1,14 @@
 """What is counted and logged when an exchange ends, the same for both directions."""
 
+from typing import Final
+
 from sidecar.core.outcome import Denial
 from sidecar.core.principal import Credential
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Direction, RouteMetrics
 from sidecar.telemetry.records import AccessRecord, AttributionRecord
+
+_SWITCHED: Final = 101
 
 
 class ExchangeReporter:
@@ -36,11 +40,19 @@ class ExchangeReporter:
         enforced: bool = True,
         attribution: AttributionRecord | None = None,
         destination: str = "",
+        tunnel: bool = False,
     ) -> None:
-        """Count one exchange and write its line. *path* may still have its query."""
+        """Count one exchange and write its line. *path* may still have its query.
+
+        A *tunnel*, such as whatever ends with 101, is open for as long as its two sides like: its
+        duration is in the log, and would say nothing among those of answers.
+        """
         direction = self._direction
         direction.in_flight -= 1
-        route.finished(method, status, duration_seconds)
+        if tunnel or status == _SWITCHED:
+            route.counted(method, status)
+        else:
+            route.finished(method, status, duration_seconds)
         direction.overhead.observe(overhead_seconds)
         if destination:
             route.came_to(_outcome(denial, attribution))

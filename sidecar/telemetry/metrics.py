@@ -95,6 +95,13 @@ class RouteMetrics:
         row[_METHOD_INDEX.get(method, _OTHER_METHOD)] += 1
         self.duration.observe(duration_seconds)
 
+    def counted(self, method: bytes, code: int) -> None:
+        """Count one exchange whose duration says nothing about latency."""
+        row = self._rows.get(code)
+        if row is None:
+            row = self._row(code)
+        row[_METHOD_INDEX.get(method, _OTHER_METHOD)] += 1
+
     def came_to(self, outcome: str) -> None:
         """Count one call; *outcome* is of a closed set."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
@@ -207,8 +214,10 @@ class Metrics(Collector):
         self._directions: dict[str, Direction] = {}
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
+        self._connects_past = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
+        self._tunnels: Callable[[], Mapping[str, int]] | None = None
         self._admission_waiting: Callable[[], int] | None = None
         self._token_cache: _TokenCache | None = None
         self._access_log_dropped: Callable[[], int] | None = None
@@ -236,6 +245,10 @@ class Metrics(Collector):
         """Count one outbound call that was attributed, or refused for want of attribution."""
         self._attributions.add(method, grade, outcome)
 
+    def connected_past(self, route: str) -> None:
+        """Count one ``CONNECT`` to a host of the destination *route*."""
+        self._connects_past.add(route)
+
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
         self._carriers = calls
@@ -243,6 +256,10 @@ class Metrics(Collector):
     def watch_ledger(self, entries: Callable[[], int], capacity: int) -> None:
         """Ask *entries* for the number of live entries at each scrape."""
         self._ledger = entries, capacity
+
+    def watch_tunnels(self, open_now: Callable[[], Mapping[str, int]]) -> None:
+        """Ask *open_now* at each scrape for the number of open tunnels by direction."""
+        self._tunnels = open_now
 
     def watch_admission(self, waiting: Callable[[], int]) -> None:
         """Ask *waiting* for the number of queued requests at each scrape."""
@@ -279,6 +296,7 @@ class Metrics(Collector):
         yield from self._exchanges()
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
+        yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)
@@ -286,6 +304,9 @@ class Metrics(Collector):
             entries, capacity = self._ledger
             yield _gauge(catalogue.LEDGER_ENTRIES, [((), entries())])
             yield _gauge(catalogue.LEDGER_CAPACITY, [((), capacity)])
+        if self._tunnels is not None:
+            tunnels = [((name,), count) for name, count in self._tunnels().items()]
+            yield _gauge(catalogue.TUNNELS_OPEN, tunnels)
         if self._admission_waiting is not None:
             yield _gauge(catalogue.ADMISSION_WAITING, [((), self._admission_waiting())])
         if (cache := self._token_cache) is not None:

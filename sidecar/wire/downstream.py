@@ -32,6 +32,9 @@ from sidecar.wire.pacing import (
     MAX_HELD_BYTES,
 )
 from sidecar.wire.trailers import announced
+from sidecar.wire.tunnel import Tunnel
+from sidecar.wire.upstream import UpstreamConnection
+from sidecar.wire.websocket import SWITCHED, UPGRADE_LINES, is_accepted
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener
@@ -209,6 +212,34 @@ class Downstream(Forwarding):
             exchange.respond(head)
             head.drop(CONTENT_LENGTH)  # which it must not have (RFC 9110, 8.6)
             self._transport.write(head.serialize(b""))
+
+    def switched(self, head: ResponseHead, data: bytes) -> None:
+        exchange, upstream = self._exchange, self._upstream
+        if exchange is None or upstream is None:
+            return
+        if not is_accepted(head, self._head.upgrade):
+            raise MessageError(Reason.UPSTREAM_MALFORMED, "a 101 that the request did not ask for")
+        self._timing.answered = self._listener.clock()
+        exchange.respond(head)
+        answer = head.serialize(UPGRADE_LINES)
+        self._begin_tunnel(upstream, SWITCHED, answer, data, framed=True)
+
+    def _begin_tunnel(
+        self, upstream: UpstreamConnection, status: int, answer: bytes, data: bytes, *, framed: bool
+    ) -> None:
+        """Answer, and leave both connections to a tunnel; the exchange lasts as long as that."""
+        if not self._transport.is_closing():
+            self._transport.write(answer)
+        self._timing.relayed = self._listener.clock()
+        self._status = status
+        early, self._buffer = self._buffer, b""
+        self._reading = CLOSED
+        self._upstream = None
+        tunnel = Tunnel(self._listener, lambda fault: self._settle(status, fault), framed=framed)
+        self._listener.handed_over(self, tunnel)
+        tunnel.caller.take_over(self._transport, paused=self._paused, blocked=self._write_blocked)
+        upstream.hand_over(tunnel.upstream)
+        tunnel.begin(early, data)
 
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None:
         exchange = self._exchange

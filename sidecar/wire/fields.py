@@ -25,8 +25,11 @@ UPGRADE: Final = 7
 TE: Final = 8
 TRAILER: Final = 9
 
-LOOKALIKE: Final = 15
+LOOKALIKE: Final = 10
 """Framing to whoever reads ``_`` or ``.`` as ``-``, an ordinary field to everybody else."""
+WEBSOCKET_KEY: Final = 11
+WEBSOCKET_VERSION: Final = 12
+WEBSOCKET_ACCEPT: Final = 13
 
 FIRST_APPLICATION_MARK: Final = 16
 """Marks from here on belong to whoever built the table; the wire only reports them."""
@@ -41,6 +44,9 @@ WIRE_MARKS: Final[Mapping[bytes, int]] = {
     b"keep-alive": HOP_BY_HOP,
     b"te": TE,
     b"trailer": TRAILER,
+    b"sec-websocket-key": WEBSOCKET_KEY,
+    b"sec-websocket-version": WEBSOCKET_VERSION,
+    b"sec-websocket-accept": WEBSOCKET_ACCEPT,
 }
 
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))

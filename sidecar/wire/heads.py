@@ -28,6 +28,7 @@ from sidecar.wire.fields import (
     is_token,
 )
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.websocket import UPGRADE_LINES, requested_key
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -82,7 +83,7 @@ class RequestHead:
 
     __slots__ = (
         "chunked", "close", "expects", "host", "http10", "length", "lines", "marked", "method",
-        "takes_trailers", "target",
+        "proxied", "takes_trailers", "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:
@@ -101,6 +102,10 @@ class RequestHead:
         """Content follows once the caller is told ``100 Continue``."""
         self.takes_trailers = False
         """The caller said ``TE: trailers``."""
+        self.proxied = b""
+        """The authority of a target in absolute form, or of ``CONNECT``."""
+        self.upgrade = b""
+        """The key of a request for a WebSocket; empty where nothing of that kind is asked."""
 
     @property
     def has_content(self) -> bool:
@@ -171,8 +176,12 @@ def split_lines(raw: bytes, max_fields: int) -> list[bytes]:
     return lines
 
 
-def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> RequestHead:
+def parse_request_head(
+    raw: bytes, names: NameTable, limits: WireLimits, *, connect: bool = False
+) -> RequestHead:
     """Read *raw*: request line and field lines, each with CRLF, without the empty line.
+
+    *connect*: ``CONNECT`` is served here.
 
     Raises:
         MessageError: anything RFC 9112 forbids, or that this release does not serve.
@@ -184,7 +193,7 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
         raise _malformed("the request line is not method, target and version") from None
     del lines[0]
     if method not in _COMMON_METHODS:
-        _check_method(method)
+        _check_method(method, connect=connect)
     if version != b"HTTP/1.1\r\n" and version != b"HTTP/1.0\r\n":
         if re.fullmatch(rb"HTTP/[0-9](?:\.[0-9])?\r\n", version):
             raise MessageError(Reason.VERSION_UNSUPPORTED, "only HTTP/1.1 and 1.0 are served")
@@ -197,19 +206,21 @@ def parse_request_head(raw: bytes, names: NameTable, limits: WireLimits) -> Requ
     old = version == b"HTTP/1.0\r\n"
     _read_fields(head, names)
     _frame_request(head, old, names, limits)
-    if target[0] != 0x2F:  # not origin form
+    if method == b"CONNECT":
+        _resolve_authority(head)
+    elif target[0] != 0x2F:  # not origin form
         _resolve_target(head)
     return head
 
 
-def _check_method(method: bytes) -> None:
+def _check_method(method: bytes, *, connect: bool) -> None:
     if not is_token(method):
         raise _malformed("the method is not a token")
     # Methods are case-sensitive (RFC 9110, 9.1), yet Django, Werkzeug and aiohttp read ``delete``
     # as DELETE: a rule about DELETE would not see it coming.
     if method != method.upper():
         raise _malformed("the method has lower-case letters")
-    if method == b"CONNECT":
+    if method == b"CONNECT" and not connect:
         raise MessageError(Reason.UPGRADE_UNSUPPORTED, "CONNECT is not served")
     if method == b"TRACE":  # an app that answers it would show the caller what we told the app
         raise MessageError(Reason.METHOD_UNSUPPORTED, "TRACE is not served")
@@ -232,6 +243,7 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
     host: bytes | None = None
     length: bytes | None = None
     expectation = -1
+    upgrading = False
     head.close = head.http10 = old
     for mark, index, value in head.marked:
         if mark >= FIRST_APPLICATION_MARK:
@@ -267,7 +279,7 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
             # Some clients offer h2c with every request; an offer may be ignored (RFC 9110, 7.8)
             # and is never passed on. Whoever asks for something else cannot do without it.
             if value.lower() != b"h2c":
-                raise MessageError(Reason.UPGRADE_UNSUPPORTED, "Upgrade is not served")
+                upgrading = True
             head.lines[index] = b""
         elif mark == LOOKALIKE:
             raise _malformed("a field's name could be read as that of a framing field")
@@ -288,6 +300,23 @@ def _frame_request(head: RequestHead, old: bool, names: NameTable, limits: WireL
         raise _malformed("Host is not host[:port]")
     else:
         head.host = host
+    if upgrading:
+        _ask_for_upgrade(head)
+
+
+def _ask_for_upgrade(head: RequestHead) -> None:
+    """Pass on a proper request for a WebSocket, as the last one on its connection.
+
+    What comes after it could be frames, sent too early: nobody may take them for a request.
+    """
+    key = requested_key(head.method, head.lines, head.marked)
+    if key is None or head.http10 or head.has_content:
+        raise MessageError(
+            Reason.UPGRADE_UNSUPPORTED, "only a WebSocket of version 13 is served, by GET"
+        )
+    head.upgrade = key
+    head.close = True
+    head.lines.append(UPGRADE_LINES)
 
 
 def _is_authority(value: bytes) -> bool:
@@ -395,10 +424,27 @@ def _resolve_target(head: RequestHead) -> None:
         raise _malformed("the target's authority is not host[:port]")
     if _without_default_port(authority) != _without_default_port(head.host):
         raise _malformed("the target's authority and Host differ")
+    head.proxied = authority
     if rest is None:
         head.target = b"*" if head.method == b"OPTIONS" else b"/"  # RFC 9112, 3.2.4
     else:
         head.target = b"/" + rest if rest[0] == 0x3F else rest
+
+
+def _resolve_authority(head: RequestHead) -> None:
+    """Check the target of ``CONNECT``, which must be ``host:port`` (RFC 9112, 3.2.3).
+
+    Some clients leave the port out of Host, and HTTP/1.0 ones send none.
+    """
+    target = head.target
+    host, colon, port = target.rpartition(b":")
+    if not colon or not port.isdigit() or not _is_authority(target):
+        raise _malformed("the target of CONNECT is not host:port")
+    if head.host and head.host.lower() not in (target.lower(), host.lower()):
+        raise _malformed("the target of CONNECT and Host differ")
+    if head.has_content:  # it would be read as the tunnel's first bytes, or not
+        raise _malformed("CONNECT with content")
+    head.proxied = target
 
 
 def _without_default_port(authority: bytes) -> bytes:

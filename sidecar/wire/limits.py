@@ -19,4 +19,5 @@ class WireLimits:
     connect_timeout_seconds: float
     response_timeout_seconds: float
     upstream_idle_timeout_seconds: float
+    tunnel_idle_timeout_seconds: float
     min_body_bytes_per_second: int = 0

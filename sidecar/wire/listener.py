@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
@@ -12,12 +12,25 @@ from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Answer, Handler
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.tunnel import Tunnel
 
 BACKLOG: Final = 1024
 MAX_REFUSED_CONNECTIONS: Final = 128
 """Connections over the limit that may wait to read why; further ones are cut off."""
 _ABORT_SECONDS: Final = 1.0
 """What an aborted connection may take to tell its exchange: one turn of the loop, in practice."""
+
+
+class Accepted(Protocol):
+    """A connection that others opened to us, whatever is spoken on it."""
+
+    deadline: float
+
+    @property
+    def buffered_bytes(self) -> int: ...
+    def expire(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Listener:
@@ -36,8 +49,13 @@ class Listener:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         accepts: Callable[[str], bool],
+        connection: type[Downstream] = Downstream,
     ) -> None:
-        """*accepts* says whether a peer with this address may use the listener at all."""
+        """*accepts* says whether a peer with this address may use the listener at all.
+
+        Each connection is a *connection*: a forward proxy serves more forms of request.
+        """
+        self._connection = connection
         self.handler = handler
         self.limits = limits
         self.names = names
@@ -46,7 +64,8 @@ class Listener:
         self._deadlines = deadlines
         self._wall_clock = wall_clock
         self._accepts = accepts
-        self._connections: set[Downstream] = set()
+        self._connections: set[Accepted] = set()
+        self.tunnels = 0
         self._server: asyncio.Server | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -65,7 +84,7 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: cast(asyncio.Protocol, Downstream(self)), host, port, backlog=BACKLOG
+            lambda: cast(asyncio.Protocol, self._connection(self)), host, port, backlog=BACKLOG
         )
         name = self._server.sockets[0].getsockname()
         return name[0], name[1]
@@ -89,7 +108,18 @@ class Listener:
             connection.abort()
         return answer
 
-    def closed(self, connection: Downstream) -> None:
+    def handed_over(self, connection: Downstream, tunnel: Tunnel) -> None:
+        """*tunnel* has the place of *connection* until its caller's side is closed."""
+        self._connections.add(tunnel)  # first: the listener is not empty in between
+        self._deadlines.add(tunnel)
+        self.tunnels += 1
+        self.closed(connection)
+
+    def tunnel_closed(self, tunnel: Tunnel) -> None:
+        self.tunnels -= 1
+        self.closed(tunnel)
+
+    def closed(self, connection: Accepted) -> None:
         self._connections.discard(connection)
         self._deadlines.discard(connection)
         if not self._connections:

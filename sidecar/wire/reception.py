@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class RequestReception(PacedConnection):
     """Takes heads off the buffer, one exchange after the other."""
 
+    _parse = staticmethod(parse_request_head)
+
     def __init__(self, listener: "Listener") -> None:
         super().__init__(listener)
         self._buffer = b""
@@ -66,7 +68,7 @@ class RequestReception(PacedConnection):
             return False
         self._buffer = buffer[end + 4 :]
         try:
-            head = parse_request_head(buffer[start : end + 2], listener.names, listener.limits)
+            head = self._parse(buffer[start : end + 2], listener.names, listener.limits)
         except MessageError as error:
             self._refuse_message(error.reason, error.detail)
             return False

@@ -17,6 +17,8 @@ from sidecar.wire.heads import HEAD_END, MessageError, ResponseHead, parse_respo
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.sockets import is_quiet, last_read
 from sidecar.wire.trailers import relay_to
+from sidecar.wire.tunnel import TunnelEnd
+from sidecar.wire.websocket import SWITCHED
 
 MAX_INTERIM_RESPONSES = 16
 WRITE_HIGH_WATER_BYTES = 64 * 1024
@@ -47,6 +49,10 @@ class Requester(Protocol):
         ...
 
     def interim_response(self, head: ResponseHead) -> None: ...
+    def switched(self, head: ResponseHead, data: bytes) -> None:
+        """A 101 came, and *data* after it: take the connection, or raise ``MessageError``."""
+        ...
+
     def response_begun(self, head: ResponseHead, chunked: bool, data: bytes) -> None: ...
     def response_continued(self, data: bytes) -> None: ...
     def relay_trailers(self, lines: list[bytes]) -> bytes: ...
@@ -118,6 +124,12 @@ class UpstreamConnection:
     def release(self) -> None:
         """Nothing was sent: the connection is as good as before."""
         self._pool.put(self)
+
+    def hand_over(self, end: TunnelEnd) -> None:
+        """The connection is part of a tunnel from now on."""
+        self.requester = None
+        self._pool.handed_over(self, end)
+        end.take_over(self.transport, paused=self._paused, blocked=self.is_blocked)
 
     def abort(self) -> None:
         """Give up the connection and whatever it was doing."""
@@ -191,8 +203,11 @@ class UpstreamConnection:
             data = data[end + 4 :]
             if head.status >= 200:
                 break
+            if head.status == SWITCHED:
+                requester.switched(head, data)
+                return
             self._interim += 1
-            if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
+            if self._interim > MAX_INTERIM_RESPONSES:
                 raise MessageError(Reason.UPSTREAM_MALFORMED, f"unexpected status {head.status}")
             if head.close:
                 self._last = True
@@ -376,7 +391,7 @@ class Pool:
         self.clock = clock
         self._deadlines = deadlines
         self._idle: list[UpstreamConnection] = []
-        self._all: set[UpstreamConnection] = set()
+        self._all: set[UpstreamConnection | TunnelEnd] = set()
         self._opening = 0
 
     def take(self) -> UpstreamConnection | None:
@@ -409,6 +424,10 @@ class Pool:
     @property
     def is_full(self) -> bool:
         return len(self._all) + self._opening >= self.limits.max_upstream_connections
+
+    @property
+    def is_opening(self) -> bool:
+        return self._opening > 0
 
     @property
     def connections(self) -> int:
@@ -458,6 +477,17 @@ class Pool:
         self._deadlines.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+    def handed_over(self, connection: UpstreamConnection, end: TunnelEnd) -> None:
+        """*end* of a tunnel has the place of *connection*, and its limit, until it is closed."""
+        self.closed(connection)
+        self._all.add(end)
+        self._deadlines.add(end)
+        end.when_closed = self._end_closed
+
+    def _end_closed(self, end: TunnelEnd) -> None:
+        self._all.discard(end)
+        self._deadlines.discard(end)
 
     def close(self) -> None:
         """Close every connection, busy ones too."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,8 +84,10 @@ async def pod(
     other_mint: TokenMint | None = None,
     automatic: bool = True,
     control: Path | None = None,
+    outbound: Mapping[str, object] | None = None,
+    refuses_address: Callable[[str], str | None] = lambda _address: None,
 ) -> AsyncIterator[Pod]:
-    """Run a pod; *inbound* and *destination* replace fields of the model.
+    """Run a pod; *inbound*, *destination* and *outbound* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too.
@@ -104,19 +106,22 @@ async def pod(
             inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
             admin=Admin(LOOPBACK, None if control is None else str(control)),
             attribution=attribution or Attribution(),
-            outbound=Outbound(
-                {
-                    "profiles": replace(
-                        Destination("profiles", LOOPBACK, elsewhere.origin),
-                        **(destination or {}),  # type: ignore[arg-type]
-                    )
-                }
+            outbound=replace(
+                Outbound(
+                    {
+                        "profiles": replace(
+                            Destination("profiles", LOOPBACK, elsewhere.origin),
+                            **(destination or {}),  # type: ignore[arg-type]
+                        )
+                    }
+                ),
+                **(outbound or {}),  # type: ignore[arg-type]
             ),
             log=Log(level="error"),
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
-        sidecar = Sidecar(config, write_access_log=log.append)
+        sidecar = Sidecar(config, write_access_log=log.append, refuses_address=refuses_address)
         async with sidecar.running(lambda _line: None) as bound:
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, log)
 

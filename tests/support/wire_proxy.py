@@ -32,6 +32,7 @@ LIMITS = WireLimits(
     connect_timeout_seconds=5.0,
     response_timeout_seconds=45.0,
     upstream_idle_timeout_seconds=4.0,
+    tunnel_idle_timeout_seconds=600.0,
 )
 
 Script = Callable[[Peer], Awaitable[None]]

@@ -1,0 +1,49 @@
+"""Which credentials are ours to hold back from a place that no rule names.
+
+An app's own credential for a third party passes; a handle, a token of an issuer we trust and the
+token of a live request do not, in whatever scheme they are written.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from sidecar.core.attribution import HANDLE_PATTERN, Lookup
+
+_HANDLE = re.compile(HANDLE_PATTERN)
+_WORD = re.compile(rb"[A-Za-z0-9._-]+")
+
+
+def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
+    """Whether *value*, of an Authorization field, holds what must not go to a third party.
+
+    A token's signature and times do not matter here: an expired token still says who its user is,
+    and what we do not accept may be accepted elsewhere.
+    """
+    if _HANDLE.search(value):
+        return True
+    return any(
+        any(lookup.find_token(word)) or not issuers.isdisjoint(_issuers_of(word))
+        for word in _WORD.findall(value)
+        if word.count(b".") >= 2
+    )
+
+
+def _issuers_of(token: bytes) -> frozenset[str]:
+    """Return every ``iss`` in the second part of what may be a JWT; read leniently, on purpose."""
+    payload = token.split(b".", 2)[1]
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found.extend(value for name, value in pairs if name == "iss" and isinstance(value, str))
+        return dict(pairs)
+
+    try:
+        decoded = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
+        json.loads(decoded, object_pairs_hook=note)
+    except (binascii.Error, ValueError, RecursionError):
+        pass  # no JWT, or none that anybody could read: what was seen of it still counts
+    return frozenset(found)
