@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 
@@ -29,6 +30,7 @@ from sidecar.core.attribution import (
     Attribute,
     attribute,
 )
+from sidecar.core.forwarded import ForwardingFields, classifier
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.policy import Policy
@@ -46,9 +48,12 @@ from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.writer import DescriptorWriter
+from sidecar.tls.files import TlsFileError
+from sidecar.tls_endpoints import TlsEndpoints
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.exchange import Handler
 from sidecar.wire.fields import NameTable
+from sidecar.wire.forwarding import ForwardingHandler
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.upstream import Pool
@@ -82,14 +87,17 @@ async def serve(
     """Start everything, announce each listener, and run until a signal, then drain.
 
     Raises:
-        StartError: a listener cannot be bound.
+        StartError: a listener cannot be bound, or a file of TLS cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with operator_log(config.log.level):
-        sidecar = Sidecar(config, attribute_over=attribute_over)
+        try:
+            sidecar = Sidecar(config, attribute_over=attribute_over)
+        except TlsFileError as error:
+            raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
             gc.freeze()
@@ -145,6 +153,9 @@ class Sidecar:
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
+        self._tls = TlsEndpoints(self._metrics, self._clock)
+        tls = config.inbound.tls
+        self._inbound_tls = None if tls is None else self._tls.listener(tls)
         self._inbound = self._inbound_listener()
         self._outbound = self._outbound_listeners(attribute_over(self._ledger))
         self._admin = AdminServer(self._metrics, self.missing, live=lambda: True)
@@ -184,6 +195,8 @@ class Sidecar:
             self._deadlines.start(asyncio.get_running_loop())
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(keys.run()) for keys in self._keys.values()]
+                if (rotation := self._tls.rotation) is not None:
+                    background.append(group.create_task(rotation.run()))
                 await self._first_keys()
                 yield bound
                 await self.drain()
@@ -216,12 +229,13 @@ class Sidecar:
         announce(f"sidecar: listening admin {admin}")
         outbound = self._listening
         for name, destination in config.outbound.destinations.items():
-            start = self._outbound[name].start
-            outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
+            listener = self._outbound[name]
+            outbound[name] = await _bound(f"outbound {name}", destination.listen, listener.start)
             announce(
                 f"sidecar: listening outbound {name} {outbound[name]} -> {destination.upstream}"
             )
-        inbound = await _bound("inbound", config.inbound.listen, self._inbound.start)
+        start = partial(self._inbound.start, tls=self._inbound_tls)
+        inbound = await _bound("inbound", config.inbound.listen, start)
         announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
         self._is_bound = True
         return Bound(inbound, admin, outbound)
@@ -277,7 +291,13 @@ class Sidecar:
             random=os.urandom,
             admission=self._admission(),
         )
-        return self._listener(handler, limits, accepts=lambda _peer: True)
+        fields = settings.forwarding_fields(inbound)
+        return self._listener(
+            _forwarding(handler, via=inbound.via, fields=fields),
+            limits,
+            accepts=lambda _peer: True,
+            names=self._names if fields is None else NameTable(classifier(classify)),
+        )
 
     def _admission(self) -> ExclusiveAdmission | None:
         attribution = self._config.attribution
@@ -307,7 +327,7 @@ class Sidecar:
                 settings=settings.outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
-                pool=self._pool(destination.upstream, limits),
+                pool=self._destination_pool(destination, limits),
                 metrics=self._metrics,
                 carriers=self._carriers,
                 route=metrics.route(name),
@@ -317,16 +337,26 @@ class Sidecar:
                 clock=self._clock,
                 wall_clock=time.time,
             )
-            listeners[name] = self._listener(handler, limits, accepts=is_loopback)
+            listeners[name] = self._listener(
+                _forwarding(handler, via=self._config.outbound.via, fields=None),
+                limits,
+                accepts=is_loopback,
+                names=self._names,
+            )
         return listeners
 
     def _listener(
-        self, handler: Handler, limits: WireLimits, *, accepts: Callable[[str], bool]
+        self,
+        handler: Handler,
+        limits: WireLimits,
+        *,
+        accepts: Callable[[str], bool],
+        names: NameTable,
     ) -> Listener:
         return Listener(
             handler,
             limits=limits,
-            names=self._names,
+            names=names,
             deadlines=self._deadlines,
             clock=self._clock,
             wall_clock=time.time,
@@ -344,6 +374,15 @@ class Sidecar:
             deadlines=self._deadlines,
             clock=self._clock,
             reuse_after_content=reuse_after_content,
+        )
+        self._pools.append(pool)
+        return pool
+
+    def _destination_pool(self, destination: model.Destination, limits: WireLimits) -> Pool:
+        if destination.upstream.scheme == "http":
+            return self._pool(destination.upstream, limits)
+        pool = self._tls.pool(
+            destination, limits=limits, names=self._names, deadlines=self._deadlines
         )
         self._pools.append(pool)
         return pool
@@ -371,6 +410,13 @@ class Sidecar:
             jitter=random.random,
             report=self._metrics.issuer(issuer.name),
         )
+
+
+def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:
+    """Return *handler*, behind one that adds such fields where there are any to add."""
+    if via is None and fields is None:
+        return handler
+    return ForwardingHandler(handler, via=via, fields=fields)
 
 
 def is_loopback(peer: str) -> bool:

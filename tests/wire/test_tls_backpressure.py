@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from sidecar.wire.pacing import MAX_HELD_BYTES
 from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer, until
@@ -85,18 +83,16 @@ async def test_a_large_upload_waits_for_a_slow_origin(tmp_path: Path) -> None:
         assert proxy.pool.idle_connections == 1
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: %d\r\n", b""], ids=["length", "close"])
-async def test_a_large_download_waits_for_a_slow_caller(tmp_path: Path, framing: bytes) -> None:
+async def test_a_large_download_waits_for_a_slow_caller(tmp_path: Path) -> None:
     """While the caller does not read, the origin cannot send; then everything arrives."""
     sent = [False]
 
     async def script(peer: Peer) -> None:
         await peer.message()
-        await peer.send(b"HTTP/1.1 200 OK\r\n%b\r\n" % (framing % SIZE if framing else b""))
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
         await send_all(peer)
         sent[0] = True
-        if framing:
-            await peer.rest()
+        await peer.rest()
 
     async with observed(script, tmp_path) as (proxy, most), proxy.client() as client:
         small_receive_buffer(client)
@@ -107,8 +103,8 @@ async def test_a_large_download_waits_for_a_slow_caller(tmp_path: Path, framing:
             await asyncio.sleep(0)
         assert not sent[0]
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-        answer = await client.message()
-        assert hashlib.sha256(answer.body).digest() == DIGEST
+        await client.head()
+        assert await read_all(client) == DIGEST
         assert proxy.results == [(200, None)]
         assert most[0] <= BOUND
 
