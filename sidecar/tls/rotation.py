@@ -22,7 +22,7 @@ from sidecar.tls.files import (
     read,
 )
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 2.0
 """Between two looks. Files are compared by content, which works on every kind of mount."""
 _MAX_ATTEMPTS: Final = 3
 
