@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 
@@ -29,6 +30,7 @@ from sidecar.core.attribution import (
     Attribute,
     attribute,
 )
+from sidecar.core.forwarded import ForwardingFields, classifier
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.policy import Policy
@@ -48,11 +50,14 @@ from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.log import operator_log
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.writer import DescriptorWriter
+from sidecar.tls.files import TlsFileError
+from sidecar.tls_endpoints import TlsEndpoints
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Handler
 from sidecar.wire.fields import NameTable
 from sidecar.wire.forward_proxy import OriginPools, ProxyConnection
+from sidecar.wire.forwarding_fields import ForwardingHandler
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.upstream import Pool
@@ -86,14 +91,17 @@ async def serve(
     """Start everything, announce each listener, and run until a signal, then drain.
 
     Raises:
-        StartError: a listener cannot be bound.
+        StartError: a listener cannot be bound, or a file of TLS cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with operator_log(config.log.level):
-        sidecar = Sidecar(config, attribute_over=attribute_over)
+        try:
+            sidecar = Sidecar(config, attribute_over=attribute_over)
+        except TlsFileError as error:
+            raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
             gc.freeze()
@@ -154,10 +162,17 @@ class Sidecar:
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
         self._pools: list[Pool] = []
+        self._tls = TlsEndpoints(self._metrics, self._clock)
+        tls = config.inbound.tls
+        self._inbound_tls = None if tls is None else self._tls.listener(tls)
         self._inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self._ledger))
         self._outbound = {
-            name: self._listener(handler, handler.pool.limits, accepts=is_loopback)
+            name: self._listener(
+                _forwarding(handler, via=config.outbound.via, fields=None),
+                handler.pool.limits,
+                accepts=is_loopback,
+            )
             for name, handler in handlers.items()
         }
         self._origins: OriginPools | None = None
@@ -205,6 +220,8 @@ class Sidecar:
             self._deadlines.start(asyncio.get_running_loop())
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(keys.run()) for keys in self._keys.values()]
+                if (rotation := self._tls.rotation) is not None:
+                    background.append(group.create_task(rotation.run()))
                 await self._first_keys()
                 yield bound
                 await self.drain()
@@ -237,8 +254,8 @@ class Sidecar:
         announce(f"sidecar: listening admin {admin}")
         outbound = self._listening
         for name, destination in config.outbound.destinations.items():
-            start = self._outbound[name].start
-            outbound[name] = await _bound(f"outbound {name}", destination.listen, start)
+            listener = self._outbound[name]
+            outbound[name] = await _bound(f"outbound {name}", destination.listen, listener.start)
             announce(
                 f"sidecar: listening outbound {name} {outbound[name]} -> {destination.upstream}"
             )
@@ -246,7 +263,8 @@ class Sidecar:
         if self._proxy is not None and config.outbound.proxy is not None:
             proxy = await _bound("proxy", config.outbound.proxy, self._proxy.start)
             announce(f"sidecar: listening proxy {proxy}")
-        inbound = await _bound("inbound", config.inbound.listen, self._inbound.start)
+        start = partial(self._inbound.start, tls=self._inbound_tls)
+        inbound = await _bound("inbound", config.inbound.listen, start)
         announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
         self._is_bound = True
         return Bound(inbound, admin, outbound, proxy)
@@ -309,7 +327,13 @@ class Sidecar:
             random=os.urandom,
             admission=self._admission(),
         )
-        return self._listener(handler, limits, accepts=lambda _peer: True)
+        fields = settings.forwarding_fields(inbound)
+        return self._listener(
+            _forwarding(handler, via=inbound.via, fields=fields),
+            limits,
+            accepts=lambda _peer: True,
+            names=None if fields is None else NameTable(classifier(classify)),
+        )
 
     def _admission(self) -> ExclusiveAdmission | None:
         attribution = self._config.attribution
@@ -339,7 +363,7 @@ class Sidecar:
                 settings=settings.outbound_settings(destination, self._config),
                 attribute=resolver,
                 ledger=self._ledger,
-                pool=self._pool(destination.upstream, limits),
+                pool=self._destination_pool(destination, limits),
                 metrics=self._metrics,
                 carriers=self._carriers,
                 route=metrics.route(name),
@@ -386,7 +410,12 @@ class Sidecar:
                 self._metrics.connected_past, logging.getLogger("sidecar.outbound").warning
             ),
         )
-        return self._listener(handler, limits, accepts=is_loopback, connection=ProxyConnection)
+        return self._listener(
+            _forwarding(handler, via=config.via, fields=None),
+            limits,
+            accepts=is_loopback,
+            connection=ProxyConnection,
+        )
 
     def _listener(
         self,
@@ -395,11 +424,12 @@ class Sidecar:
         *,
         accepts: Callable[[str], bool],
         connection: type[Downstream] = Downstream,
+        names: NameTable | None = None,
     ) -> Listener:
         return Listener(
             handler,
             limits=limits,
-            names=self._names,
+            names=self._names if names is None else names,
             deadlines=self._deadlines,
             clock=self._clock,
             wall_clock=time.time,
@@ -418,6 +448,15 @@ class Sidecar:
             deadlines=self._deadlines,
             clock=self._clock,
             reuse_after_content=reuse_after_content,
+        )
+        self._pools.append(pool)
+        return pool
+
+    def _destination_pool(self, destination: model.Destination, limits: WireLimits) -> Pool:
+        if destination.upstream.scheme == "http":
+            return self._pool(destination.upstream, limits)
+        pool = self._tls.pool(
+            destination, limits=limits, names=self._names, deadlines=self._deadlines
         )
         self._pools.append(pool)
         return pool
@@ -445,6 +484,13 @@ class Sidecar:
             jitter=random.random,
             report=self._metrics.issuer(issuer.name),
         )
+
+
+def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:
+    """Return *handler*, behind one that adds such fields where there are any to add."""
+    if via is None and fields is None:
+        return handler
+    return ForwardingHandler(handler, via=via, fields=fields)
 
 
 def is_loopback(peer: str) -> bool:

@@ -11,6 +11,7 @@ from sidecar.config.proxy_names import authorities
 from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
+from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.propagation import CompatCarrier
@@ -18,6 +19,7 @@ from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
 from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
 from sidecar.outbound.proxy import ProxySettings
+from sidecar.tls.files import TlsPaths
 from sidecar.wire.limits import WireLimits
 
 _GRADES = {"strict": Grade.STRICT, "standard": Grade.STANDARD, "compat": Grade.COMPAT}
@@ -145,6 +147,34 @@ def carrier_expectation(config: model.Config) -> str:
     demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
     first = next(demanding, None)
     return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
+
+
+def forwarding_fields(inbound: model.Inbound) -> ForwardingFields | None:
+    """Return what writes the fields that tell the app of the way; nothing: they are left alone."""
+    forwarded = inbound.forwarded
+    if forwarded is None:
+        return None
+    return ForwardingFields(
+        trust=forwarded.trust,
+        write=forwarded.set,
+        scheme=b"http" if inbound.tls is None else b"https",
+    )
+
+
+def listener_files(tls: model.ListenerTls) -> TlsPaths:
+    return TlsPaths(tls.certificate, tls.key, tls.client_ca or "")
+
+
+def destination_files(tls: model.DestinationTls | None) -> TlsPaths:
+    return (
+        TlsPaths() if tls is None else TlsPaths(tls.certificate or "", tls.key or "", tls.ca or "")
+    )
+
+
+def server_name(destination: model.Destination) -> str:
+    """Return the name that the destination's certificate must have."""
+    named = destination.tls.server_name if destination.tls is not None else None
+    return (named or destination.upstream.host).strip("[]")
 
 
 def authority(origin: model.Origin) -> str:

@@ -12,6 +12,7 @@ from sidecar.config.model import (
     Issuer,
     JwksFile,
     JwksUri,
+    ListenerTls,
     Rule,
 )
 from sidecar.config.problems import printable
@@ -24,7 +25,8 @@ def summary(config: Config) -> Iterator[str]:
     """Yield the lines."""
     inbound = config.inbound
     yield "The configuration is usable. It would"
-    yield f"  listen on {inbound.listen} for callers, in front of {inbound.app} ({inbound.mode})"
+    callers = f"callers{_tls(inbound.tls)}"
+    yield f"  listen on {inbound.listen} for {callers}, in front of {inbound.app} ({inbound.mode})"
     yield f"  listen on {config.admin.listen} for metrics and probes"
     if config.admin.control is not None:
         yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
@@ -32,6 +34,15 @@ def summary(config: Config) -> Iterator[str]:
     yield from _some("rule", [_rule(rule) for rule in inbound.rules])
     destinations = config.outbound.destinations.values()
     yield from _some("destination", [_destination(each) for each in destinations])
+
+
+def _tls(tls: ListenerTls | None) -> str:
+    if tls is None:
+        return ""
+    shown = (
+        "" if tls.client_certificate == "off" else f", client certificate {tls.client_certificate}"
+    )
+    return f" over TLS{shown}"
 
 
 def _some(noun: str, lines: list[str]) -> Iterator[str]:

@@ -79,6 +79,19 @@ def host(value: str) -> str:
     return value
 
 
+def network(value: str) -> str:
+    """Addresses in CIDR notation, such as ``10.0.0.0/8``; one address stands for itself."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        pass
+    try:
+        meant = str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise Complaint("must be addresses such as 10.0.0.0/8 or fd00::/8") from None
+    raise Complaint("has bits after its prefix", meant)
+
+
 def authority_of(value: str) -> str:
     """Return host and port of a URL that a parser above accepted, as written."""
     match = _URL.fullmatch(value)

@@ -16,12 +16,22 @@ from sidecar.config.kinds import (
     Text,
 )
 from sidecar.config.limits_keys import LIMITS
-from sidecar.config.model import Address, Allow, Demand, Inbound, Origin, Require, Rule
+from sidecar.config.model import (
+    Address,
+    Allow,
+    Demand,
+    Forwarded,
+    Inbound,
+    Origin,
+    Require,
+    Rule,
+)
 from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode
 from sidecar.config.reading import Located, Reading
 from sidecar.config.rule_names import EVERYTHING, named
-from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
-from sidecar.config.written import LISTEN, ORIGIN, duration, free_text, size
+from sidecar.config.sections import REQUIRED, Fields, Key, Section, assemble, default_of
+from sidecar.config.tls_keys import LISTENER_TLS
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 DEFAULT_LISTEN: Final = Address("0.0.0.0", 15406)  # noqa: S104 - callers come from other pods
 DEFAULT_APP: Final = Origin("http", "127.0.0.1", 8080)
@@ -210,6 +220,18 @@ class InboundKind(Section[Inbound]):
         return super().read(node, path, reading)
 
 
+FORWARDED: Final = Section(
+    keys=(
+        Key("trust", ListOf(Text("network", endpoints.network)),
+            "Whose `X-Forwarded-*` and `Forwarded` are passed on, as `10.0.0.0/8`. Everybody "
+            "else's are removed.", default=default_of(Forwarded, "trust"), default_text="nobody"),
+        Key("set", Choice(("x-forwarded", "forwarded", "both", "off")),
+            "What we write or append to: `X-Forwarded-For`, `-Proto` and `-Host`, `Forwarded` "
+            "(RFC 7239), both, or nothing.", default=default_of(Forwarded, "set")),
+    ),
+    build=assemble(Forwarded),
+)  # fmt: skip
+
 INBOUND: Final = InboundKind(
     keys=(
         Key("listen", LISTEN, "Where callers connect.", default=DEFAULT_LISTEN),
@@ -234,6 +256,14 @@ INBOUND: Final = InboundKind(
             "server reads or discards all content: others take the rest of it for a request.",
             default=default_of(Inbound, "reuse_after_content")),
         Key("limits", LIMITS, "Bounds of this listener and of its connections to the app."),
+        Key("tls", LISTENER_TLS, "Speak TLS with callers, and nothing else.",
+            default=default_of(Inbound, "tls"), default_text="plain HTTP"),
+        Key("forwarded", FORWARDED,
+            "What the app is told of the way a request took. Without it such fields pass as they "
+            "came, from whomever.",
+            default=default_of(Inbound, "forwarded"), default_text="left alone"),
+        Key("via", VIA, "Name under which we add ourselves to `Via`, in both directions.",
+            default=default_of(Inbound, "via"), default_text="not added"),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),
     ),

@@ -334,7 +334,7 @@ def _article(label: str) -> str:
 
 _NOUNS: Final = frozenset(
     {"string", "duration", "size", "address", "origin", "URL", "path", "method", "host"}
-    | {"path pattern"}
+    | {"path pattern", "name", "network"}
 )
 
 

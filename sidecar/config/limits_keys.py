@@ -26,7 +26,7 @@ LIMITS: Final = Section(
         _limit("max_upstream_connections", "max_upstream_connections", Integer(1, 100_000),
                "Connections opened at once behind the listener."),
         _limit("header_timeout", "header_timeout_seconds", duration(0.1, 600),
-               "First byte of a head to its end."),
+               "First byte of a head to its end; also a TLS handshake."),
         _limit("idle_timeout", "idle_timeout_seconds", duration(0.1, 3600),
                "Kept-alive connection without a request."),
         _limit("body_timeout", "body_timeout_seconds", duration(0.1, 3600),

@@ -95,6 +95,41 @@ class Issuer:
     """Permit ``http://`` to something other than a loopback literal."""
 
 
+# --- TLS and forwarding fields ---
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """Files with which a listener speaks TLS; read again when they change."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+    client_certificate: Literal["off", "optional", "required"] = "off"
+    """What a caller must show. ``off`` exactly if there is no ``client_ca``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationTls:
+    """With what a destination is verified, and what it is shown."""
+
+    ca: str | None = None
+    """``None``: the authorities of the system."""
+    server_name: str | None = None
+    """``None``: the host of the URL."""
+    certificate: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What the app is told of the way that a request took."""
+
+    trust: tuple[str, ...] = ()
+    """Networks whose proxies are believed; everybody else's fields are removed."""
+    set: Literal["x-forwarded", "forwarded", "both", "off"] = "x-forwarded"
+
+
 # --- inbound ---
 
 
@@ -185,6 +220,12 @@ class Inbound:
     """Keep a connection to the app after a request with content. Only for an app whose server
     reads or discards all content of every request: others take the rest of it for a request."""
     limits: Limits = field(default_factory=Limits)
+    tls: ListenerTls | None = None
+    """``None``: plain HTTP."""
+    forwarded: Forwarded | None = None
+    """``None``: such fields pass as they came."""
+    via: str | None = None
+    """Name under which we add ourselves to ``Via``; ``None``: we do not."""
 
 
 # --- attribution and outbound ---
@@ -229,6 +270,8 @@ class Destination:
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
     limits: Limits = field(default_factory=Limits)
+    tls: DestinationTls | None = None
+    """``None``: the defaults of TLS, where *upstream* is https."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +287,8 @@ class Outbound:
     connect_ports: tuple[int, ...] = (443,)
     """Where ``CONNECT`` may go."""
     proxy_limits: Limits = field(default_factory=Limits)
+    via: str | None = None
+    """As ``Inbound.via``, for calls of the app."""
 
 
 # --- the rest ---

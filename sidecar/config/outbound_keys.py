@@ -5,7 +5,6 @@ from typing import Final
 from sidecar.config import endpoints
 from sidecar.config.kinds import (
     INVALID,
-    NOT_SUPPORTED,
     Boolean,
     Choice,
     Integer,
@@ -18,7 +17,8 @@ from sidecar.config.model import Attribution, Destination, Outbound
 from sidecar.config.proxy_names import authorities
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
-from sidecar.config.written import LISTEN, ORIGIN, duration
+from sidecar.config.tls_keys import DESTINATION_TLS
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration
 
 
 def _destination(fields: Fields) -> Destination | Invalid:
@@ -42,13 +42,14 @@ def _check_upstream(fields: Fields) -> None:
     upstream = fields.values.get("upstream")
     if upstream is None:
         return
-    if upstream.scheme == "https":
-        fields.error("upstream", f"TLS to a destination {NOT_SUPPORTED}")
-        return
+    if upstream.scheme == "http" and fields.entry("tls") is not None:
+        fields.error("tls", "is for an `upstream` that starts with https://")
     listen = fields.values.get("listen")
     if listen is not None and endpoints.overlap(listen, upstream.address):
         fields.error("upstream", "is this destination's own `listen`")
-    if endpoints.is_loopback(upstream.host) or fields.values.get("allow_plaintext", True):
+    if upstream.scheme == "https" or endpoints.is_loopback(upstream.host):
+        return
+    if fields.values.get("allow_plaintext", True):
         return
     if fields.values.get("token") == "relay" or fields.values.get("app_credentials") == "keep":
         message = (
@@ -83,6 +84,9 @@ DESTINATION: Final = Section(
             default=default_of(Destination, "app_credentials")),
         Key("allow_plaintext", Boolean(), "Permit a credential over `http://` beyond loopback.",
             default=default_of(Destination, "allow_plaintext")),
+        Key("tls", DESTINATION_TLS,
+            "How an `https://` upstream is verified, which cannot be switched off, and what it is "
+            "shown.", default=default_of(Destination, "tls"), default_text="the system's CAs"),
         Key("limits", LIMITS, "Bounds of this listener and of its connections to the destination."),
         Key("mode", MODE, "As `outbound.mode`, for this destination.", default=None,
             default_text="`outbound.mode`"),
@@ -137,6 +141,8 @@ OUTBOUND: Final = Section(
         Key("mode", MODE,
             "`observe` forwards what the app sent, attaches nothing, refuses nothing, and counts "
             "what it would have done.", default=default_of(Outbound, "mode")),
+        Key("via", VIA, "As `inbound.via`, for calls of the app.",
+            default=default_of(Outbound, "via"), default_text="not added"),
     ),
     build=_outbound,
 )  # fmt: skip

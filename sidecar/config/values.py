@@ -16,6 +16,8 @@ DURATION_PATTERN: Final = r"^[0-9]{1,9}(ms|s|m|h)$"
 SIZE_PATTERN: Final = r"^[0-9]{1,9}(B|KiB|MiB|GiB)$"
 METHOD_PATTERN: Final = r"^[A-Z0-9!#$%&'*+.^_`|~-]{1,32}$"
 NAME_PATTERN: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+PSEUDONYM_PATTERN: Final = r"^[0-9A-Za-z!#$&'*+.^_`|~-]{1,64}$"
+"""``token`` of RFC 9110, section 5.6.2, without ``%``."""
 LABEL_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}$"
 CONTROL_PATTERN: Final = r"^(off|unix:/?[^/\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f])?)$"
 SCOPE_PATTERN: Final = r"^[\x21\x23-\x5b\x5d-\x7e]+$"
@@ -147,6 +149,13 @@ def scope(value: str) -> str:
         raise Complaint("must be one scope; give each its own entry")
     if not re.fullmatch(SCOPE_PATTERN, value):
         raise Complaint("is not a scope (RFC 6749, section 3.3)")
+    return value
+
+
+def pseudonym(value: str) -> str:
+    """A name to stand in ``Via`` (RFC 9110, section 7.6.3), without the comment it may have."""
+    if not re.fullmatch(PSEUDONYM_PATTERN, value):
+        raise Complaint("must be 1 to 64 letters, digits, `.`, `_` or `-`")
     return value
 
 

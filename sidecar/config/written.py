@@ -30,5 +30,6 @@ def free_text(label: str) -> Text[str]:
     return Text(label, values.text, is_free=True)
 
 
+VIA: Final = Text("name", values.pseudonym, values.PSEUDONYM_PATTERN, is_free=True)
 LISTEN: Final[Text[Address]] = Text("address", endpoints.listen, endpoints.ADDRESS_PATTERN)
 ORIGIN: Final = Text("origin", endpoints.origin, endpoints.ORIGIN_PATTERN)

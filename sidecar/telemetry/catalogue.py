@@ -128,6 +128,30 @@ ACCESS_LOG_DROPPED: Final = Family(
     "counter",
     "Access log lines lost because nobody read them in time or writing failed.",
 )
+TLS_HANDSHAKE_FAILURES: Final = Family(
+    "sidecar_tls_handshake_failures_total",
+    "counter",
+    "TLS handshakes with callers that came to nothing, by why.",
+    ("endpoint", "reason"),
+)
+TLS_RELOADS: Final = Family(
+    "sidecar_tls_reloads_total",
+    "counter",
+    "Changed certificate, key or CA files that were taken (success) or could not be (failure).",
+    ("endpoint", "result"),
+)
+TLS_LAST_RELOAD_SUCCESSFUL: Final = Family(
+    "sidecar_tls_last_reload_successful",
+    "gauge",
+    "1 unless the newest TLS files could not be used and older ones are still in force.",
+    ("endpoint",),
+)
+TLS_CERTIFICATE_EXPIRY: Final = Family(
+    "sidecar_tls_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When the endpoint's own certificate (or one of its chain) ends, in seconds since the epoch.",
+    ("endpoint",),
+)
 BUILD_INFO: Final = Family(
     "sidecar_build_info", "gauge", "1, labelled with the version that runs.", ("version",)
 )
@@ -137,5 +161,6 @@ CATALOGUE: Final = (
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
     TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
-    ACCESS_LOG_DROPPED, BUILD_INFO,
+    ACCESS_LOG_DROPPED, TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
+    TLS_CERTIFICATE_EXPIRY, BUILD_INFO,
 )  # fmt: skip

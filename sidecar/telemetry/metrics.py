@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue
+from sidecar.telemetry import catalogue, tls
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -221,6 +221,7 @@ class Metrics(Collector):
         self._admission_waiting: Callable[[], int] | None = None
         self._token_cache: _TokenCache | None = None
         self._access_log_dropped: Callable[[], int] | None = None
+        self._tls: list[tls.TlsMetrics] = []
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._registry = CollectorRegistry()
@@ -276,6 +277,11 @@ class Metrics(Collector):
         """Ask *dropped* for the number of lost access log lines at each scrape."""
         self._access_log_dropped = dropped
 
+    def tls(self, endpoint: str, clock: Callable[[], float]) -> tls.TlsMetrics:
+        """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
+        self._tls.append(metrics := tls.TlsMetrics(endpoint, clock))
+        return metrics
+
     def config_reloaded(self, successful: bool) -> None:
         """Count an attempt to reload. Start-up is none: it either succeeds or ends the process."""
         self._reloads["success" if successful else "failure"] += 1
@@ -314,6 +320,8 @@ class Metrics(Collector):
             yield _counter(catalogue.TOKEN_CACHE_LOOKUPS, lookups)
         if self._access_log_dropped is not None:
             yield _counter(catalogue.ACCESS_LOG_DROPPED, [((), self._access_log_dropped())])
+        if self._tls:
+            yield from self._tls_families()
         reloads = [((result,), count) for result, count in self._reloads.items()]
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]
@@ -351,6 +359,13 @@ class Metrics(Collector):
                 for (reason, route, enforced), count in direction.refusals()
             ),
         )
+
+    def _tls_families(self) -> Iterator[Metric]:
+        own = self._tls
+        yield _counter(catalogue.TLS_HANDSHAKE_FAILURES, tls.handshake_samples(own))
+        yield _counter(catalogue.TLS_RELOADS, tls.reload_samples(own))
+        yield _gauge(catalogue.TLS_LAST_RELOAD_SUCCESSFUL, tls.current_samples(own))
+        yield _gauge(catalogue.TLS_CERTIFICATE_EXPIRY, tls.certificate_samples(own))
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
+from functools import partial
 from typing import Final, Protocol, cast
 
 from sidecar.core.outcome import Reason
@@ -12,6 +13,7 @@ from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Answer, Handler
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.tls import ListenerTls, TlsGate
 from sidecar.wire.tunnel import Tunnel
 
 BACKLOG: Final = 1024
@@ -66,6 +68,7 @@ class Listener:
         self._accepts = accepts
         self._connections: set[Accepted] = set()
         self.tunnels = 0
+        self._handshakes: set[TlsGate] = set()
         self._server: asyncio.Server | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -76,16 +79,18 @@ class Listener:
     def _tick(self, _now: float) -> None:
         self.date = formatdate(self._wall_clock(), usegmt=True).encode("ascii")
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Bind and listen; return the address in use.
+    async def start(
+        self, host: str, port: int, *, tls: ListenerTls | None = None
+    ) -> tuple[str, int]:
+        """Bind and listen, where *tls* is given for TLS only; return the address in use.
 
         Raises:
             OSError: the address cannot be bound.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: cast(asyncio.Protocol, self._connection(self)), host, port, backlog=BACKLOG
-        )
+        accept = partial(self._connection, self) if tls is None else partial(TlsGate, self, tls)
+        factory = cast(Callable[[], asyncio.Protocol], accept)
+        self._server = await loop.create_server(factory, host, port, backlog=BACKLOG)
         name = self._server.sockets[0].getsockname()
         return name[0], name[1]
 
@@ -98,7 +103,7 @@ class Listener:
             return self.handler.malformed(Reason.PEER_REFUSED, "the peer is not of this pod")
         if self.draining:  # it was accepted by the kernel before we stopped
             return self.handler.malformed(Reason.DRAINING, "accepted after the stop")
-        excess = len(self._connections) - self.limits.max_connections
+        excess = len(self._connections) + len(self._handshakes) - self.limits.max_connections
         if excess <= 0:
             return None
         answer = self.handler.malformed(
@@ -122,12 +127,39 @@ class Listener:
     def closed(self, connection: Accepted) -> None:
         self._connections.discard(connection)
         self._deadlines.discard(connection)
-        if not self._connections:
+        self.check_empty()
+
+    def shakes_hands(self, gate: TlsGate, peer: str) -> bool:
+        """Take note of a handshake that begins; false means that it may not.
+
+        Handshakes count as connections, so that slow ones cannot be more than those may be.
+        """
+        open_now = len(self._connections) + len(self._handshakes)
+        if (
+            self.draining
+            or not self._accepts(peer)
+            or open_now >= self.limits.max_connections + MAX_REFUSED_CONNECTIONS
+        ):
+            return False
+        self._handshakes.add(gate)
+        self._empty.clear()
+        return True
+
+    def shook_hands(self, gate: TlsGate) -> None:
+        """The handshake is over; what became of the connection is said by ``opened``, if at all."""
+        self._handshakes.discard(gate)
+
+    def check_empty(self) -> None:
+        if not self._connections and not self._handshakes:
             self._empty.set()
 
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    @property
+    def handshakes(self) -> int:
+        return len(self._handshakes)
 
     @property
     def buffered_bytes(self) -> int:
@@ -138,6 +170,8 @@ class Listener:
         self.draining = True
         if self._server is not None:
             self._server.close()
+        for gate in list(self._handshakes):
+            gate.abort()
         for connection in list(self._connections):
             connection.drain()
         try:

@@ -124,11 +124,15 @@ class PacedConnection:
         if self._transport.is_closing():
             return
         self.deadline = self._listener.clock() + LINGER_SECONDS
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._half_close()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
+
+    def _half_close(self) -> None:
+        """Tell the peer that nothing comes after what is written; go on reading."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _linger(self, size: int) -> None:
         self._lingered += size

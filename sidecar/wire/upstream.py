@@ -450,14 +450,11 @@ class Pool:
         """
         if self.is_full:
             raise PoolFullError
-        loop = asyncio.get_running_loop()
-        connection = UpstreamConnection(self)
+        connection = self._new_connection()
         self._opening += 1
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                await loop.create_connection(
-                    lambda: cast(asyncio.Protocol, connection), self.host, self.port
-                )
+                await self._connect(connection)
         except BaseException:
             # uvloop closes a connection whose opener was cancelled without telling its protocol.
             self.closed(connection)
@@ -467,6 +464,14 @@ class Pool:
         if not connection.is_open:
             raise ConnectionResetError("closed as soon as it was open")
         return connection
+
+    def _new_connection(self) -> UpstreamConnection:
+        return UpstreamConnection(self)
+
+    async def _connect(self, connection: UpstreamConnection) -> None:
+        loop = asyncio.get_running_loop()
+        factory = cast(Callable[[], asyncio.Protocol], lambda: connection)
+        await loop.create_connection(factory, self.host, self.port)
 
     def opened(self, connection: UpstreamConnection) -> None:
         self._all.add(connection)

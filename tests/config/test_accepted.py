@@ -79,7 +79,6 @@ def test_rest_of_the_design(examined: Examine) -> None:
     assert found == [
         "27:10: outbound.proxy:",
         "28:13: outbound.unlisted:",
-        "33:17: outbound.destinations.profile-service.upstream: TLS to a destination",
     ]
 
 

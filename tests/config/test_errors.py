@@ -515,10 +515,6 @@ DESTINATIONS = {
         "3:39: outbound.destinations.d.listen: must be loopback, as in 127.0.0.1:9001: outbound "
         "listeners serve this pod only",
     ),
-    "TLS": (
-        "listen: 127.0.0.1:1, upstream: https://d.example",
-        f"3:62: outbound.destinations.d.upstream: TLS to a destination {NOT_SUPPORTED}",
-    ),
     "plaintext": (
         "listen: 127.0.0.1:1, upstream: http://d.example",
         "3:62: outbound.destinations.d.upstream: a credential would be sent over http:// beyond "

@@ -101,11 +101,11 @@ def test_every_flag(tmp_path: Path) -> None:
             Flags(
                 issuer="https://a.example",
                 audiences=("x",),
-                destinations=("1=http://127.0.0.1:5", "b:2=https://b.example"),
+                destinations=("1=http://127.0.0.1:5", "b:2=http://b.example"),
             ),
             [
-                "--destination: outbound.destinations.b.upstream: TLS to a destination is not "
-                "supported by this version"
+                "--destination: outbound.destinations.b.upstream: a credential would be sent over "
+                "http:// beyond loopback; use https:// or write `allow_plaintext: true`"
             ],
         ),
         (

@@ -35,6 +35,7 @@ class FakeExchange:
         self.head = head
         self.commits = 0
         self.failures: list[Reason] = []
+        self.details: list[str] = []
         self.finished: list[Finished] = []
 
     def start(self) -> Action:
@@ -60,6 +61,7 @@ class FakeExchange:
 
     def fail(self, reason: Reason, detail: str) -> Answer:
         self.failures.append(reason)
+        self.details.append(detail)
         return refusal(reason)
 
     def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:

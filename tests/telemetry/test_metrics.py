@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -307,6 +308,9 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_access_log(lambda: 0)
     metrics.watch_carriers(lambda: {"strict": 0})
     metrics.issuer("shop").refreshed("success")
+    tls = metrics.tls("inbound", lambda: 0.0)
+    tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))
+    tls.handshake_failed("not_tls", "http request", "192.0.2.1")
 
 
 def families(metrics: Metrics) -> Iterator[tuple[str, str, str, set[str]]]:

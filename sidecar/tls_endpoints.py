@@ -1,0 +1,79 @@
+"""Every endpoint that speaks TLS: its files, its context, its metrics, and the wire's view of it.
+
+A part of the composition that ``sidecar.assembly`` makes.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from sidecar import settings
+from sidecar.config import model
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tls import TlsMetrics
+from sidecar.tls.contexts import client_context, server_context
+from sidecar.tls.files import TlsFileError, TlsPaths
+from sidecar.tls.rotation import Build, RotatingContext, Rotation
+from sidecar.wire.deadlines import Deadlines
+from sidecar.wire.fields import NameTable
+from sidecar.wire.limits import WireLimits
+from sidecar.wire.tls import ListenerTls
+from sidecar.wire.tls_upstream import TlsPool
+
+
+class TlsEndpoints:
+    """Makes what listeners and pools need for TLS, and keeps all of it current.
+
+    Each method raises ``TlsFileError``, with the endpoint and the path in its message.
+    """
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._contexts: list[RotatingContext] = []
+
+    @property
+    def rotation(self) -> Rotation | None:
+        """What looks after the files; ``None`` where nothing speaks TLS."""
+        return Rotation(self._contexts) if self._contexts else None
+
+    def listener(self, tls: model.ListenerTls) -> ListenerTls:
+        """Return what the inbound listener needs."""
+        report = self._metrics.tls("inbound", self._clock)
+        build = partial(server_context, demand=tls.client_certificate)
+        rotating = self._rotating(report, settings.listener_files(tls), build)
+        return ListenerTls(lambda: rotating.context, report.handshake_failed)
+
+    def pool(
+        self,
+        destination: model.Destination,
+        *,
+        limits: WireLimits,
+        names: NameTable,
+        deadlines: Deadlines,
+    ) -> TlsPool:
+        """Return the pool of an ``https`` destination."""
+        report = self._metrics.tls(f"outbound {destination.name}", self._clock)
+        paths = settings.destination_files(destination.tls)
+        rotating = self._rotating(report, paths, client_context)
+        pool = TlsPool(
+            destination.upstream.host,
+            destination.upstream.port,
+            limits=limits,
+            names=names,
+            deadlines=deadlines,
+            clock=self._clock,
+            context=lambda: rotating.context,
+            server_name=settings.server_name(destination),
+        )
+        # Whatever was trusted, or shown of us, before: nothing new is sent under it.
+        rotating.changed = pool.retire
+        return pool
+
+    def _rotating(self, report: TlsMetrics, paths: TlsPaths, build: Build) -> RotatingContext:
+        try:
+            rotating = RotatingContext(report.name, paths, build, report=report)
+        except TlsFileError as error:
+            path = getattr(paths, error.role)
+            raise TlsFileError(error.role, f"TLS of {report.name}: {path} {error}") from error
+        self._contexts.append(rotating)
+        return rotating
