@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
@@ -67,7 +67,8 @@ class Listener:
         self._server = await loop.create_server(
             lambda: cast(asyncio.Protocol, Downstream(self)), host, port, backlog=BACKLOG
         )
-        name = self._server.sockets[0].getsockname()
+        server: Any = self._server  # whose sockets are a tuple, says asyncio; uvloop has a list
+        name = server.sockets[0].getsockname()
         return name[0], name[1]
 
     def opened(self, connection: Downstream, peer: str) -> Answer | None:
