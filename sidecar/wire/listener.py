@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
@@ -91,7 +91,8 @@ class Listener:
         accept = partial(self._connection, self) if tls is None else partial(TlsGate, self, tls)
         factory = cast(Callable[[], asyncio.Protocol], accept)
         self._server = await loop.create_server(factory, host, port, backlog=BACKLOG)
-        name = self._server.sockets[0].getsockname()
+        server: Any = self._server  # whose sockets are a tuple, says asyncio; uvloop has a list
+        name = server.sockets[0].getsockname()
         return name[0], name[1]
 
     def opened(self, connection: Downstream, peer: str) -> Answer | None:

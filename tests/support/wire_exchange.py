@@ -52,6 +52,7 @@ class FakeExchange:
 
     def commit(self) -> bytes | Answer:
         self.commits += 1
+        self.handler.before_commit()
         return self.handler.commit(self)
 
     def respond(self, head: ResponseHead) -> None:
@@ -80,6 +81,7 @@ class FakeHandler:
         self.decide: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.decide_again: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.commit: Callable[[FakeExchange], bytes | Answer] = own_lines
+        self.before_commit: Callable[[], None] = lambda: None
 
     def begin(self, head: RequestHead, peer: str) -> FakeExchange:
         exchange = FakeExchange(self, head)

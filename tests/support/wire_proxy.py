@@ -6,7 +6,7 @@ and the loop has seen no exception.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -74,13 +74,11 @@ class Origin:
                 peer.writer.transport.abort()
 
 
-class NarrowPool(Pool):
-    """A pool on whose connections the kernel takes as little as it can for us."""
-
-    def opened(self, connection: UpstreamConnection) -> None:
+def narrow(connections: Iterable[UpstreamConnection]) -> None:
+    """Let the kernel take as little as it can for us."""
+    for connection in connections:
         raw = connection.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        super().opened(connection)
 
 
 class Proxy:
@@ -89,7 +87,7 @@ class Proxy:
     def __init__(self, limits: WireLimits, origin_port: int, *, small_window: bool) -> None:
         self.time = ManualTime()
         names = NameTable(classify)
-        self.pool = (NarrowPool if small_window else Pool)(
+        self.pool = Pool(
             "127.0.0.1",
             origin_port,
             limits=limits,
@@ -98,6 +96,8 @@ class Proxy:
             clock=self.time.clock,
         )
         self.handler = FakeHandler(self.pool)
+        if small_window:
+            self.handler.before_commit = lambda: narrow(self.pool._all)
         self.accepts: Callable[[str], bool] = lambda _peer: True
         self.listener = Listener(
             self.handler,
