@@ -44,14 +44,12 @@ def relay_to(
     nominated = _nominated(head)
 
     def relay(lines: list[bytes]) -> bytes:
-        return receive(
-            [
-                line
-                for line in lines
-                if may_trail(name := line[: line.find(b":")], names)
-                and name.lower() not in nominated
-            ]
-        )
+        kept = []
+        for line in lines:
+            name = line[: line.find(b":")]
+            if may_trail(name, names) and name.lower() not in nominated:
+                kept.append(line)
+        return receive(kept)
 
     return relay
 
@@ -69,10 +67,10 @@ def _nominated(head: ResponseHead) -> frozenset[bytes]:
 def announced(head: ResponseHead, names: NameTable) -> bytes:
     """Return the ``Trailer`` line of *head*, as far as what it announces may come."""
     announcement = [
-        name
+        name.strip(b" \t")
         for mark, _, value in head.marked
         if mark == TRAILER
-        for each in value.split(b",")
-        if may_trail(name := each.strip(b" \t"), names)
+        for name in value.split(b",")
     ]
-    return b"trailer: %b\r\n" % b", ".join(announcement) if announcement else b""
+    kept = [name for name in announcement if may_trail(name, names)]
+    return b"trailer: %b\r\n" % b", ".join(kept) if kept else b""

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Answer, Pending
 from tests.support.wire_peer import Message, Peer, until
-from tests.support.wire_proxy import answer_each, proxied
+from tests.support.wire_proxy import answer_each, proxied, serving
 
 PUT = b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -261,3 +263,38 @@ async def test_an_expectation_that_connection_takes_away_is_none() -> None:
         await until(lambda: proxy.handler.exchanges and proxy.handler.exchanges[0].commits)
         proxy.time.passes(30.0)
         assert (await client.refused()).reason == Reason.REQUEST_TIMEOUT.code.encode()
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_client_and_a_server_that_others_wrote(refuses: bool) -> None:
+    """aiohttp's client waits for 100 before it sends; its server says so, or refuses."""
+
+    async def expectation(request: web.Request) -> None:
+        if refuses:
+            raise web.HTTPRequestEntityTooLarge(1, 2, text="no")
+        assert request.transport is not None
+        request.transport.write(CONTINUE)
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=(await request.read())[::-1])
+
+    app = web.Application()
+    app.router.add_put("/", handle, expect_handler=expectation)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        async with serving(port) as proxy, aiohttp.ClientSession() as session:
+            for _ in range(3):
+                async with session.put(
+                    f"http://127.0.0.1:{proxy.address[1]}/",
+                    data=b"x" * 100_000 + b"y",
+                    expect100=True,
+                ) as answer:
+                    content = await answer.read()
+                    assert answer.status == (413 if refuses else 200)
+                    assert content == (b"no" if refuses else b"y" + b"x" * 100_000)
+    finally:
+        await runner.cleanup()
