@@ -156,6 +156,8 @@ async def _read_answers(client: Peer, methods: list[bytes] | None) -> tuple[list
             if error.partial:  # something that is no whole answer
                 raise
             return answers, True
+        if answer.status in (100, 102, 103):  # the final one follows
+            continue
         answers.append(answer)
         if answer.get(b"connection") == b"close":
             rest = await client.rest()

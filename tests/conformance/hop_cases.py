@@ -1,6 +1,6 @@
 """Fields that end at this hop, and what a ``Connection`` may not ask for (DESIGN, 6.6)."""
 
-from tests.conformance.cases import Case, Passed, Refused, request
+from tests.conformance.cases import SMUGGLED, Case, Passed, Refused, request
 
 _PROTECTED = [
     b"Host", b"content-length", b"Transfer-Encoding", b"Authorization", b"Cookie", b"Forwarded",
@@ -100,3 +100,41 @@ PASSED = [
         Passed(has=((b"x-proxy-connection", b"close"), (b"x-te", b"trailers"))),
     ),
 ]
+
+_HIDDEN = (b"Content-Length: %d" % len(SMUGGLED), SMUGGLED)
+_CHUNKED = (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED))
+
+
+def _with_content(*lines: bytes, start: bytes = b"POST /case HTTP/1.1") -> list[bytes]:
+    return [
+        request(*lines, framing, start=start, content=content)
+        for framing, content in (_HIDDEN, _CHUNKED)
+    ]
+
+
+UNDECIDED = {
+    "Expect (0.CL)": _with_content(b"Expect: 100-continue"),
+    "Expect of GET (0.CL)": _with_content(b"Expect: 100-continue", start=b"GET /case HTTP/1.1"),
+    "Expect in capitals": _with_content(b"EXPECT: 100-CONTINUE"),
+    "Expect with a word before it": _with_content(b"Expect: y 100-continue"),
+    "Expect of two": _with_content(b"Expect: 100-continue, x"),
+    "Expect twice": _with_content(b"Expect: 100-continue", b"Expect: 100-continue"),
+    "Expect of something else": _with_content(b"Expect: 200-ok"),
+    "an empty Expect": _with_content(b"Expect:"),
+    "Upgrade to h2c": _with_content(
+        b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"
+    ),
+    "Upgrade to websocket by POST": _with_content(
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ),
+    "Upgrade that Connection does not name": _with_content(b"Upgrade: websocket"),
+    "Upgrade to something unknown": _with_content(b"Connection: upgrade", b"Upgrade: x/1"),
+    "CONNECT": _with_content(start=b"CONNECT localhost:443 HTTP/1.1"),
+    "CONNECT of a path": _with_content(start=b"CONNECT /case HTTP/1.1"),
+    "TRACE": _with_content(start=b"TRACE /case HTTP/1.1"),
+    "Max-Forwards: 0": _with_content(b"Max-Forwards: 0", start=b"OPTIONS /case HTTP/1.1"),
+}
+"""Served or refused: another page decides. Either way the content is no request."""

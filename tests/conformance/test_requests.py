@@ -5,7 +5,7 @@ from typing import assert_never
 import pytest
 
 from tests.conformance import framing_cases, head_cases, hop_cases
-from tests.conformance.cases import Case, Passed, Refused
+from tests.conformance.cases import SMUGGLED, Case, Passed, Refused
 from tests.conformance.front import Front, Outcome, Side
 
 IN_ONE_PROCESS = pytest.mark.asyncio(loop_scope="module")
@@ -66,3 +66,15 @@ async def test_after_a_message(name: str, front: Front) -> None:
     assert [each.target for each in outcome.forwarded] == [b"/case"] * count
     assert outcome.statuses[:count] == [200] * count
     assert outcome.statuses[count:] in ([], [400], [401])
+
+
+@IN_ONE_PROCESS
+@pytest.mark.parametrize("name", hop_cases.UNDECIDED)
+async def test_content_is_content(name: str, front: Front) -> None:
+    """Whatever is made of a request that wants something special, what is inside stays there."""
+    for raw in hop_cases.UNDECIDED[name]:
+        outcome = await front.inbound.run(front.inbound.fill(raw))
+        assert [each.target for each in outcome.forwarded] in ([], [b"/case"])
+        assert all(each.body == SMUGGLED for each in outcome.forwarded)
+        assert len(outcome.statuses) == 1
+        assert outcome.statuses[0] not in (101, 502, 503, 504)

@@ -18,7 +18,8 @@ LINES = [
     b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding:\r\n",
     b"transfer-encoding : chunked\r\n", b" Transfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: xchunked\r\n", b"Transfer-Encoding\r\n", b"Host: h\r\n",
-    b"Host: other\r\n", b"Host:\r\n", b"X: y\r\n z\r\n", b": x\r\n", b"X\r\n", b"Connection: close\r\n",
+    b"Host: other\r\n", b"Host:\r\n", b"X: y\r\n z\r\n", b": x\r\n", b"X\r\n",
+    b"Connection: close\r\n",
     b"Connection: keep-alive\r\n", b"Connection: content-length\r\n", b"Connection: x\r\n",
     b"TE: trailers\r\n", b"Trailer: X\r\n", b"X: \r\n", b"X:\xe9\r\n", b"X: a\x00\r\n", b"\r\n",
 ]  # fmt: skip
