@@ -65,6 +65,11 @@ def renamed(directory: Path, pair: Pair, *, only: str = "") -> TlsPaths:
     return TlsPaths(str(directory / "tls.crt"), str(directory / "tls.key"))
 
 
+def turned_into_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.fixture
 def authority() -> Authority:
     return Authority()
@@ -146,10 +151,7 @@ BAD: dict[str, tuple[Callable[[Path, Authority], object], str]] = {
         "tls.key is encrypted, and there is nobody to ask for a password",
     ),
     "a pipe": (
-        lambda directory, _ca: (
-            (directory / "tls.crt").unlink(),
-            os.mkfifo(directory / "tls.crt"),
-        ),
+        lambda directory, _ca: turned_into_a_pipe(directory / "tls.crt"),
         "tls.crt is not a regular file",
     ),
 }
