@@ -3,6 +3,7 @@
 A part of the composition that ``sidecar.assembly`` makes.
 """
 
+import ssl
 from collections.abc import Callable
 from functools import partial
 
@@ -11,7 +12,7 @@ from sidecar.config import model
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tls import TlsMetrics
 from sidecar.tls.contexts import client_context, server_context
-from sidecar.tls.files import TlsFileError, TlsPaths
+from sidecar.tls.files import TlsContents, TlsFileError, TlsPaths
 from sidecar.tls.rotation import Build, RotatingContext, Rotation
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.fields import NameTable
@@ -30,6 +31,7 @@ class TlsEndpoints:
         self._metrics = metrics
         self._clock = clock
         self._contexts: list[RotatingContext] = []
+        self._system: ssl.SSLContext | None = None
 
     @property
     def rotation(self) -> Rotation | None:
@@ -41,7 +43,7 @@ class TlsEndpoints:
         report = self._metrics.tls("inbound", self._clock)
         build = partial(server_context, demand=tls.client_certificate)
         rotating = self._rotating(report, settings.listener_files(tls), build)
-        return ListenerTls(lambda: rotating.context, report.handshake_failed)
+        return ListenerTls(rotating.current, report.handshake_failed)
 
     def pool(
         self,
@@ -52,9 +54,15 @@ class TlsEndpoints:
         deadlines: Deadlines,
     ) -> TlsPool:
         """Return the pool of an ``https`` destination."""
-        report = self._metrics.tls(f"outbound {destination.name}", self._clock)
         paths = settings.destination_files(destination.tls)
-        rotating = self._rotating(report, paths, client_context)
+        context: Callable[[], ssl.SSLContext]
+        if paths == TlsPaths():
+            system, rotating = self._system_context(), None
+            context = lambda: system  # noqa: E731
+        else:
+            report = self._metrics.tls(f"outbound {destination.name}", self._clock)
+            rotating = self._rotating(report, paths, client_context)
+            context = rotating.current
         pool = TlsPool(
             destination.upstream.host,
             destination.upstream.port,
@@ -62,12 +70,19 @@ class TlsEndpoints:
             names=names,
             deadlines=deadlines,
             clock=self._clock,
-            context=lambda: rotating.context,
+            context=context,
             server_name=settings.server_name(destination),
         )
-        # Whatever was trusted, or shown of us, before: nothing new is sent under it.
-        rotating.changed = pool.retire
+        if rotating is not None:
+            # Whatever was trusted, or shown of us, before: nothing new is sent under it.
+            rotating.changed = pool.retire
         return pool
+
+    def _system_context(self) -> ssl.SSLContext:
+        """Return what destinations without files of their own share: it costs 2 MiB and 50 ms."""
+        if self._system is None:
+            self._system = client_context(TlsPaths(), TlsContents())
+        return self._system
 
     def _rotating(self, report: TlsMetrics, paths: TlsPaths, build: Build) -> RotatingContext:
         try:

@@ -6,6 +6,7 @@ Verification of a destination cannot be switched off, so there is no argument fo
 import ssl
 from typing import Final, Literal
 
+from sidecar.tls.alerts import AlertingContext
 from sidecar.tls.files import TlsContents, TlsFileError, TlsPaths
 
 ClientCertificate = Literal["off", "optional", "required"]
@@ -23,7 +24,7 @@ def server_context(
     paths: TlsPaths, contents: TlsContents, demand: ClientCertificate
 ) -> ssl.SSLContext:
     """Return what a listener speaks TLS with. Raises ``TlsFileError``."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = AlertingContext(ssl.PROTOCOL_TLS_SERVER)
     _prepare(context)
     _load_pair(context, paths)
     if demand != "off":

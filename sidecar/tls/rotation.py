@@ -98,6 +98,10 @@ class RotatingContext:
     def context(self) -> ssl.SSLContext:
         return self._loaded.context
 
+    def current(self) -> ssl.SSLContext:
+        """Return ``context``, as a function for whoever asks again and again."""
+        return self._loaded.context
+
     def look(self) -> Loaded | TlsFileError | None:
         """Return what the files have become; nothing where they are as before. Blocks."""
         contents = None

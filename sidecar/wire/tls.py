@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+from sidecar.tls.alerts import answering
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.pacing import IDLE, LINGER
 
@@ -87,6 +88,7 @@ class TlsGate(asyncio.Protocol):
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
         listener = self._listener
+        answering.set(accepted)  # for this task, and what the loop does on its behalf
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: cast(asyncio.Protocol, TlsDownstream(listener, self)),

@@ -56,12 +56,6 @@ class Mount:
         return TlsPaths(str(self._directory / "tls.crt"), str(self._directory / "tls.key"))
 
 
-def piped(file: Path) -> None:
-    """Put a named pipe where *file* was."""
-    file.unlink()
-    os.mkfifo(file)
-
-
 def renamed(directory: Path, pair: Pair, *, only: str = "") -> TlsPaths:
     """Replace the files one after the other, each by a rename."""
     for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
@@ -69,6 +63,11 @@ def renamed(directory: Path, pair: Pair, *, only: str = "") -> TlsPaths:
             (directory / "new").write_bytes(content)
             (directory / "new").rename(directory / name)
     return TlsPaths(str(directory / "tls.crt"), str(directory / "tls.key"))
+
+
+def turned_into_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 @pytest.fixture
@@ -152,7 +151,7 @@ BAD: dict[str, tuple[Callable[[Path, Authority], object], str]] = {
         "tls.key is encrypted, and there is nobody to ask for a password",
     ),
     "a pipe": (
-        lambda directory, _ca: piped(directory / "tls.crt"),
+        lambda directory, _ca: turned_into_a_pipe(directory / "tls.crt"),
         "tls.crt is not a regular file",
     ),
 }

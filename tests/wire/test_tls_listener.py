@@ -1,6 +1,7 @@
 """TLS towards callers: handshakes that fail cost nothing, and endings are said in TLS."""
 
 import asyncio
+import os
 import socket
 import ssl
 from datetime import timedelta
@@ -239,6 +240,26 @@ async def test_stopping_during_a_handshake(tmp_path: Path) -> None:
             await proxy.listener.drain(60.0)
         assert proxy.failures == []
         assert await slow.rest() == b""
+
+
+async def test_failed_handshakes_leave_nothing_open(tmp_path: Path) -> None:
+    """However they failed, their sockets are closed."""
+    async with tls_proxied(answer_each, tmp_path, header_timeout_seconds=0.2) as proxy:
+        await is_still_well(proxy)
+        await until(lambda: proxy.listener.connections == 0)
+        before = len(os.listdir("/dev/fd"))
+        for sent in (GET, b"\x16\x03\x01", b""):
+            for leaves in (True, False):
+                async with proxy.plain_client() as client:
+                    await client.send(sent)
+                    if leaves:
+                        client.reset()
+                    await client.rest()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            async with proxy.client(client_context(Authority())):
+                pass
+        await until(lambda: len(proxy.failures) == 7)
+        await until(lambda: len(os.listdir("/dev/fd")) <= before)
 
 
 # --- endings ---
