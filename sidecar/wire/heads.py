@@ -76,17 +76,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "chunked",
-        "close",
-        "host",
-        "http10",
-        "length",
-        "lines",
-        "marked",
-        "method",
-        "proxied",
-        "target",
-        "upgrade",
+        "chunked", "close", "host", "http10", "length", "lines", "marked", "method", "proxied",
+        "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, lines: list[bytes]) -> None:

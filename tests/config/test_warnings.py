@@ -94,6 +94,13 @@ NOT_SHADOWED = {
     "anyone is exact": ("[/a], allow: anyone", "[/a], require: authenticated"),
     "a name that begins alike": ("[/a/**], require: authenticated", "[/ab], allow: anyone"),
     "narrow before wide": ("[/a/b], require: authenticated", "[/a/**], allow: anyone"),
+    "a proxy's key without the proxy": (
+        "outbound: {unlisted: refuse, connect_ports: [8443]}",
+        [
+            "3:22: outbound.unlisted: has no effect without `proxy`",
+            "3:45: outbound.connect_ports: has no effect without `proxy`",
+        ],
+    ),
 }
 
 
