@@ -571,10 +571,7 @@ CONFLICTS = {
     ),
     "a proxy that others could use": (
         "outbound: {proxy: 0.0.0.0:15401}",
-        [
-            "3:19: outbound.proxy: must be loopback, as in 127.0.0.1:15401: it serves this pod "
-            "only"
-        ],
+        ["3:19: outbound.proxy: must be loopback, as in 127.0.0.1:15401: it serves this pod only"],
     ),
     "a proxy where the app is": (
         "outbound: {proxy: 127.0.0.1:8080}",

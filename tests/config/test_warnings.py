@@ -42,6 +42,13 @@ CASES = {
             "`attribution.carrier: none`: every call will be refused"
         ],
     ),
+    "a proxy's key without the proxy": (
+        f"{VALID_START}outbound: {{unlisted: refuse, connect_ports: [8443]}}\n",
+        [
+            "3:22: outbound.unlisted: has no effect without `proxy`",
+            "3:45: outbound.connect_ports: has no effect without `proxy`",
+        ],
+    ),
 }
 
 D = "outbound: {destinations: {d: {listen: '127.0.0.1:1', upstream: 'http://[::1]:2', %s}}}\n"
@@ -94,13 +101,6 @@ NOT_SHADOWED = {
     "anyone is exact": ("[/a], allow: anyone", "[/a], require: authenticated"),
     "a name that begins alike": ("[/a/**], require: authenticated", "[/ab], allow: anyone"),
     "narrow before wide": ("[/a/b], require: authenticated", "[/a/**], allow: anyone"),
-    "a proxy's key without the proxy": (
-        "outbound: {unlisted: refuse, connect_ports: [8443]}",
-        [
-            "3:22: outbound.unlisted: has no effect without `proxy`",
-            "3:45: outbound.connect_ports: has no effect without `proxy`",
-        ],
-    ),
 }
 
 
