@@ -45,8 +45,8 @@ CASES = {
     "a proxy's key without the proxy": (
         f"{VALID_START}outbound: {{unlisted: refuse, connect_ports: [8443]}}\n",
         [
-            "3:22: outbound.unlisted: has no effect without `proxy`",
-            "3:45: outbound.connect_ports: has no effect without `proxy`",
+            "3:22: warning: outbound.unlisted: has no effect without `proxy`",
+            "3:45: warning: outbound.connect_ports: has no effect without `proxy`",
         ],
     ),
 }
