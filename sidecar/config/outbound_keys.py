@@ -96,6 +96,11 @@ DESTINATION: Final = Section(
 
 
 def _outbound(fields: Fields) -> Outbound | Invalid:
+    for key in ("unlisted", "connect_ports", "proxy_limits"):
+        if fields.entry(key) is not None and fields.entry("proxy") is None:
+            fields.reading.findings.warn(
+                fields.place(key), fields.path_of(key), "has no effect without `proxy`"
+            )
     if (proxy := fields.values.get("proxy")) is not None:
         located = Located(proxy, fields.place("proxy"), fields.path_of("proxy"))
         fields.reading.draft.listeners.append(located)

@@ -17,7 +17,9 @@ FRESH_SECONDS: Final = 10.0
 """How long an answer is used again."""
 MAX_NAMES: Final = 1_024
 MAX_LOOKUPS: Final = 64
-"""At once; the resolver's threads are few, and a slow server keeps them."""
+"""Begun and waiting; over it a request is refused."""
+MAX_LOOKUPS_BEGUN: Final = 2
+"""The resolver's threads are few, others need them too, and a slow name server keeps them."""
 MAX_ADDRESSES: Final = 4
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -86,6 +88,8 @@ class Addresses:
         self._clock = clock
         self._known: dict[tuple[str, int], Found] = {}
         self._under_way: dict[tuple[str, int], asyncio.Task[Found | Denial]] = {}
+        self._asking: set[asyncio.Task[Sequence[str]]] = set()
+        self._slots = asyncio.Semaphore(MAX_LOOKUPS_BEGUN)
 
     def known(self, host: str, port: int) -> tuple[str, ...] | None:
         """Return what was found lately."""
@@ -97,7 +101,7 @@ class Addresses:
         key = host, port
         task = self._under_way.get(key)
         if task is None:
-            if len(self._under_way) >= MAX_LOOKUPS:
+            if max(len(self._under_way), len(self._asking)) >= MAX_LOOKUPS:
                 return Denial(Reason.OVERLOADED, "too many names are being looked up")
             task = asyncio.get_running_loop().create_task(self._find(host, port))
             self._under_way[key] = task
@@ -106,11 +110,15 @@ class Addresses:
         return result if isinstance(result, Denial) else result.addresses
 
     async def _find(self, host: str, port: int) -> Found | Denial:
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                addresses = await self._lookup(host, port)
-        except TimeoutError:
+        asking = asyncio.get_running_loop().create_task(self._ask(host, port))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asked)
+        # Not cancelled when the time is over: the resolver's thread is not free before it answers.
+        await asyncio.wait((asking,), timeout=self._timeout_seconds)
+        if not asking.done():
             return Denial(Reason.UPSTREAM_TIMEOUT, "the name was not resolved in time")
+        try:
+            addresses = asking.result()
         except (OSError, UnicodeError):
             return Denial(Reason.UPSTREAM_UNREACHABLE, "the name could not be resolved")
         if not addresses:
@@ -127,7 +135,11 @@ class Addresses:
         self._known[host, port] = found
         return found
 
-    def close(self) -> None:
-        """Wait for nothing any more."""
-        for task in list(self._under_way.values()):
-            task.cancel()
+    async def _ask(self, host: str, port: int) -> Sequence[str]:
+        async with self._slots:
+            return await self._lookup(host, port)
+
+    def _asked(self, asking: asyncio.Task[Sequence[str]]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # it may be that nobody waits for it any more

@@ -5,7 +5,7 @@ credential of ours, and ``CONNECT`` never one: what goes through it cannot be re
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
@@ -224,10 +224,8 @@ class UnlistedExchange:
         )
 
     def _refuse(self, denial: Denial) -> Answer:
-        """Answer the app; after a refused CONNECT what follows may be anything but a request."""
         self._denial = denial
-        answer = refusal(denial, decision=self._decision, to_app=True)
-        return replace(answer, close=True) if self._connects else answer
+        return refusal(denial, decision=self._decision, to_app=True)
 
 
 def _split(authority: bytes) -> tuple[str, int]:

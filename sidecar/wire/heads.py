@@ -444,6 +444,7 @@ def _resolve_authority(head: RequestHead) -> None:
         raise _malformed("the target of CONNECT and Host differ")
     if head.has_content:  # it would be read as the tunnel's first bytes, or not
         raise _malformed("CONNECT with content")
+    head.close = True  # without a tunnel, what comes after it may be anything but a request
     head.proxied = target
 
 

@@ -233,7 +233,7 @@ class Tunnel:
             other.reset()
         else:
             other.transport.close()
-            other.deadline = self._clock() + self._limits.body_timeout_seconds
+            self.deadline = other.deadline = self._clock() + self._limits.body_timeout_seconds
 
     # --- ending ---
 

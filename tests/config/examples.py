@@ -27,6 +27,8 @@ attribution:
   exclusive: off
   max_age: 60s
 outbound:
+  proxy: 127.0.0.1:15401
+  unlisted: forward
   destinations:
     profile-service:
       listen: 127.0.0.1:9001
@@ -42,6 +44,6 @@ admin:
 """
 
 PLANNED = FULL.replace(
-    "  destinations:", "  proxy: 127.0.0.1:15401\n  unlisted: forward\n  destinations:"
-).replace("http://profile-service.shop.svc:8080", "https://profile-service.shop.svc:8443")
+    "http://profile-service.shop.svc:8080", "https://profile-service.shop.svc:8443"
+).replace("token: relay", "token: exchange")
 """With the lines that a later version will accept."""

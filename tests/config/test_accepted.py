@@ -68,6 +68,8 @@ def test_full_example(examined: Examine) -> None:
             allow_plaintext=True,
         )
     }
+    assert config.outbound.proxy == Address("127.0.0.1", 15401)
+    assert (config.outbound.unlisted, config.outbound.connect_ports) == ("forward", (443,))
     assert config.attribution == Attribution()
     assert config.admin == Admin(Address("0.0.0.0", 15490), "/run/sidecar/control.sock")
 
@@ -77,8 +79,7 @@ def test_rest_of_the_design(examined: Examine) -> None:
     refused = " is not supported by this version"
     found = [line.removesuffix(refused) for line in lines(examined(PLANNED).errors)]
     assert found == [
-        "27:10: outbound.proxy:",
-        "28:13: outbound.unlisted:",
+        "34:14: outbound.destinations.profile-service.token: `exchange`",
     ]
 
 

@@ -551,8 +551,6 @@ DESTINATIONS = {
 
 PLANNED = {
     "attribution: {carrier: node}": "3:24: attribution.carrier: `node`",
-    "outbound: {proxy: 127.0.0.1:15401}": "3:19: outbound.proxy:",
-    "outbound: {unlisted: refuse}": "3:22: outbound.unlisted:",
     "inbound: {observe_tokens: true}": "3:27: inbound.observe_tokens:",
     "inbound: {unprotected_ports: [1]}": "3:30: inbound.unprotected_ports:",
     "inbound: {app: https://127.0.0.1}": "3:16: inbound.app: an app behind https://",
@@ -565,6 +563,26 @@ CONFLICTS = {
         [
             "4:19: inbound.rules[0]: `linger` and `attribution.exclusive` exclude each other: "
             "what lingers is in the app during the next caller's turn"
+        ],
+    ),
+    "a proxy that others could use": (
+        "outbound: {proxy: 0.0.0.0:15401}",
+        ["3:19: outbound.proxy: must be loopback, as in 127.0.0.1:15401: it serves this pod only"],
+    ),
+    "a proxy where the app is": (
+        "outbound: {proxy: 127.0.0.1:8080}",
+        [
+            "1:1: inbound.app: is where the sidecar itself listens: outbound.proxy at "
+            "sidecar.yaml:3:19"
+        ],
+    ),
+    "two destinations that a proxy cannot tell apart": (
+        "outbound:\n  proxy: 127.0.0.1:15401\n  destinations:\n"
+        "    a: {listen: '127.0.0.1:1', upstream: 'http://127.0.0.1:9', hosts: [same]}\n"
+        "    b: {listen: '127.0.0.1:2', upstream: 'http://127.0.0.1:8', hosts: [same]}",
+        [
+            "4:10: outbound.proxy: cannot tell the destinations a and b apart: both answer to "
+            "same:80"
         ],
     ),
     "two listeners on one address": (

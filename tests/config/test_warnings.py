@@ -42,6 +42,13 @@ CASES = {
             "`attribution.carrier: none`: every call will be refused"
         ],
     ),
+    "a proxy's key without the proxy": (
+        f"{VALID_START}outbound: {{unlisted: refuse, connect_ports: [8443]}}\n",
+        [
+            "3:22: warning: outbound.unlisted: has no effect without `proxy`",
+            "3:45: warning: outbound.connect_ports: has no effect without `proxy`",
+        ],
+    ),
 }
 
 D = "outbound: {destinations: {d: {listen: '127.0.0.1:1', upstream: 'http://[::1]:2', %s}}}\n"

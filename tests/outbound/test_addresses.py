@@ -10,11 +10,13 @@ from sidecar.core.outcome import Denial, Reason
 from sidecar.outbound.addresses import (
     FRESH_SECONDS,
     MAX_LOOKUPS,
+    MAX_LOOKUPS_BEGUN,
     MAX_NAMES,
     Addresses,
     why_refused,
 )
 from tests.support.wire_clock import ManualClock
+from tests.support.wire_peer import until
 
 FAR = "192.0.2.7"
 
@@ -98,12 +100,21 @@ async def test_a_name_that_no_resolver_takes_is_a_reason() -> None:
 
 
 async def test_a_slow_resolver_is_not_waited_for() -> None:
-    """504, like any other that does not answer in time."""
+    """504, like any other that does not answer in time; but its threads are not piled up."""
     names = Names()
     names.gate.clear()
-    denial = await addresses(names, timeout=0.01).find("h", 80)
+    found = addresses(names, timeout=0.01)
+    for number in range(MAX_LOOKUPS):
+        denial = await found.find(f"h{number}", 80)
+        assert isinstance(denial, Denial)
+        assert denial.reason is Reason.UPSTREAM_TIMEOUT
+    assert len(names.asked) == MAX_LOOKUPS_BEGUN
+    denial = await found.find("one-more", 80)
     assert isinstance(denial, Denial)
-    assert denial.reason is Reason.UPSTREAM_TIMEOUT
+    assert denial.reason is Reason.OVERLOADED
+    names.gate.set()
+    await until(lambda: len(names.asked) == MAX_LOOKUPS and not found._asking)
+    assert await found.find("h", 80) == (FAR,)
 
 
 async def test_a_name_is_asked_for_once_at_a_time() -> None:

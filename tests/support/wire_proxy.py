@@ -11,9 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from sidecar.wire.downstream import Downstream
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
+from sidecar.wire.tunnel import TunnelEnd
 from sidecar.wire.upstream import Pool, UpstreamConnection
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import FakeHandler, classify
@@ -74,7 +76,7 @@ class Origin:
                 peer.writer.transport.abort()
 
 
-def narrow(connections: Iterable[UpstreamConnection]) -> None:
+def narrow(connections: Iterable[UpstreamConnection | TunnelEnd]) -> None:
     """Let the kernel take as little as it can for us."""
     for connection in connections:
         raw = connection.transport.get_extra_info("socket")
@@ -84,7 +86,14 @@ def narrow(connections: Iterable[UpstreamConnection]) -> None:
 class Proxy:
     """The listener under test and everything around it."""
 
-    def __init__(self, limits: WireLimits, origin_port: int, *, small_window: bool) -> None:
+    def __init__(
+        self,
+        limits: WireLimits,
+        origin_port: int,
+        *,
+        small_window: bool,
+        connection: type[Downstream] = Downstream,
+    ) -> None:
         self.time = ManualTime()
         names = NameTable(classify)
         self.pool = Pool(
@@ -107,6 +116,7 @@ class Proxy:
             clock=self.time.clock,
             wall_clock=lambda: 1_700_000_000.0,
             accepts=lambda peer: self.accepts(peer),
+            connection=connection,
         )
         self.address = ("", 0)
 
@@ -136,23 +146,33 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(
-    script: Script, *, small_window: bool = False, **changes: Any
+    script: Script,
+    *,
+    small_window: bool = False,
+    connection: type[Downstream] = Downstream,
+    **changes: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of an origin with *script*; *changes* are to ``LIMITS``."""
     origin = Origin(script, small_window=small_window)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(origin.running())
         yield await stack.enter_async_context(
-            serving(origin.port, small_window=small_window, **changes)
+            serving(origin.port, small_window=small_window, connection=connection, **changes)
         )
 
 
 @asynccontextmanager
 async def serving(
-    origin_port: int, *, small_window: bool = False, **changes: Any
+    origin_port: int,
+    *,
+    small_window: bool = False,
+    connection: type[Downstream] = Downstream,
+    **changes: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of whatever is, or is not, at *origin_port*."""
-    proxy = Proxy(replace(LIMITS, **changes), origin_port, small_window=small_window)
+    proxy = Proxy(
+        replace(LIMITS, **changes), origin_port, small_window=small_window, connection=connection
+    )
     troubles: list[Mapping[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: troubles.append(context)

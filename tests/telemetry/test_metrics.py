@@ -307,6 +307,8 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
     metrics.watch_carriers(lambda: {"strict": 0})
+    metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
+    metrics.connected_past("profiles")
     metrics.issuer("shop").refreshed("success")
     tls = metrics.tls("inbound", lambda: 0.0)
     tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))

@@ -8,7 +8,7 @@ import pytest
 from sidecar.core.forwarded import ForwardingFields, classifier
 from sidecar.wire.exchange import Answer
 from sidecar.wire.fields import NameTable
-from sidecar.wire.forwarding import ForwardingHandler
+from sidecar.wire.forwarding_fields import ForwardingHandler
 from tests.support.wire_exchange import FakeExchange, classify
 from tests.support.wire_peer import Message, Peer
 from tests.support.wire_proxy import Proxy, proxied
