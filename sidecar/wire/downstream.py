@@ -2,7 +2,7 @@
 
 Owns the order of things in one exchange: when the other side must wait, and when the connection
 must close. What may be forwarded, an ``Exchange`` decides. Finding requests in what arrives belongs
-to ``sidecar.wire.reception``, sending them on to ``sidecar.wire.forwarding``, and how long each
+to ``sidecar.wire.reception``, sending them on to ``sidecar.wire.delivery``, and how long each
 state may last to ``sidecar.wire.pacing``.
 """
 
@@ -13,9 +13,9 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.answers import CONNECTION_CLOSE, serialize
 from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody
 from sidecar.wire.deadlines import NEVER
+from sidecar.wire.delivery import Delivery
 from sidecar.wire.exchange import CLIENT_GONE, Answer, Timing
 from sidecar.wire.fields import CONTENT_LENGTH
-from sidecar.wire.forwarding import Forwarding
 from sidecar.wire.heads import (
     MessageError,
     RequestHead,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sidecar.wire.listener import Listener
 
 
-class Downstream(Forwarding):
+class Downstream(Delivery):
     """One connection from a caller (inbound) or from the app (outbound)."""
 
     def __init__(self, listener: "Listener") -> None:

@@ -89,7 +89,7 @@ class Exchange(Protocol):
     def commit(self) -> bytes | Answer:
         """Check once more and give our header lines, just before the head is written.
 
-        Asked before every attempt: again, when a request is repeated (``sidecar.wire.forwarding``).
+        Asked before every attempt: again, when a request is repeated (``sidecar.wire.delivery``).
         """
         ...
 

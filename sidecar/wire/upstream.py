@@ -292,9 +292,7 @@ class UpstreamConnection:
             data = last_read(self.transport)
             if data:
                 self.data_received(data)
-        self._lost(
-            Reason.UPSTREAM_RESET, f"the connection was reset {self._stage()}", stale=self._is_stale
-        )
+        self._lost(Reason.UPSTREAM_RESET, f"the connection was reset {self._stage()}")
 
     def _ended_by_peer(self) -> None:
         requester, body = self.requester, self._body
@@ -302,20 +300,12 @@ class UpstreamConnection:
             return
         whole, out = (False, b"") if body is None else body.end()
         if not whole:
-            self._lost(
-                Reason.UPSTREAM_RESET,
-                f"the connection was closed {self._stage()}",
-                stale=self._is_stale,
-            )
+            self._lost(Reason.UPSTREAM_RESET, f"the connection was closed {self._stage()}")
             return
         self.abort()
         if out:
             requester.response_continued(out)
         requester.response_ended()
-
-    @property
-    def _is_stale(self) -> bool:
-        return self.was_idle and self._body is None and not self._buffer and not self._interim
 
     def _stage(self) -> str:
         return "before an answer" if self._body is None else "in the middle of the answer"
@@ -346,14 +336,17 @@ class UpstreamConnection:
 
     def shut(self) -> None:
         """End whatever is in progress, because we stop."""
+        self.was_idle = False  # or it would be begun again
         self._lost(Reason.UPSTREAM_RESET, "the sidecar is stopping")
 
-    def _lost(self, reason: Reason, detail: str, *, stale: bool = False) -> None:
+    def _lost(self, reason: Reason, detail: str) -> None:
         requester = self.requester
+        answered = self._body is not None or self._buffer or self._interim
         self.requester = None
         self.deadline = NEVER
         self.transport.abort()
         if requester is not None:
+            stale = reason is Reason.UPSTREAM_RESET and self.was_idle and not answered
             requester.upstream_lost(reason, detail, stale=stale)
 
 

@@ -66,6 +66,17 @@ async def test_what_is_not_for_the_caller_is_removed_from_interim_answers_too() 
         assert (await client.message()).status == 200
 
 
+async def test_an_interim_answer_that_says_close_is_believed() -> None:
+    """The final one need not repeat it; the caller's connection is no concern of the origin's."""
+    response = b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n" + OK
+    async with proxied(answering(response)) as proxy, proxy.client() as client:
+        for _ in range(2):
+            await client.send(GET)
+            assert (await client.message()).get(b"connection") is None
+            assert (await client.message()).get(b"connection") is None
+            await until(lambda: proxy.pool.connections == 0)
+
+
 async def test_as_many_as_allowed_are_passed_on_and_one_more_is_502() -> None:
     """The bound itself is allowed, and counts anew for the next request."""
     many = PROCESSING * MAX_INTERIM_RESPONSES

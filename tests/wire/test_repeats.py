@@ -354,3 +354,22 @@ async def test_nothing_is_looked_at_or_repeated_while_all_is_well() -> None:
             assert (await client.message()).status == 200
         assert [each.commits for each in proxy.handler.exchanges] == [1, 1, 1]
         assert proxy.pool.connections == 1
+
+
+async def test_nothing_is_repeated_when_we_are_the_ones_who_leave() -> None:
+    """A request that is cut off because the sidecar stops is not begun again."""
+
+    async def script(peer: Peer) -> None:
+        await peer.message()
+        await peer.send(OK)
+        await peer.rest()
+
+    async with proxied(script) as proxy, proxy.client() as client:
+        await warm(proxy)
+        await client.send(GET)
+        await until(lambda: len(proxy.handler.exchanges) == 2)
+        proxy.pool.close()
+        answer = await client.message()
+        assert (answer.status, answer.reason) == (502, b"upstream_reset")
+        assert proxy.handler.exchanges[1].commits == 1
+        await until(lambda: proxy.pool.connections == 0)

@@ -40,7 +40,7 @@ IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _EVERY_CONNECTION_BUSY: Final = "every connection to the app or destination is busy"
 
 
-class Forwarding(RequestReception):
+class Delivery(RequestReception):
     """Carries out what an exchange decides, as far as the other side is concerned.
 
     What is built on it is the ``Requester`` of the connection it chooses.
