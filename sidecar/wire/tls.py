@@ -114,6 +114,7 @@ class TlsDownstream(Downstream):
     def __init__(self, listener: "Listener", gate: TlsGate) -> None:
         super().__init__(listener)
         self._gate = gate
+        self._was_idle = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._listener.shook_hands(self._gate)
@@ -142,6 +143,7 @@ class TlsDownstream(Downstream):
         """
         if (
             self._reading == LINGER
+            and not self._was_idle
             and not self._transport.is_closing()
             and self._transport.get_write_buffer_size() == 0
         ):
@@ -152,13 +154,19 @@ class TlsDownstream(Downstream):
 
     def expire(self, now: float) -> None:
         if self._reading == IDLE and not self._write_blocked and not self._transport.is_closing():
-            self._begin_linger()
+            self._end_idle()
         else:
             super().expire(now)
 
     def drain(self) -> None:
         if self._reading == IDLE:
-            self._begin_linger()
+            self._end_idle()
+
+    def _end_idle(self) -> None:
+        """Say goodbye and leave at the next sweep: a client's pool would not answer for long."""
+        self._was_idle = True
+        self._begin_linger()
+        self.deadline = self._listener.clock()
 
 
 def limit_reading(transport: asyncio.BaseTransport) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +26,21 @@ from tests.support.wire_proxy import LIMITS, answer_each, answering, closing_aft
 from tests.support.wire_tls import NAME, TlsProxy, small_receive_buffer, tls_proxied
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def goodbye(peer: Peer) -> Callable[[], bool]:
+    """Return what tells, at the end, whether the other side said ``close_notify``."""
+    tls = peer.writer.get_extra_info("ssl_object")
+
+    def was_said() -> bool:
+        try:
+            return bool(tls.read(1) == b"")
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
+
+    return was_said
 
 
 async def is_still_well(proxy: TlsProxy) -> None:
@@ -270,8 +287,9 @@ async def test_an_answer_that_ends_with_the_connection_is_ended_in_tls(tmp_path:
     script = closing_after(b"HTTP/1.1 200 OK\r\n\r\nhello")
     async with tls_proxied(script, tmp_path) as proxy, proxy.client() as client:
         await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        was_said = goodbye(client)
         answer = await client.message(until_close=True)
-        assert (answer.body, client.was_reset) == (b"hello", False)
+        assert (answer.body, client.was_reset, was_said()) == (b"hello", False, True)
         # Without waiting for our time to be over.
         assert proxy.results == [(200, None)]
 
@@ -282,8 +300,10 @@ async def test_an_answer_that_broke_is_not_ended_in_tls(tmp_path: Path) -> None:
     async with tls_proxied(script, tmp_path) as proxy:
         for version in (b"1.0", b"1.1"):
             async with proxy.client() as client:
+                was_said = goodbye(client)
                 await client.send(b"GET / HTTP/%b\r\nHost: h\r\n\r\n" % version)
                 assert (await client.rest()).endswith(b"hello")
+                assert not was_said()
         assert proxy.results == [(200, Reason.UPSTREAM_RESET)] * 2
 
 
@@ -305,28 +325,48 @@ async def test_a_refused_upload_is_read_on(tmp_path: Path, tls_version: ssl.TLSV
             assert not client.was_reset
 
 
+@asynccontextmanager
+async def that_never_leaves(proxy: TlsProxy, request: bytes) -> AsyncIterator[Peer]:
+    """A caller that sends *request* over TLS and reacts to nothing."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context(proxy.authority).wrap_bio(incoming, outgoing, server_hostname=NAME)
+    async with proxy.plain_client() as client:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await client.send(outgoing.read())
+                incoming.write(await client.some())
+        tls.write(request)
+        await client.send(outgoing.read())
+        await until(lambda: proxy.results)
+        yield client
+
+
 async def test_an_answered_connection_that_stays_is_ended(tmp_path: Path) -> None:
     """A caller that ignores our close_notify is cut off when its time is over."""
-    async with tls_proxied(answer_each, tmp_path) as proxy:
-        context = client_context(proxy.authority)
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
-        async with proxy.plain_client() as client:
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    await client.send(outgoing.read())
-                    incoming.write(await client.some())
-            tls.write(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-            await client.send(outgoing.read())
-            await until(lambda: proxy.results)
-            proxy.time.passes(LINGER_SECONDS + 0.1)
-            proxy.time.passes(LIMITS.body_timeout_seconds - 0.1)
+    request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    async with (
+        tls_proxied(answer_each, tmp_path) as proxy,
+        that_never_leaves(proxy, request),
+    ):
+        for seconds in (LINGER_SECONDS + 0.1, LIMITS.body_timeout_seconds - 0.1):
+            proxy.time.passes(seconds)
+            await asyncio.sleep(0.01)
             assert proxy.listener.connections == 1
-            proxy.time.passes(0.2)
-            await until(lambda: proxy.listener.connections == 0)
+        proxy.time.passes(0.2)
+        await until(lambda: proxy.listener.connections == 0)
+
+
+async def test_an_idle_connection_that_stays_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    """The pools of most clients notice our goodbye when they next want to use the connection."""
+    async with tls_proxied(answer_each, tmp_path) as proxy, that_never_leaves(proxy, GET):
+        draining = asyncio.create_task(proxy.listener.drain(60.0))
+        await asyncio.sleep(0.01)
+        proxy.time.passes(0.25)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await draining
 
 
 async def test_an_idle_connection_ends_with_close_notify(tmp_path: Path) -> None:
@@ -334,9 +374,10 @@ async def test_an_idle_connection_ends_with_close_notify(tmp_path: Path) -> None
     async with tls_proxied(answer_each, tmp_path) as proxy, proxy.client() as client:
         await client.send(GET)
         await client.message()
+        was_said = goodbye(client)
         proxy.time.passes(61.0)
         assert await client.rest() == b""
-        assert not client.was_reset
+        assert was_said()
         await until(lambda: proxy.listener.connections == 0)
 
 
@@ -357,12 +398,13 @@ async def test_draining_ends_idle_connections_with_close_notify(tmp_path: Path) 
     ):
         await busy.send(GET)
         await until(lambda: proxy.handler.exchanges)
+        were_said = goodbye(idle), goodbye(busy)
         draining = asyncio.create_task(proxy.listener.drain(60.0))
         assert await idle.rest() == b""
         begin.set()
         assert (await busy.message()).get(b"connection") == b"close"
         assert await busy.rest() == b""
-        assert [idle.was_reset, busy.was_reset] == [False, False]
+        assert [was_said() for was_said in were_said] == [True, True]
         async with asyncio.timeout(PATIENCE_SECONDS):
             await draining
 
