@@ -15,10 +15,6 @@ from sidecar.wire.upstream import Pool, UpstreamConnection
 _TRUNCATED = "the connection was cut off: it ended without TLS close_notify"
 
 
-class TlsError(OSError):
-    """No connection, because of TLS. The message is one line for the log."""
-
-
 class TlsUpstreamConnection(UpstreamConnection):
     """A connection on which the end of the bytes proves nothing unless TLS says it.
 
@@ -118,8 +114,8 @@ class TlsPool(Pool):
                 server_hostname=self._server_name,
             )
         except ssl.SSLError as error:
-            raise TlsError(f"TLS: {describe(error)}") from error
+            raise ConnectionError(f"TLS: {describe(error)}") from error
         except ConnectionResetError as error:
             if error.args:  # the system's own, which says enough
                 raise
-            raise TlsError("TLS: the peer ended the connection during the handshake") from error
+            raise ConnectionError("TLS: the peer ended the connection during the handshake") from error
