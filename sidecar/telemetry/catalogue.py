@@ -111,7 +111,10 @@ ACCESS_LOG_DROPPED: Final = Family(
     "Access log lines lost because nobody read them in time or writing failed.",
 )
 BUILD_INFO: Final = Family(
-    "sidecar_build_info", "gauge", "1, labelled with the version that runs.", ("version",)
+    "sidecar_build_info",
+    "gauge",
+    "1, labelled with the version that runs and whether its forwarding path is compiled.",
+    ("version", "compiled"),
 )
 
 CATALOGUE: Final = (
