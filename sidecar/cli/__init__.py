@@ -11,6 +11,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.group import LazyGroup
+from sidecar.core.build import COMPILED
 
 _EPILOG = """\b
 Try it, without a cluster:
@@ -51,7 +52,9 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
 )
-@click.version_option(__version__, message="sidecar %(version)s")
+@click.version_option(
+    __version__, message="sidecar %(version)s (compiled)" if COMPILED else "sidecar %(version)s"
+)
 def sidecar() -> None:
     """The identity proxy beside one app.
 

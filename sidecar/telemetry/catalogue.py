@@ -153,7 +153,10 @@ TLS_CERTIFICATE_EXPIRY: Final = Family(
     ("endpoint",),
 )
 BUILD_INFO: Final = Family(
-    "sidecar_build_info", "gauge", "1, labelled with the version that runs.", ("version",)
+    "sidecar_build_info",
+    "gauge",
+    "1, labelled with the version that runs and whether its forwarding path is compiled.",
+    ("version", "compiled"),
 )
 
 CATALOGUE: Final = (

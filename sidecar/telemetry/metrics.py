@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
 from sidecar.telemetry import catalogue, tls
 from sidecar.telemetry.catalogue import Family
@@ -326,7 +327,8 @@ class Metrics(Collector):
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]
         yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESSFUL, last)
-        yield _gauge(catalogue.BUILD_INFO, [((self._version,), 1)])
+        build = self._version, "true" if COMPILED else "false"
+        yield _gauge(catalogue.BUILD_INFO, [(build, 1)])
 
     def _exchanges(self) -> Iterator[Metric]:
         directions = self._directions.values()

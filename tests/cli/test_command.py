@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import __version__
+from sidecar.core.build import COMPILED
 from tests.cli.conftest import Run, command, environment
 
 HEAVY = {"aiohttp", "asyncio", "cryptography", "jwt", "prometheus_client", "uvloop", "yaml"}
@@ -15,7 +16,9 @@ HEAVY = {"aiohttp", "asyncio", "cryptography", "jwt", "prometheus_client", "uvlo
 def test_version(sidecar: Run) -> None:
     """``--version`` is one line."""
     done = sidecar("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"sidecar {__version__}\n", "")
+    build = " (compiled)" if COMPILED else ""
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"sidecar {__version__}{build}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])

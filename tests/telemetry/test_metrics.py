@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
 from sidecar.telemetry import catalogue
 from sidecar.telemetry.metrics import (
@@ -290,7 +291,8 @@ def test_reloads_are_counted_and_the_last_one_is_remembered(metrics: Metrics) ->
 
 def test_the_version_is_told(metrics: Metrics) -> None:
     """Build information is a constant 1 with the version as label."""
-    assert value(metrics, "sidecar_build_info", version="1.2.3") == 1
+    compiled = "true" if COMPILED else "false"
+    assert value(metrics, "sidecar_build_info", version="1.2.3", compiled=compiled) == 1
 
 
 # --- the exposition ---

@@ -1,0 +1,145 @@
+"""Builds the package: pure Python, or with the forwarding path compiled by mypyc.
+
+Everything else about the package is in pyproject.toml. With ``SIDECAR_COMPILE=1`` in the
+environment the modules of ``COMPILED`` become one shared library, from the same source that runs
+interpreted otherwise. That takes a C compiler and a minute or two.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Final
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+COMPILED: Final = (
+    "sidecar/core/attachment.py",
+    "sidecar/core/attribution.py",
+    "sidecar/core/bearer.py",
+    "sidecar/core/build.py",
+    "sidecar/core/headers.py",
+    "sidecar/core/names.py",
+    "sidecar/core/paths.py",
+    "sidecar/core/policy.py",
+    "sidecar/core/principal.py",
+    "sidecar/core/propagation.py",
+    "sidecar/core/token_cache.py",
+    "sidecar/core/verification.py",
+    "sidecar/credentials/ledger.py",
+    "sidecar/inbound/exchange.py",
+    "sidecar/outbound/exchange.py",
+    "sidecar/telemetry/access_log.py",
+    "sidecar/telemetry/exchanges.py",
+    "sidecar/telemetry/histogram.py",
+    "sidecar/telemetry/metrics.py",
+    "sidecar/wire/answers.py",
+    "sidecar/wire/bodies.py",
+    "sidecar/wire/deadlines.py",
+    "sidecar/wire/downstream.py",
+    "sidecar/wire/exchange.py",
+    "sidecar/wire/fields.py",
+    "sidecar/wire/heads.py",
+    "sidecar/wire/limits.py",
+    "sidecar/wire/listener.py",
+    "sidecar/wire/pacing.py",
+    "sidecar/wire/reception.py",
+    "sidecar/wire/upstream.py",
+)
+"""What every forwarded request runs through."""
+
+_PER_CALLER: Final = "runs when a token is new, and then mostly in cryptography's own code"
+INTERPRETED: Final = {
+    "sidecar/core/claims.py": _PER_CALLER,
+    "sidecar/core/encoding.py": _PER_CALLER,
+    "sidecar/core/jose.py": _PER_CALLER,
+    "sidecar/core/keyset.py": _PER_CALLER,
+    "sidecar/core/outcome.py": "mypyc cannot compile an enumeration with a __new__ of its own",
+    "sidecar/core/problem.py": "writes refusals only",
+    "sidecar/core/profiles.py": _PER_CALLER,
+    "sidecar/core/trace_ids.py": "runs only where a trace id carries a handle",
+    "sidecar/credentials/admission.py": "runs only where callers take turns",
+    "sidecar/telemetry/carriers.py": "one dictionary look-up per call",
+    "sidecar/telemetry/catalogue.py": "names and texts",
+    "sidecar/telemetry/log.py": "writes what happens to the process, not to a request",
+    "sidecar/telemetry/records.py": "mypyc cannot compile a class with keywords (msgspec's Struct)",
+    "sidecar/telemetry/writer.py": "runs once per batch of lines, in a thread",
+}
+"""The other modules of these packages, each with the reason. Packages not named here have none
+that a forwarded request runs through."""
+
+MYPYC: Final = "mypy>=2.4"
+_WANTED: Final = os.environ.get("SIDECAR_COMPILE") == "1"
+
+
+class CompileForwardingPath(build_ext):
+    """Turns the modules into C, and those into the one library that replaces the placeholder.
+
+    Not before the command runs: setuptools reads this file several times for one wheel, the first
+    time before mypyc is installed.
+    """
+
+    def run(self) -> None:
+        if self.inplace or getattr(self, "editable_mode", False):
+            sys.exit(
+                "SIDECAR_COMPILE=1: an editable install cannot be compiled, for the library would "
+                "hide every later change of a source file; install without --editable, or unset it"
+            )
+        _require_compiler()
+        from mypyc.build import mypycify
+
+        work = Path(self.build_temp)
+        extensions = mypycify(
+            [
+                # What lint demands is lint's business, and here no dependency is installed.
+                "--config-file=",
+                "--ignore-missing-imports",
+                "--follow-imports=silent",
+                f"--cache-dir={work / 'mypy'}",
+                *COMPILED,
+            ],
+            opt_level=os.environ.get("MYPYC_OPT_LEVEL", "2"),
+            debug_level="0",
+            target_dir=str(work / "mypyc"),
+            group_name="sidecar",
+        )
+        for extension in extensions:
+            # A warning that some later compiler has is no reason not to install.
+            extension.extra_compile_args.append("-Wno-error")
+        self.distribution.ext_modules = extensions
+        command = build_ext(self.distribution)  # this one has made up its mind on the placeholder
+        command.build_lib, command.build_temp = self.build_lib, self.build_temp
+        command.parallel = True
+        command.ensure_finalized()
+        command.run()
+        self.extensions = command.extensions  # what was built, for whoever installs it
+
+
+def _require_compiler() -> None:
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(command) is None:
+        sys.exit(
+            f"SIDECAR_COMPILE=1: the C compiler {command} was not found. Install one (Debian, "
+            "Ubuntu: apt install gcc libc6-dev), or unset it for the pure-Python build"
+        )
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        sys.exit(
+            f"SIDECAR_COMPILE=1: {header} was not found. Install Python's headers (Debian, Ubuntu: "
+            f"apt install python{version}-dev), or unset it for the pure-Python build"
+        )
+
+
+if __name__ == "__main__":
+    if _WANTED:
+        setup(
+            setup_requires=[MYPYC],
+            cmdclass={"build_ext": CompileForwardingPath},
+            ext_modules=[Extension("sidecar__mypyc", sources=[])],
+        )
+    else:
+        setup()
