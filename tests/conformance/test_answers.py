@@ -33,7 +33,7 @@ async def check_the_next(side: Side, case: AnswerCase, *clients: Peer) -> None:
     async with connected(*side.address) as somebody_else:
         followers.append(await side.innocent(somebody_else))
     assert {each.connection == used for each in followers} == {case.reused}
-    assert side.backend.faults == []
+    side.check_faults()
 
 
 @IN_ONE_PROCESS

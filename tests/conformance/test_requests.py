@@ -63,7 +63,8 @@ async def test_after_a_message(name: str, front: Front) -> None:
     """The next request begins exactly where the one before it ends; what is none is refused."""
     raw, count = head_cases.AFTER_A_MESSAGE[name]
     outcome = await front.inbound.run(front.inbound.fill(raw))
-    assert [each.target for each in outcome.forwarded] == [b"/case"] * count
+    arrived = [(each.method, each.target) for each in outcome.forwarded]
+    assert arrived == [(b"POST", b"/case")] * count
     assert outcome.statuses[:count] == [200] * count
     assert outcome.statuses[count:] in ([], [400], [401])
 

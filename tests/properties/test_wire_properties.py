@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import h11
 import pytest
 import uvloop
 from hypothesis import given, settings
@@ -61,6 +62,21 @@ def check(origin: StrictBackend) -> None:
     """Assert that all it got was well-formed, to itself and to h11."""
     assert origin.faults == []
     origin.check_with_h11()
+
+
+def check_answers_with_h11(received: bytes, methods: list[bytes], count: int) -> None:
+    """Assert that *received* is *count* whole answers, to requests with *methods*, to h11 too."""
+    reader = h11.Connection(h11.CLIENT)
+    reader.receive_data(received)
+    reader.receive_data(b"")
+    for number in range(count):
+        reader.send(h11.Request(method=methods[number], target="/", headers=[("host", "h")]))
+        reader.send(h11.EndOfMessage())
+        while not isinstance(reader.next_event(), h11.EndOfMessage):
+            pass
+        if number < count - 1:
+            reader.start_next_cycle()
+    assert reader.trailing_data[0] == b""
 
 
 async def settled(proxy: Proxy, size: int) -> None:
@@ -224,7 +240,10 @@ def test_any_bytes_are_forwarded_well_formed_or_refused_once(new_loop: Any, raw:
             await settled(proxy, len(raw))
             await proxy.wait_out()
             heads = [each.head.method == b"HEAD" for each in proxy.handler.exchanges]
-            messages = await read_messages(await client.rest(), heads=heads, whole=True)
+            received = await client.rest()
+            messages = await read_messages(received, heads=heads, whole=True)
+            methods = [each.head.method for each in proxy.handler.exchanges]
+            check_answers_with_h11(received, [*methods, b"GET"], len(messages))
             assert len(proxy.handler.malformed_for) <= 1
             assert len(messages) <= len(heads) + 1
             for message in messages:
@@ -280,6 +299,8 @@ def test_any_answer_is_relayed_well_formed_or_replaced(
                 assert version == b"1.1" or not interim
                 del messages[: len(interim)]
                 assert len(messages) <= 1
+                if fault is None:
+                    check_answers_with_h11(received, [b"GET"], len(messages))
                 if messages and messages[0].reason is not None:
                     assert messages[0].status in (502, 504)
             async with proxy.client() as other:
