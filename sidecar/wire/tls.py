@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from sidecar.tls.alerts import answering
@@ -78,8 +79,16 @@ class TlsGate(asyncio.Protocol):
         peer = raw.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         if self._listener.shakes_hands(self, self._peer):
-            accepted = socket.socket(fileno=os.dup(raw.get_extra_info("socket").fileno()))
-            self._task = asyncio.get_running_loop().create_task(self._shake_hands(accepted))
+            try:
+                accepted = socket.socket(fileno=os.dup(raw.get_extra_info("socket").fileno()))
+                accepted.setblocking(False)
+            except OSError as error:  # no descriptor is left
+                self._tls.failed("other", describe(error), self._peer)
+                self._end()
+            else:
+                task = asyncio.get_running_loop().create_task(self._shake_hands(accepted))
+                task.add_done_callback(partial(self._done, accepted))
+                self._task = task
         raw.abort()
 
     def abort(self) -> None:
@@ -87,21 +96,28 @@ class TlsGate(asyncio.Protocol):
             self._task.cancel()
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
-        listener = self._listener
+        limits = self._listener.limits
         answering.set(accepted)  # for this task, and what the loop does on its behalf
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: cast(asyncio.Protocol, TlsDownstream(listener, self)),
+                lambda: cast(asyncio.Protocol, TlsDownstream(self._listener, self)),
                 accepted,
                 ssl=self._tls.context(),
-                ssl_handshake_timeout=listener.limits.header_timeout_seconds,
-                ssl_shutdown_timeout=listener.limits.body_timeout_seconds,
+                ssl_handshake_timeout=limits.header_timeout_seconds,
+                ssl_shutdown_timeout=limits.body_timeout_seconds,
             )
         except OSError as error:
             self._tls.failed(*explain(error), self._peer)
-        finally:
-            listener.shook_hands(self)
-            listener.check_empty()
+
+    def _done(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        """The task has ended, perhaps before it began."""
+        if task.cancelled():
+            accepted.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._listener.shook_hands(self)
+        self._listener.check_empty()
 
 
 class TlsDownstream(Downstream):

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.support.certificates import Authority
 
 GOOD = """\
 version: 1
@@ -46,6 +47,30 @@ def test_usable(sidecar: Run) -> None:
         "  destination profiles: 127.0.0.1:9001 -> http://127.0.0.1:8081, token relay, "
         "assurance strict",
     ]
+
+
+def test_tls(sidecar: Run, tmp_path: Path) -> None:
+    """Files of TLS are looked into, and the summary says who must show what."""
+    authority = Authority()
+    authority.write(tmp_path)
+    authority.issue("a.test").write(tmp_path)
+    (tmp_path / "tls.yaml").write_text(
+        GOOD.replace(
+            "inbound:\n",
+            "inbound:\n  tls: {certificate: tls.crt, key: tls.key, client_ca: ca.crt}\n",
+        )
+    )
+    done = sidecar("check", "--config", "tls.yaml")
+    assert done.returncode == 0
+    assert (
+        "  listen on 0.0.0.0:15406 for callers over TLS, client certificate required, in front of "
+        "http://127.0.0.1:8080 (enforce)"
+    ) in done.stdout.splitlines()
+    authority.issue("a.test").write(tmp_path, "other")
+    (tmp_path / "other.key").rename(tmp_path / "tls.key")
+    done = sidecar("check", "--config", "tls.yaml")
+    assert done.returncode == 1
+    assert "inbound.tls.key: does not fit the certificate" in done.stdout
 
 
 @pytest.mark.usefixtures("written")

@@ -76,6 +76,41 @@ async def test_a_version_in_common_is_missing(tmp_path: Path) -> None:
         assert await refusal(proxy, old) == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_does_not_outlive_its_authority(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """Who was let in before cannot come back by its session when its CA is no longer trusted."""
+    authority = Authority()
+    async with tls_proxied(
+        answer_each,
+        tmp_path,
+        authority=authority,
+        server_context_of_ours=ours(authority, tmp_path, "required"),
+    ) as proxy:
+        context = client_context(authority, pair=authority.issue("caller"), directory=tmp_path)
+        context.maximum_version = version
+
+        def call(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool, bytes]:
+            with (
+                socket.create_connection(proxy.address, timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname=NAME, session=session) as tls,
+            ):
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                answer = tls.recv(4096)
+                return tls.session, bool(tls.session_reused), answer
+
+        session, reused, answer = await asyncio.to_thread(call, None)
+        assert (reused, answer[:15]) == (False, b"HTTP/1.1 200 OK")
+        _, reused, answer = await asyncio.to_thread(call, session)
+        assert (reused, answer[:15]) == (True, b"HTTP/1.1 200 OK")
+        strangers = Authority()
+        paths = TlsPaths(*authority.issue(NAME).write(tmp_path), strangers.write(tmp_path))
+        proxy.server_context = server_context(paths, read(paths), "required")
+        with pytest.raises(ssl.SSLError, match="ALERT_UNKNOWN_CA"):
+            await asyncio.to_thread(call, session)
+
+
 async def test_alerts_do_not_disturb_the_others(tmp_path: Path) -> None:
     """The context that sends them serves as any other, on many connections at once."""
     authority = Authority()

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Answer
 from sidecar.wire.pacing import LINGER_SECONDS
+from sidecar.wire.tls import ListenerTls, TlsGate
 from tests.support.certificates import (
     HOUR,
     Authority,
@@ -257,6 +259,37 @@ async def test_stopping_during_a_handshake(tmp_path: Path) -> None:
             await proxy.listener.drain(60.0)
         assert proxy.failures == []
         assert await slow.rest() == b""
+
+
+async def test_stopping_before_a_handshake_has_begun(tmp_path: Path) -> None:
+    """Even then its place is free again and its socket closed."""
+
+    class Hasty(TlsGate):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.abort()
+
+    async with tls_proxied(answer_each, tmp_path) as proxy:
+        tls = ListenerTls(lambda: proxy.server_context, lambda *_args: None)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Hasty(proxy.listener, tls), "127.0.0.1", 0
+        )
+        proxy.address = server.sockets[0].getsockname()
+        async with proxy.plain_client() as client:
+            assert await client.rest() == b""
+        await until(lambda: proxy.listener.handshakes == 0)
+        server.close()
+
+
+async def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    """One connection cannot be served; its place is free again, and it is told."""
+    async with tls_proxied(answer_each, tmp_path) as proxy:
+        with patch("os.dup", side_effect=OSError(24, "Too many open files")):
+            async with proxy.plain_client() as client:
+                assert await client.rest() == b""
+        assert proxy.failures == [("other", "Too many open files")]
+        assert proxy.listener.handshakes == 0
+        await is_still_well(proxy)
 
 
 async def test_failed_handshakes_leave_nothing_open(tmp_path: Path) -> None:
