@@ -395,7 +395,7 @@ class Pool:
         if self.is_full:
             raise PoolFullError
         loop = asyncio.get_running_loop()
-        connection = UpstreamConnection(self)
+        connection = self._new_connection()
         self._opening += 1
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
@@ -409,6 +409,9 @@ class Pool:
         if not connection.is_open:
             raise ConnectionResetError("closed as soon as it was open")
         return connection
+
+    def _new_connection(self) -> UpstreamConnection:
+        return UpstreamConnection(self)
 
     def opened(self, connection: UpstreamConnection) -> None:
         self._all.add(connection)
