@@ -30,6 +30,8 @@ def summary(config: Config) -> Iterator[str]:
     yield f"  listen on {config.admin.listen} for metrics and probes"
     if config.admin.control is not None:
         yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
+    if (proxy := config.outbound.proxy) is not None:
+        yield f"  listen on {proxy} as forward proxy ({config.outbound.unlisted} what is unlisted)"
     yield from _some("issuer", [_issuer(issuer) for issuer in config.issuers.values()])
     yield from _some("rule", [_rule(rule) for rule in inbound.rules])
     destinations = config.outbound.destinations.values()

@@ -9,12 +9,13 @@ import binascii
 import json
 import re
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any
 
 from sidecar.core.attribution import HANDLE_PATTERN, Lookup
 
 _HANDLE = re.compile(HANDLE_PATTERN)
-_WORD = re.compile(rb"[A-Za-z0-9._-]+")
+_WORD = re.compile(rb"[A-Za-z0-9._=-]+")
 
 
 def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
@@ -26,24 +27,24 @@ def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
     if _HANDLE.search(value):
         return True
     return any(
-        any(lookup.find_token(word)) or not issuers.isdisjoint(_issuers_of(word))
+        any(any(lookup.find_token(part)) for part in word.split(b"="))
+        or not issuers.isdisjoint(_issuers_of(word))
         for word in _WORD.findall(value)
         if word.count(b".") >= 2
     )
 
 
 def _issuers_of(token: bytes) -> frozenset[str]:
-    """Return every ``iss`` in the second part of what may be a JWT; read leniently, on purpose."""
-    payload = token.split(b".", 2)[1]
+    """Return every ``iss`` in any part of what may be a JWT; read leniently, on purpose."""
     found: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found.extend(value for name, value in pairs if name == "iss" and isinstance(value, str))
         return dict(pairs)
 
-    try:
-        decoded = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4))
-        json.loads(decoded, object_pairs_hook=note)
-    except (binascii.Error, ValueError, RecursionError):
-        pass  # no JWT, or none that anybody could read: what was seen of it still counts
+    for part in token.split(b"."):
+        # What is no JSON is not read by anybody; what was seen of it before still counts.
+        with suppress(binascii.Error, ValueError, RecursionError):
+            decoded = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+            json.loads(decoded, object_pairs_hook=note)
     return frozenset(found)

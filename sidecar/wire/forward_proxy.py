@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, cast
 
+from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Answer
@@ -40,8 +41,24 @@ class ProxyConnection(Downstream):
             upstream.abort()
             self._answer(lines)
             return
+        if upstream.transport.is_closing():
+            self._fail(Reason.UPSTREAM_RESET, "the connection was closed at once")
+            return
         self._timing.sent = self._timing.answered = self._listener.clock()
-        self._begin_tunnel(upstream, _CONNECTED, _ESTABLISHED, b"", framed=False)
+        first = upstream.take_said() if isinstance(upstream, TunnelConnection) else b""
+        self._begin_tunnel(upstream, _CONNECTED, _ESTABLISHED, first, framed=False)
+
+
+class TunnelConnection(UpstreamConnection):
+    """One that will be half of a tunnel: what its server says before that is kept."""
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self.pause()
+
+    def take_said(self) -> bytes:
+        said, self._buffer = self._buffer, b""
+        return said
 
 
 class PinnedPool(Pool):
@@ -82,10 +99,8 @@ class PinnedPool(Pool):
                     failure = error
         raise cast(OSError, failure)
 
-    def opened(self, connection: UpstreamConnection) -> None:
-        super().opened(connection)
-        if self._for_tunnels:
-            connection.pause()
+    def _new_connection(self) -> UpstreamConnection:
+        return TunnelConnection(self) if self._for_tunnels else super()._new_connection()
 
 
 class OriginPools:

@@ -15,6 +15,7 @@ inbound:
     - {paths: [/a], require: {scopes: [s, t], roles: {any: [A, B]}}, mode: observe}
     - {paths: [/**], require: authenticated}
 outbound:
+  proxy: 127.0.0.1:15401
   destinations:
     profiles: {listen: "127.0.0.1:9001", upstream: "http://127.0.0.1:8081"}
 """
@@ -39,6 +40,7 @@ def test_usable(sidecar: Run) -> None:
         "The configuration is usable. It would",
         "  listen on 0.0.0.0:15406 for callers, in front of http://127.0.0.1:8080 (enforce)",
         "  listen on 0.0.0.0:15490 for metrics and probes",
+        "  listen on 127.0.0.1:15401 as forward proxy (forward what is unlisted)",
         "  issuer shop: https://idp.example for any audience, keys from discovery at "
         "https://idp.example/.well-known/openid-configuration",
         "  rule GET /healthz: GET on /healthz: anyone",

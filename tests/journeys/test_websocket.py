@@ -16,7 +16,8 @@ from websockets.typing import Subprotocol
 from sidecar.config.model import Address, Origin
 from tests.support.http import fetch
 from tests.support.pod import LOOPBACK, Pod, pod, records
-from tests.support.wire_peer import until
+from tests.support.websocket import UPGRADE, read_frame, text
+from tests.support.wire_peer import connected, until
 
 Serving = Callable[[ServerConnection], Awaitable[None]]
 STRICT = ("x-sidecar-carrier", "python/0.1; grade=strict")
@@ -204,6 +205,67 @@ async def test_the_callers_token_goes_out_with_the_apps_upgrade(tmp_path: Path) 
             async with dial(address, "/x", additional_headers=dict([STRICT])):
                 pass
         assert caught.value.response.headers["x-sidecar-reason"] == "attribution_missing"
+        request.answer()
+        await inbound
+    assert seen == [f"Bearer {token}"]
+
+
+async def test_a_client_that_was_told_of_a_proxy_gets_through(tmp_path: Path) -> None:
+    """The library asks by ``CONNECT``, so that nobody sees what it says: as direct, no token."""
+    seen: list[str | None] = []
+
+    async def serving(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append(connection.request.headers.get("Authorization"))
+        await echo(connection)
+
+    async with app(serving) as origin:
+        options: dict[str, Any] = {"compression": None, "subprotocols": None}
+        async with dial(origin.address, **options) as client:
+            direct = await conversation(client)
+        ports = {"proxy": LOOPBACK, "connect_ports": (origin.port,)}
+        async with pod(tmp_path, outbound=ports) as running:
+            url, proxy = f"ws://{origin.address}/x", f"http://{running.bound.proxy}"
+            async with connect(url, proxy=proxy, max_size=None, **options) as client:
+                assert await conversation(client) == direct
+    assert seen == [None, None]
+
+
+async def test_an_upgrade_through_the_proxy_gets_the_callers_token(tmp_path: Path) -> None:
+    """In absolute form, where the request can be read: like any call to a destination."""
+    seen: list[str | None] = []
+
+    async def serving(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append(connection.request.headers.get("Authorization"))
+        await echo(connection)
+
+    async with (
+        app(serving) as origin,
+        pod(
+            tmp_path,
+            automatic=False,
+            destination={"upstream": origin},
+            outbound={"proxy": LOOPBACK},
+        ) as running,
+    ):
+        token = running.mint.token("alice")
+        inbound = asyncio.create_task(fetch(running.bound.inbound, "/users/x", bearer=token))
+        request = await running.app.next()
+        proxy = running.bound.proxy
+        assert proxy is not None
+        async with connected(proxy.host, proxy.port) as peer:
+            await peer.send(
+                b"GET http://profiles/x HTTP/1.1\r\nHost: profiles\r\n"
+                b"X-Sidecar-Carrier: python/0.1; grade=strict\r\nX-Sidecar-Context: "
+                + request.handle.encode()
+                + b"\r\n"
+                + UPGRADE
+                + b"\r\n"
+            )
+            assert (await peer.message()).status == 101
+            await peer.send(text(b"hello", masked=True))
+            assert await read_frame(peer, masked=False) == (1, b"hello")
         request.answer()
         await inbound
     assert seen == [f"Bearer {token}"]

@@ -42,9 +42,10 @@ def closing(code: int, *, masked: bool) -> bytes:
     return text(code.to_bytes(2, "big"), masked=masked, opcode=8)
 
 
-async def read_frame(peer: Peer) -> tuple[int, bytes]:
-    """Read a short frame: opcode, and payload without mask."""
+async def read_frame(peer: Peer, *, masked: bool | None = None) -> tuple[int, bytes]:
+    """Read a short frame: opcode, and payload without mask. It is *masked* where that is said."""
     first, second = await peer.exactly(2)
+    assert masked is None or masked == bool(second & 0x80)
     key = await peer.exactly(4) if second & 0x80 else bytes(4)
     payload = await peer.exactly(second & 0x7F)
     return first & 0x0F, bytes(byte ^ key[index % 4] for index, byte in enumerate(payload))

@@ -12,6 +12,7 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Forward
 from sidecar.wire.fields import NameTable
 from sidecar.wire.forward_proxy import OriginPools, ProxyConnection
+from sidecar.wire.upstream import UpstreamConnection
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import refusal
 from tests.support.wire_peer import Peer, until
@@ -224,21 +225,21 @@ async def test_a_server_that_speaks_first_is_heard_after_the_answer() -> None:
         pool = origins.get(["127.0.0.1"], proxy.pool.port, for_tunnels=True)
         assert pool is not None
         proxy.handler.decide = lambda exchange: Forward(pool, exchange.head.target)
-        held = asyncio.Event()
+        open_at_once = pool.open
 
-        async def greet() -> None:
-            peer = await far.peer
-            await peer.send(b"hello ")
-            held.set()
+        async def open_late() -> UpstreamConnection:
+            connection = await open_at_once()
+            await (await far.peer).send(b"hello ")
+            for _ in range(100):  # were it read now, there would be nobody to give it to
+                await asyncio.sleep(0)
+            return connection
 
-        greeting = asyncio.create_task(greet())
+        pool.open = open_late  # type: ignore[method-assign]
         async with proxy.client() as client:
             await client.send(CONNECT + b"early")
             assert await client.head() == b"HTTP/1.1 200 Connection established\r\n\r\n"
             assert await client.exactly(6) == b"hello "
             assert await (await far.peer).exactly(5) == b"early"
-            await held.wait()
-            await greeting
         far.over.set()
         await until(lambda: pool.connections == 0)
 
@@ -252,3 +253,23 @@ async def test_ordinary_requests_are_served_as_anywhere() -> None:
         for _ in range(2):
             await client.send(b"GET http://h/x HTTP/1.1\r\nHost: h\r\n\r\n")
             assert (await client.message()).body == b"GET /x HTTP/1.1|"
+
+
+async def test_a_server_that_closes_at_once_is_502() -> None:
+    """There is no tunnel to nobody."""
+
+    async def hang_up(peer: Peer) -> None:
+        """Close without a word."""
+
+    async with proxied(hang_up, connection=ProxyConnection) as proxy, proxy.client() as client:
+        open_at_once = proxy.pool.open
+
+        async def open_late() -> UpstreamConnection:
+            connection = await open_at_once()
+            await until(connection.transport.is_closing)
+            return connection
+
+        proxy.pool.open = open_late  # type: ignore[method-assign]
+        await client.send(CONNECT)
+        answer = await client.refused()
+        assert (answer.status, answer.reason) == (502, b"upstream_reset")
