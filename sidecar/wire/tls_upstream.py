@@ -118,4 +118,6 @@ class TlsPool(Pool):
         except ConnectionResetError as error:
             if error.args:  # the system's own, which says enough
                 raise
-            raise ConnectionError("TLS: the peer ended the connection during the handshake") from error
+            raise ConnectionError(
+                "TLS: the peer ended the connection during the handshake"
+            ) from error
