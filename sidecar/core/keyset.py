@@ -69,9 +69,12 @@ class VerificationKey:
 
     def verify(self, alg: str, signing_input: bytes, signature: bytes) -> bool:
         """Say whether *signature* is this key's over *signing_input*; *alg* must be permitted."""
-        return alg in self.algorithms and _CHECKS[alg].verify(
-            signing_input, self.public_key, signature
-        )
+        key = self.public_key
+        # RFC 8017, 8.1.2: exactly as long as the modulus. OpenSSL's PSS also takes one without its
+        # leading zeros, and the same token would have a second spelling.
+        if isinstance(key, rsa.RSAPublicKey) and len(signature) != (key.key_size + 7) // 8:
+            return False
+        return alg in self.algorithms and _CHECKS[alg].verify(signing_input, key, signature)
 
 
 class KeySet:
