@@ -26,6 +26,8 @@ from sidecar.wire.limits import WireLimits
 
 LINGER_SECONDS: Final = 2.0
 """How long peers that were told to close may take to do so."""
+DRAIN_IDLE_SECONDS: Final = 5.0
+"""Silence that ends an opaque tunnel once we stop: apps keep such connections for later."""
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -165,6 +167,7 @@ class Tunnel:
         self._code = 0
         """Why both sides are being closed, 0 while they are not."""
         self._lingers = False
+        self._drains = False
         self.caller = TunnelEnd(self, FrameFollower(masked=True) if framed else None)
         self.upstream = TunnelEnd(self, FrameFollower(masked=False) if framed else None)
         self.caller.other, self.upstream.other = self.upstream, self.caller
@@ -238,9 +241,12 @@ class Tunnel:
     # --- ending ---
 
     def drain(self) -> None:
-        """Say good-bye between two frames; what has no frames may go on until it is aborted."""
+        """Say good-bye between two frames; what has no frames may go on while it is in use."""
         if self._framed:
             self._close(GOING_AWAY)
+        else:
+            self._drains = True
+            self.rearm()
 
     def expire(self, now: float) -> None:
         """Nothing has moved for too long; a peer that reads slowly gets more time."""
@@ -274,7 +280,12 @@ class Tunnel:
             or self.upstream.is_blocked
             or (self._framed and self._is_ending)
         )
-        seconds = limits.body_timeout_seconds if hurried else limits.tunnel_idle_timeout_seconds
+        if hurried:
+            seconds = limits.body_timeout_seconds
+        elif self._drains:
+            seconds = DRAIN_IDLE_SECONDS
+        else:
+            seconds = limits.tunnel_idle_timeout_seconds
         self.deadline = (self._clock() if now is None else now) + seconds
 
     @property

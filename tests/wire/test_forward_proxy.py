@@ -207,6 +207,23 @@ async def test_an_idle_tunnel_is_cut_off() -> None:
         assert proxy.results == [(200, None)]
 
 
+async def test_draining_waits_for_tunnels_in_use_alone() -> None:
+    """A connection that an app keeps for later does not hold up the end of the pod."""
+    async with connected_through() as (proxy, client, server):
+        draining = asyncio.create_task(proxy.listener.drain(20.0))
+        await until(lambda: proxy.listener.draining)
+        for _ in range(3):
+            proxy.time.passes(4.9)
+            await client.send(b"x")
+            assert await server.exactly(1) == b"x"
+        proxy.time.passes(4.9)
+        assert proxy.results == []
+        proxy.time.passes(0.2)
+        assert await client.rest() == await server.rest() == b""
+        await draining
+        assert proxy.results == [(200, None)]
+
+
 async def test_a_decision_that_no_longer_holds_makes_no_tunnel() -> None:
     """What was checked once more after connecting is answered, and the connection ends."""
     async with proxied(answering(b""), connection=ProxyConnection) as proxy:
