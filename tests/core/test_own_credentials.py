@@ -6,7 +6,7 @@ import math
 from hashlib import sha256
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.attribution import CallTerms, Entry
@@ -87,6 +87,7 @@ def test_the_token_of_a_live_request_is_ours() -> None:
     assert not is_ours(b"Bearer " + token, ISSUERS, ledger)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"a." * 50)
 @example(jwt(b"[" * 100_000))

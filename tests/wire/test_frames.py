@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.wire.frames import FrameError, FrameFollower, close_frame
@@ -29,6 +29,7 @@ FRAMES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(frames=FRAMES, masked=st.booleans(), cuts=st.lists(st.integers(0, 200_000), max_size=12))
 def test_any_split_of_frames_is_passed_on_whole(
     frames: list[tuple[int, int]], masked: bool, cuts: list[int]
