@@ -316,6 +316,7 @@ def _ask_for_upgrade(head: RequestHead) -> None:
         )
     head.upgrade = key
     head.close = True
+    head.takes_trailers = False  # ``Connection`` is written once, and here it says Upgrade
     head.lines.append(UPGRADE_LINES)
 
 

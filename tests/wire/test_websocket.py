@@ -60,6 +60,18 @@ async def tunnelled(
             server.over()
 
 
+async def test_a_caller_that_takes_trailers_asks_for_the_upgrade_alone() -> None:
+    """``TE`` goes no further: a second ``Connection`` could be read instead of the first."""
+    server = Server()
+    async with proxied(server) as proxy, proxy.client() as client:
+        await client.send(ASK[:-2] + b"TE: trailers\r\n\r\n")
+        assert (await client.message()).status == 101
+        await server.peer()
+        assert server.request.all(b"connection") == [b"upgrade"]
+        assert server.request.all(b"te") == []
+        server.over()
+
+
 async def test_a_websocket_is_asked_for_and_agreed_to_as_it_was() -> None:
     """The handshake's own fields, subprotocols and extensions pass; ours and secret ones do not."""
     agreement = (
