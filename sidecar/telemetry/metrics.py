@@ -7,7 +7,7 @@ and renders, so there are no locks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -207,7 +207,7 @@ class _TokenCache:
         return self._misses_before + self._misses()
 
 
-class Metrics(Collector):
+class Metrics:
     """Everything this process counts, in a registry of its own."""
 
     def __init__(self, *, version: str) -> None:
@@ -226,7 +226,7 @@ class Metrics(Collector):
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self._registry.register(cast(Collector, self))  # which is one by its methods
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

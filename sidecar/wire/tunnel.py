@@ -35,13 +35,13 @@ Ended = Callable[[Reason | None], None]
 """Told once, when the exchange behind the tunnel is over; a reason where it broke."""
 
 
-class TunnelEnd(asyncio.Protocol):
+class TunnelEnd:
     """One of the two connections. Everything that happens to it is the tunnel's to judge."""
 
     def __init__(self, tunnel: "Tunnel", follower: FrameFollower | None) -> None:
         """*follower* watches the frames that arrive here; ``None`` where bytes are opaque."""
         self._tunnel = tunnel
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport: asyncio.Transport
         self.follower = follower
         self.when_closed: Callable[[TunnelEnd], None] = _ignore
         self.other: TunnelEnd
@@ -101,7 +101,7 @@ class TunnelEnd(asyncio.Protocol):
         self.transport = transport
         self._is_paused = paused
         self.is_blocked = blocked
-        transport.set_protocol(self)
+        transport.set_protocol(cast(asyncio.Protocol, self))
 
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
