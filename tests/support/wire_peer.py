@@ -1,12 +1,14 @@
 """The other end of a connection, as a test drives it: bytes out, bytes or messages in."""
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+_WITHOUT_CONTENT = re.compile(rb"HTTP/1\.[01] (?:1..|204|304) ")
 PATIENCE_SECONDS = 20.0
 """Bound of every wait; reached only by a test that fails."""
 
@@ -85,7 +87,7 @@ class Peer:
         message = Message(start, fields)
         length, coding = message.get(b"content-length"), message.get(b"transfer-encoding")
         assert length is None or coding is None, message
-        if head_only or b" 204 " in start or b" 304 " in start:
+        if head_only or _WITHOUT_CONTENT.match(start):
             return message
         if coding is not None:
             assert coding == b"chunked", message
