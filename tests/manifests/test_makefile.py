@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("sh", "make", "awk", "cat", "cksum", "echo", "grep", "head", "rm", "sed")
+TOOLS = ("sh", "make", "awk", "cat", "cksum", "echo", "find", "grep", "head", "rm", "sed")
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
