@@ -28,8 +28,9 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.tree = directory / "a tree"
         self.tree.mkdir()
-        for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        for name in ("Makefile", "constraints.txt", "pyproject.toml", "setup.py"):
             shutil.copy(ROOT / name, self.tree)
+        (self.tree / "sidecar").mkdir()
         self._path = directory / "bin"
         self._path.mkdir()
         for tool in TOOLS:
