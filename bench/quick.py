@@ -227,6 +227,7 @@ def print_report(
     footprints: Sequence[Footprint],
 ) -> None:
     """Print the tables on standard output and keep everything as JSON."""
+    print(f"{sidecar_version()}: this is what `sidecar` is in every table.")
     print(
         f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s,"
         " medians. A round counts if the proxy's core was at least 95 % busy and others took at"
@@ -248,9 +249,15 @@ def describe(options: Options) -> dict[str, object]:
         "machine": platform.machine(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "sidecar": sidecar_version(),
         "wrk": _first_line(find_program("wrk"), "-v"),
         "nginx": _first_line(find_program("nginx"), "-v"),
     }
+
+
+def sidecar_version() -> str:
+    """Return what the measured command says of itself: its version, and whether it is compiled."""
+    return _first_line(find_sidecar(), "--version")
 
 
 def _first_line(*command: str) -> str:

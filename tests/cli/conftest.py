@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-"""Arguments of ``sidecar`` to what it printed and how it ended."""
+import sidecar as sidecar_package
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = Path(sidecar_package.__file__).parents[1]
+"""Where the package under test is: the tree, or what was built of it."""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+"""Arguments of ``sidecar`` to what it printed and how it ended."""
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -18,7 +22,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **extra}
+    return {**os.environ, "PYTHONPATH": str(INSTALLED), **extra}
 
 
 @pytest.fixture

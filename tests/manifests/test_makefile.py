@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("sh", "make", "awk", "cat", "cksum", "echo", "grep", "head", "rm", "sed")
+TOOLS = ("sh", "make", "awk", "cat", "cksum", "echo", "find", "grep", "head", "rm", "sed")
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -28,8 +28,9 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.tree = directory / "a tree"
         self.tree.mkdir()
-        for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        for name in ("Makefile", "constraints.txt", "pyproject.toml", "setup.py"):
             shutil.copy(ROOT / name, self.tree)
+        (self.tree / "sidecar").mkdir()
         self._path = directory / "bin"
         self._path.mkdir()
         for tool in TOOLS:
