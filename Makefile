@@ -5,7 +5,7 @@
 
 # COMPILED=1 does with the forwarding path compiled (setup.py) what is done interpreted otherwise,
 # in an environment of its own. The benchmark measures what the image runs, so there 1 is the default.
-COMPILED := $(if $(filter compiled bench-quick,$(MAKECMDGOALS)),1)
+COMPILED := $(if $(filter compiled bench bench-quick,$(MAKECMDGOALS)),1)
 ifeq ($(COMPILED),1)
 VENV := .venv-compiled
 # The installed package is what runs, not the tree, wherever a test starts an interpreter.
