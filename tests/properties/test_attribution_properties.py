@@ -233,7 +233,13 @@ class PodMachine(RuleBasedStateMachine):
             if method != "header"
         ]
         context = tuple(request.handle for request, method in pairs if method == "header")
-        requests = {request for request, _ in pairs}
+        # A request id that is not known any more could be the app's own: it says nothing. (In the
+        # table of what has ended, a newer id takes the place of an older one now and then.)
+        requests = {
+            request
+            for request, method in pairs
+            if method != "request_id" or self.ledger.find(request.request_id) is not None
+        }
         statement: bytes | None = None
         if isinstance(said, Request):
             statement = said.token
