@@ -6,7 +6,6 @@ before the head is written, because a call may wait for a connection while its c
 
 import re
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -152,15 +151,27 @@ class OutboundHandler:
         self.route = route
         self.reporter = reporter
         self.ids = ids
+        self.authority = authority
         self.host_line = f"host: {authority}\r\n".encode()
         self.clock = clock
         self.wall_clock = wall_clock
 
     def by_name(self) -> "OutboundHandler":
         """Return the same for a listener that chose it by the host of the request."""
-        twin = copy(self)
-        twin.settings = replace(self.settings, hosts=AnyHost())
-        return twin
+        return OutboundHandler(
+            settings=replace(self.settings, hosts=AnyHost()),
+            attribute=self.attribute,
+            ledger=self.ledger,
+            pool=self.pool,
+            metrics=self.metrics,
+            carriers=self.carriers,
+            route=self.route,
+            reporter=self.reporter,
+            ids=self.ids,
+            authority=self.authority,
+            clock=self.clock,
+            wall_clock=self.wall_clock,
+        )
 
     def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
         self.reporter.begun()
