@@ -264,15 +264,18 @@ async def test_stopping_during_a_handshake(tmp_path: Path) -> None:
 async def test_stopping_before_a_handshake_has_begun(tmp_path: Path) -> None:
     """Even then its place is free again and its socket closed."""
 
-    class Hasty(TlsGate):
+    class Hasty(asyncio.Protocol):
+        def __init__(self, gate: TlsGate) -> None:
+            self.gate = gate
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self.abort()
+            self.gate.connection_made(transport)
+            self.gate.abort()
 
     async with tls_proxied(answer_each, tmp_path) as proxy:
         tls = ListenerTls(lambda: proxy.server_context, lambda *_args: None)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Hasty(proxy.listener, tls), "127.0.0.1", 0
+            lambda: Hasty(TlsGate(proxy.listener, tls)), "127.0.0.1", 0
         )
         proxy.address = server.sockets[0].getsockname()
         async with proxy.plain_client() as client:
