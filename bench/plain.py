@@ -9,7 +9,7 @@ from bench.proxy import Proxy
 
 _NGINX: Final = """
 daemon off;
-worker_processes 1;
+master_process off;
 pid {directory}/{name}.pid;
 error_log stderr error;
 events {{ worker_connections 4096; }}
