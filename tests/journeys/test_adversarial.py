@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.model import Attribution
+from tests.support.builds import interpreted_only
 from tests.support.http import fetch
 from tests.support.inflight import arrive, call, call_with
 from tests.support.pod import pod, records, soon
@@ -80,6 +81,7 @@ async def test_a_redirect_is_a_call_of_its_own(tmp_path: Path) -> None:
         await alice.end()
 
 
+@interpreted_only
 @pytest.mark.parametrize("ending", ["response", "caller", "withdrawal", "expiry"])
 async def test_an_entry_is_asked_again_just_before_the_head_is_written(
     tmp_path: Path, ending: str

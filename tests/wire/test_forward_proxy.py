@@ -13,6 +13,7 @@ from sidecar.wire.exchange import Forward
 from sidecar.wire.fields import NameTable
 from sidecar.wire.forward_proxy import OriginPools, ProxyConnection
 from sidecar.wire.upstream import UpstreamConnection
+from tests.support.builds import interpreted_only
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import refusal
 from tests.support.wire_peer import Peer, until
@@ -234,6 +235,7 @@ async def test_a_decision_that_no_longer_holds_makes_no_tunnel() -> None:
         await until(lambda: proxy.pool.connections == 0)
 
 
+@interpreted_only
 async def test_a_server_that_speaks_first_is_heard_after_the_answer() -> None:
     """Its first bytes wait until the client knows that there is a tunnel."""
     far = Far()
@@ -272,6 +274,7 @@ async def test_ordinary_requests_are_served_as_anywhere() -> None:
             assert (await client.message()).body == b"GET /x HTTP/1.1|"
 
 
+@interpreted_only
 async def test_a_server_that_closes_at_once_is_502() -> None:
     """There is no tunnel to nobody."""
 
