@@ -77,7 +77,7 @@ bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, n
 	@'$(BIN)/python' -m bench.quick --envoy-from '$(BENCH_VENV)' $(ARGS)
 
 # Half an hour on two cores that have nothing else to do.
-bench: install ## every number of docs/performance.md (also h2load, haproxy)
+bench: install ## all that the forwarding path is judged by (also h2load, haproxy)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset h2load haproxy
 	@dir='$(BENCH_VENV)' package='$(ENVOY)' compiled= sh -euc "$$ENSURE_INSTALLED"
 	@'$(BIN)/python' -m bench.full --envoy-from '$(BENCH_VENV)' $(ARGS)

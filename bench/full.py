@@ -1,4 +1,4 @@
-"""``make bench``: every number of docs/performance.md, section by section, in one run.
+"""``make bench``: all that the forwarding path is judged by, section by section, in one run.
 
 As in ``make bench-quick`` one core belongs to the proxy that is measured, and the proxies of a
 section take turns within each round. A section can be run alone: ``ARGS='--sections pace,bodies'``.

@@ -274,9 +274,10 @@ class Downstream(Delivery):
         """Return what the caller gets of these trailer fields."""
         if self._exchange is None:
             return b""
+        received = len(lines)
         section = ResponseHead(self._status, b"", lines)
         self._exchange.respond(section)
-        return b"".join(section.lines)
+        return b"".join(section.lines[:received])  # what is added belongs to the head alone
 
     def response_ended(self) -> None:
         self._upstream = None

@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.core.headers import classify
 from sidecar.wire.fields import NameTable
+from sidecar.wire.forwarding_fields import ForwardingHandler
 from sidecar.wire.trailers import may_trail
 from tests.support.wire_peer import Message, Peer
 from tests.support.wire_proxy import proxied
@@ -53,6 +54,17 @@ async def test_a_caller_that_takes_trailers_gets_them_byte_for_byte(field: bytes
         request = origin.requests[0]
         assert (request.get(b"te"), request.get(b"connection")) == (b"trailers", b"te")
         assert proxy.pool.idle_connections == 1
+
+
+async def test_what_a_proxy_adds_to_the_head_is_no_trailer() -> None:
+    """``Via`` says where an answer passed, before its content (RFC 9110, 6.5.1)."""
+    async with proxied(Trailing(SECTION)) as proxy, proxy.client() as client:
+        proxy.listener.handler = ForwardingHandler(proxy.handler, via="pod", fields=None)
+        await client.send(GET % TAKES)
+        assert b"via: 1.1 pod" in await client.head()
+        assert await client.exactly(10 + len(SECTION) + 2) == (
+            b"2\r\nok\r\n0\r\n" + SECTION + b"\r\n"
+        )
 
 
 @pytest.mark.parametrize(
