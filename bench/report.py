@@ -15,6 +15,15 @@ from bench.results import Footprint, Row, Run, ratio, summarise
 SUBJECT = "sidecar"
 
 
+def how_it_is_read(connections: int, rounds: int, seconds: int) -> str:
+    """Return what somebody must know to read a table of throughput."""
+    return (
+        f"{connections} connections, {rounds} rounds of {seconds} s, medians. A round counts if the"
+        " proxy's core was at least 95 % busy and others took at most 5 % of it; CPU us is the"
+        " proxy's own time per request."
+    )
+
+
 def render_scenario(title: str, runs: Sequence[Run]) -> str:
     """Return the table of one scenario: a line per proxy, then the ratios of the sidecar's."""
     by_proxy = group_by_proxy(runs)

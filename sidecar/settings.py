@@ -1,7 +1,7 @@
 """The operator's configuration in the words of each part that it concerns.
 
 Pure: what a part is told of the configuration is worked out here, and nothing is made of it. That
-is the business of ``sidecar.assembly``.
+is the business of ``sidecar.wiring``.
 """
 
 from collections.abc import Mapping

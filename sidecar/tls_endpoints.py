@@ -1,6 +1,6 @@
 """Every endpoint that speaks TLS: its files, its context, its metrics, and the wire's view of it.
 
-A part of the composition that ``sidecar.assembly`` makes.
+A part of the composition that ``sidecar.wiring`` makes.
 """
 
 import ssl

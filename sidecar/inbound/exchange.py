@@ -33,7 +33,7 @@ from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
 from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
-from sidecar.wire.upstream import Pool
+from sidecar.wire.pool import Pool
 
 _CONTEXT_LINE = CONTEXT_HEADER.encode() + b": %b\r\n"
 _DECISION_LENGTH = 16

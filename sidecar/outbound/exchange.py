@@ -55,7 +55,7 @@ from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Timing
 from sidecar.wire.fields import HOST
 from sidecar.wire.heads import RequestHead, ResponseHead
-from sidecar.wire.upstream import Pool
+from sidecar.wire.pool import Pool
 
 _DECISION_LENGTH: Final = 16
 _PREFIX: Final = HANDLE_PREFIX.encode()

@@ -6,7 +6,7 @@ waiting for the rest would leave both sides without an answer until a time is ov
 
 from typing import Final
 
-from sidecar.wire.heads import TEXT
+from sidecar.wire.field_lines import TEXT
 
 _TEXT_AND_ENDS: Final = TEXT + b"\r\n"
 _ANSWER: Final = b"HTTP/1."

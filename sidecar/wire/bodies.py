@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.field_lines import split_lines
 from sidecar.wire.fields import is_token
-from sidecar.wire.heads import MessageError, split_lines
+from sidecar.wire.heads import MessageError
 
 MAX_CHUNK_LINE_BYTES: Final = 256
 MAX_TRAILER_BYTES: Final = 8 * 1024

@@ -28,8 +28,9 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead
 from sidecar.wire.pacing import COMPLETE, MAX_HELD_BYTES
+from sidecar.wire.pool import Pool, PoolFullError
 from sidecar.wire.reception import RequestReception
-from sidecar.wire.upstream import Pool, PoolFullError, Requester, UpstreamConnection
+from sidecar.wire.upstream import Requester, UpstreamConnection
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener

@@ -16,11 +16,7 @@ from sidecar.wire.deadlines import NEVER
 from sidecar.wire.delivery import Delivery
 from sidecar.wire.exchange import CLIENT_GONE, Answer, Timing
 from sidecar.wire.fields import CONTENT_LENGTH
-from sidecar.wire.heads import (
-    MessageError,
-    RequestHead,
-    ResponseHead,
-)
+from sidecar.wire.heads import MessageError, RequestHead, ResponseHead
 from sidecar.wire.pacing import (
     BODY,
     CLOSED,

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.heads import RequestHead, ResponseHead
-from sidecar.wire.upstream import Pool
+from sidecar.wire.pool import Pool
 
 CLIENT_GONE: Final = 499
 """Status in metrics and logs when the caller left before an answer was begun."""

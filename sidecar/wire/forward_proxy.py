@@ -14,9 +14,10 @@ from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Answer
 from sidecar.wire.fields import NameTable
-from sidecar.wire.heads import parse_request_head
 from sidecar.wire.limits import WireLimits
-from sidecar.wire.upstream import Pool, UpstreamConnection
+from sidecar.wire.pool import Pool
+from sidecar.wire.request_head import parse_request_head
+from sidecar.wire.upstream import UpstreamConnection
 
 MAX_ORIGINS: Final = 256
 """Origins with connections at once; the longest unused one without any in use makes room."""

@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.beginnings import is_hopeless
-from sidecar.wire.heads import (
-    HEAD_END,
-    MessageError,
-    RequestHead,
-    parse_request_head,
-)
+from sidecar.wire.heads import HEAD_END, MessageError, RequestHead
 from sidecar.wire.pacing import HEAD, IDLE, PacedConnection
+from sidecar.wire.request_head import parse_request_head
 
 if TYPE_CHECKING:
     from sidecar.wire.listener import Listener

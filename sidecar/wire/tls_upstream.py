@@ -9,8 +9,9 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
+from sidecar.wire.pool import Pool
 from sidecar.wire.tls import describe, limit_reading
-from sidecar.wire.upstream import Pool, UpstreamConnection
+from sidecar.wire.upstream import UpstreamConnection
 
 _TRUNCATED = "the connection was cut off: it ended without TLS close_notify"
 

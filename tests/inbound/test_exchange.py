@@ -11,7 +11,7 @@ from sidecar.config.model import Attribution, Limits
 from sidecar.core.keyset import parse_jwks
 from sidecar.testbed.token_mint import ABSENT
 from sidecar.wire.exchange import Answer, Forward, Timing
-from sidecar.wire.heads import parse_request_head
+from sidecar.wire.request_head import parse_request_head
 from tests.support.http import fetch
 from tests.support.pod import pod, records, soon
 
@@ -258,7 +258,7 @@ async def test_a_key_withdrawn_while_a_request_waits_for_a_connection_is_noticed
 ) -> None:
     """What was permitted under a key that is gone is not forwarded and enters no ledger."""
     async with pod(tmp_path) as running:
-        listener, verifier = running.sidecar._inbound, running.sidecar._verifier
+        listener, verifier = running.wiring.inbound, running.wiring.verifier
         token = running.mint.token("alice")
         raw = f"GET /users/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n"
         head = parse_request_head(raw.encode(), listener.names, listener.limits)
@@ -269,7 +269,7 @@ async def test_a_key_withdrawn_while_a_request_waits_for_a_connection_is_noticed
         answer = exchange.commit()
         assert isinstance(answer, Answer)
         assert b"x-sidecar-reason: key_unknown" in answer.lines
-        assert len(running.sidecar._ledger) == 0
+        assert len(running.wiring.ledger) == 0
         exchange.finish(answer.status, Timing(0.0), None, whole=True)
 
 

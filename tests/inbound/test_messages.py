@@ -14,7 +14,7 @@ from sidecar.config.model import Origin
 from sidecar.core.keyset import parse_jwks
 from sidecar.inbound.exchange import InboundExchange
 from sidecar.wire.exchange import Answer, Forward, Timing
-from sidecar.wire.heads import parse_request_head
+from sidecar.wire.request_head import parse_request_head
 from tests.support.http import fetch
 from tests.support.pod import Pod, pod
 from tests.support.wire_peer import Peer, connected, until
@@ -59,7 +59,7 @@ async def retries(running: Pod, direction: str) -> int:
 
 def begun(running: Pod, token: str) -> InboundExchange:
     """An exchange that may be forwarded."""
-    listener = running.sidecar._inbound
+    listener = running.wiring.inbound
     raw = f"GET /users/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n"
     head = parse_request_head(raw.encode(), listener.names, listener.limits)
     exchange = listener.handler.begin(head, "127.0.0.1")
@@ -80,7 +80,7 @@ async def test_a_repeated_request_is_still_the_same_one(tmp_path: Path) -> None:
         assert second == again
         assert third == once_more
         assert len({first, second, third}) == 3
-        assert len(running.sidecar._ledger) == 0
+        assert len(running.wiring.ledger) == 0
         assert await retries(running, "inbound") == 2
         assert 'code="502"' not in await running.metrics()
 
@@ -102,7 +102,7 @@ async def test_a_closing_app_fails_no_get(tmp_path: Path) -> None:
             for _ in range(400):
                 await client.send(request)
                 assert (await client.message()).status == 200
-        await until(lambda: len(running.sidecar._ledger) == 0)
+        await until(lambda: len(running.wiring.ledger) == 0)
 
 
 async def test_the_second_attempt_opens_no_second_entry(tmp_path: Path) -> None:
@@ -112,30 +112,30 @@ async def test_the_second_attempt_opens_no_second_entry(tmp_path: Path) -> None:
         lines = exchange.commit()
         assert isinstance(lines, bytes)
         assert exchange.commit() == lines
-        assert len(running.sidecar._ledger) == 1
+        assert len(running.wiring.ledger) == 1
         exchange.finish(200, Timing(0.0), None, whole=True)
-        assert len(running.sidecar._ledger) == 0
+        assert len(running.wiring.ledger) == 0
 
 
 @pytest.mark.parametrize("what", ["token_expired", "key_unknown", "upstream_reset"])
 async def test_what_ended_between_two_attempts_is_not_sent_again(tmp_path: Path, what: str) -> None:
     """Expiry, the withdrawal of the key, and whatever else closes an entry."""
     async with pod(tmp_path) as running:
-        sidecar = running.sidecar
+        wiring = running.wiring
         exchange = begun(running, running.mint.token("alice", exp=int(time.time()) + 60))
         assert isinstance(exchange.commit(), bytes)
         if what == "token_expired":
-            sidecar._inbound.handler.wall_clock = lambda: time.time() + 3600  # type: ignore[attr-defined]
+            wiring.inbound.handler.wall_clock = lambda: time.time() + 3600  # type: ignore[attr-defined]
         elif what == "key_unknown":
             running.mint.rotate(withdraw=True)
-            sidecar._verifier.install("shop", parse_jwks(json.dumps(running.mint.jwks()).encode()))
+            wiring.verifier.install("shop", parse_jwks(json.dumps(running.mint.jwks()).encode()))
         else:
-            sidecar._ledger.close_unless(lambda _credential: False)
+            wiring.ledger.close_unless(lambda _credential: False)
         answer = exchange.commit()
         assert isinstance(answer, Answer)
         assert f"x-sidecar-reason: {what}\r\n".encode() in answer.lines
         exchange.finish(answer.status, Timing(0.0), None, whole=True)
-        assert len(sidecar._ledger) == 0
+        assert len(wiring.ledger) == 0
 
 
 async def test_interim_answers_and_trailers_leak_nothing(tmp_path: Path) -> None:

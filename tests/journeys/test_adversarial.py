@@ -91,7 +91,7 @@ async def test_an_entry_is_asked_again_just_before_the_head_is_written(
         # Within the leeway of inbound; a moment later it may not be sent any more.
         exp = soon(1) if ending == "expiry" else soon(300)
         alice = await arrive(running, running.mint.token("alice", exp=exp))
-        pool = running.sidecar._pools[1]
+        pool = running.wiring.pools[1]
         opening, may_open = asyncio.Event(), asyncio.Event()
         real_open = pool.open
 
@@ -108,10 +108,10 @@ async def test_an_entry_is_asked_again_just_before_the_head_is_written(
                 await alice.end()
             case "caller":
                 alice.answer.cancel()
-                while len(running.sidecar._ledger):
+                while len(running.wiring.ledger):
                     await asyncio.sleep(0.001)
             case "withdrawal":
-                running.sidecar._ledger.close_unless(lambda _credential: False)
+                running.wiring.ledger.close_unless(lambda _credential: False)
             case "expiry":
                 while soon(0) < exp:
                     await asyncio.sleep(0.01)

@@ -78,10 +78,10 @@ async def test_each_event_arrives_before_the_next_is_sent(tmp_path: Path, way: s
 
 def held(running: Pod) -> int:
     """What the sidecar keeps in its own memory for all its connections."""
-    sidecar = running.sidecar
-    listeners = (sidecar._inbound, *sidecar._outbound.values())
+    wiring = running.wiring
+    listeners = (wiring.inbound, *wiring.outbound.values())
     ours = sum(each.buffered_bytes for each in listeners)
-    return ours + sum(each.buffered_bytes for each in sidecar._pools)
+    return ours + sum(each.buffered_bytes for each in wiring.pools)
 
 
 async def test_a_large_upload_is_never_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ STANDARD = {"min_assurance": "standard"}
 
 async def settled(running: Pod, waiting: int) -> None:
     """Wait until so many requests are in the queue."""
-    handler = running.sidecar._inbound.handler
+    handler = running.wiring.inbound.handler
     while handler.admission.waiting != waiting:  # type: ignore[attr-defined]
         await asyncio.sleep(0.001)
 

@@ -142,7 +142,7 @@ async def test_the_entry_lives_as_long_as_the_websocket(tmp_path: Path) -> None:
             text = await running.metrics()
             assert 'sidecar_tunnels_open{direction="inbound"} 1.0' in text
             assert "sidecar_ledger_entries 1.0" in text
-        await until(lambda: running.sidecar._inbound.connections == 0)
+        await until(lambda: running.wiring.inbound.connections == 0)
         answer = await running.call_out(handles[0])
         assert answer.reason == "attribution_dead"
         text = await running.metrics()
@@ -292,8 +292,8 @@ async def test_both_ways_at_once_under_backpressure(tmp_path: Path) -> None:
     running: Pod
 
     def held() -> int:
-        sidecar = running.sidecar
-        return sidecar._inbound.buffered_bytes + sum(p.buffered_bytes for p in sidecar._pools)
+        wiring = running.wiring
+        return wiring.inbound.buffered_bytes + sum(p.buffered_bytes for p in wiring.pools)
 
     async def serving(connection: ServerConnection) -> None:
         _, highest = await asyncio.gather(pour(connection, 1), sip(connection, 2, held))
@@ -338,7 +338,7 @@ async def test_a_client_that_vanishes_is_noticed_by_the_server(tmp_path: Path) -
             client.transport.abort()
             async with asyncio.timeout(20):
                 assert await code == 1006
-        await until(lambda: len(running.sidecar._ledger) == 0)
+        await until(lambda: len(running.wiring.ledger) == 0)
 
 
 async def test_stopping_the_pod_closes_websockets_with_1001(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.config.model import Allow, Attribution, Rule
 from sidecar.wire.exchange import Answer, Forward, Timing
-from sidecar.wire.heads import parse_request_head
+from sidecar.wire.request_head import parse_request_head
 from tests.support.http import Request, fetch
 from tests.support.inflight import Inflight, arrive, call, call_with
 from tests.support.pod import Pod, pod, records
@@ -248,7 +248,7 @@ async def test_a_relayed_token_outlives_the_one_request_that_it_was_matched_with
     async with pod(tmp_path, automatic=False, inbound={"token_to_app": "forward"}) as running:
         token = running.mint.token("alice")
         older, newer = await arrive(running, token), await arrive(running, token)
-        (listener,) = running.sidecar._outbound.values()
+        (listener,) = running.wiring.outbound.values()
         raw = f"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
         if by_handle:
             raw += f"x-sidecar-context: {newer.handle}\r\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from sidecar.config.model import Attribution, Origin
 from sidecar.outbound.exchange import OutboundExchange
 from sidecar.wire.exchange import Answer, Forward, Timing
-from sidecar.wire.heads import parse_request_head
+from sidecar.wire.request_head import parse_request_head
 from tests.support.inflight import arrive
 from tests.support.pod import Pod, pod
 from tests.support.wire_peer import Peer, connected
@@ -62,7 +62,7 @@ async def test_a_call_whose_cause_ended_is_not_sent_again(tmp_path: Path) -> Non
     """Liveness is judged before each attempt, just before the head is written."""
     async with pod(tmp_path, automatic=False) as running:
         alice = await arrive(running, running.mint.token("alice"))
-        listener = running.sidecar._outbound["profiles"]
+        listener = running.wiring.outbound["profiles"]
         raw = (
             "GET / HTTP/1.1\r\nHost: localhost\r\nx-sidecar-carrier: python/0.1; grade=strict\r\n"
             f"x-sidecar-context: {alice.handle}\r\n"

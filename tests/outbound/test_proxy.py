@@ -314,7 +314,7 @@ async def test_connect_carries_bytes_both_ways(tmp_path: Path, version: bytes) -
                 assert await client.exactly(100_000) == b"x" * 100_000
                 client.end()
                 assert await client.rest() == b"bye\n"
-            await until(lambda: running.sidecar._proxy.connections == 0)  # type: ignore[union-attr]
+            await until(lambda: running.wiring.proxy.connections == 0)  # type: ignore[union-attr]
             text = await running.metrics()
             assert 'sidecar_tunnels_open{direction="outbound"} 0.0' in text
             assert (
@@ -431,5 +431,5 @@ async def test_tunnels_end_when_the_pod_does(tmp_path: Path) -> None:
     ):
         await client.head()
         assert await client.exactly(6) == b"hello\n"
-        await running.sidecar._proxy.drain(0.05)  # type: ignore[union-attr]
+        await running.wiring.proxy.drain(0.05)  # type: ignore[union-attr]
         assert await client.rest() == b""

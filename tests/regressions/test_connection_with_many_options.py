@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from sidecar.wire.fields import NameTable
-from sidecar.wire.heads import MessageError, RequestHead, parse_request_head
+from sidecar.wire.heads import MessageError, RequestHead
+from sidecar.wire.request_head import parse_request_head
 from tests.support.wire_proxy import LIMITS
 
 SIZE = 32_000

@@ -26,6 +26,7 @@ from sidecar.config.model import (
     Rule,
 )
 from sidecar.testbed.token_mint import TokenMint
+from sidecar.wiring import Wiring
 from tests.support.http import App, Response, fetch
 
 ISSUER = "https://issuer.example"
@@ -51,6 +52,7 @@ class Pod:
     destination: App
     bound: Bound
     sidecar: Sidecar
+    wiring: Wiring
     log: list[bytes]
     """Batches of access log lines, complete once the pod has stopped."""
 
@@ -121,9 +123,10 @@ async def pod(
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
-        sidecar = Sidecar(config, write_access_log=log.append, refuses_address=refuses_address)
+        wiring = Wiring(config, write_access_log=log.append, refuses_address=refuses_address)
+        sidecar = Sidecar(wiring)
         async with sidecar.running(lambda _line: None) as bound:
-            yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, log)
+            yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, wiring, log)
 
 
 def _issuer(name: str, mint: TokenMint, directory: Path, cooldown_seconds: float) -> Issuer:

@@ -7,7 +7,7 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.exchange import Action, Answer, Forward, Timing
 from sidecar.wire.fields import FIRST_APPLICATION_MARK
 from sidecar.wire.heads import RequestHead, ResponseHead
-from sidecar.wire.upstream import Pool
+from sidecar.wire.pool import Pool
 
 SECRET = FIRST_APPLICATION_MARK
 """Mark of the one field name that the fake application keeps to itself."""

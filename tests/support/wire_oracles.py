@@ -22,13 +22,9 @@ from aiohttp.streams import StreamReader
 
 from sidecar.wire.bodies import BodyReader, ChunkedBody, LengthBody, UntilCloseBody
 from sidecar.wire.fields import CONTENT_LENGTH, NameTable
-from sidecar.wire.heads import (
-    MessageError,
-    RequestHead,
-    ResponseHead,
-    parse_request_head,
-    parse_response_head,
-)
+from sidecar.wire.heads import MessageError, RequestHead, ResponseHead
+from sidecar.wire.request_head import parse_request_head
+from sidecar.wire.response_head import parse_response_head
 from tests.support.wire_proxy import LIMITS
 
 Fields = list[tuple[bytes, bytes]]

@@ -15,8 +15,9 @@ from sidecar.wire.downstream import Downstream
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
+from sidecar.wire.pool import Pool
 from sidecar.wire.tunnel import TunnelEnd
-from sidecar.wire.upstream import Pool, UpstreamConnection
+from sidecar.wire.upstream import UpstreamConnection
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import FakeHandler, classify
 from tests.support.wire_peer import Peer, connected, until

@@ -12,9 +12,9 @@ from typing import Any
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
+from sidecar.wire.pool import Pool
 from sidecar.wire.tls import ListenerTls
 from sidecar.wire.tls_upstream import TlsPool
-from sidecar.wire.upstream import Pool
 from tests.support.certificates import Authority, client_context, server_context
 from tests.support.wire_clock import ManualTime
 from tests.support.wire_exchange import FakeHandler, classify

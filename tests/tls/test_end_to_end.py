@@ -26,6 +26,7 @@ from sidecar.config.model import (
     Outbound,
     Rule,
 )
+from sidecar.wiring import Wiring
 from tests.support.certificates import HOUR, Authority, Pair, client_context, server_context
 from tests.support.http import App, fetch
 from tests.support.pod import LOOPBACK, pod, records
@@ -235,7 +236,7 @@ def bare(app: Origin, **inbound: object) -> Config:
 
 @asynccontextmanager
 async def running_sidecar(config: Config) -> AsyncIterator[Bound]:
-    async with Sidecar(config, write_access_log=lambda _batch: None).running(
+    async with Sidecar(Wiring(config, write_access_log=lambda _batch: None)).running(
         lambda _line: None
     ) as bound:
         yield bound

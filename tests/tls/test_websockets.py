@@ -38,7 +38,7 @@ async def test_from_a_caller_behind_tls(tmp_path: Path) -> None:
     async with app(echo) as origin, pod(tmp_path, inbound={"app": origin, "tls": tls}) as running:
         async with dial_over_tls(running, authority) as client:
             assert await conversation(client) == await direct()
-        await until(lambda: len(running.sidecar._ledger) == 0)
+        await until(lambda: len(running.wiring.ledger) == 0)
 
 
 async def test_a_caller_behind_tls_is_told_when_the_pod_stops(tmp_path: Path) -> None:

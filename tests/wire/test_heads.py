@@ -6,16 +6,11 @@ import pytest
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.beginnings import is_hopeless, is_hopeless_answer
+from sidecar.wire.field_lines import MAX_CONNECTION_OPTIONS, MAX_FIELDS_EVER
 from sidecar.wire.fields import FIRST_APPLICATION_MARK, NameTable
-from sidecar.wire.heads import (
-    MAX_CONNECTION_OPTIONS,
-    MAX_FIELDS_EVER,
-    MessageError,
-    RequestHead,
-    ResponseHead,
-    parse_request_head,
-    parse_response_head,
-)
+from sidecar.wire.heads import MessageError, RequestHead, ResponseHead
+from sidecar.wire.request_head import parse_request_head
+from sidecar.wire.response_head import parse_response_head
 from tests.support.wire_exchange import classify
 from tests.support.wire_messages import BAD_FIELDS, BAD_LINES, with_fields
 from tests.support.wire_proxy import LIMITS

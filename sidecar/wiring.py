@@ -1,0 +1,338 @@
+"""What serves requests, made from a configuration: everything that exists once, and the listeners.
+
+The clocks and the randomness that the rest takes as arguments come from here. Nothing is started;
+that is ``sidecar.assembly``.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from sidecar import __version__, settings
+from sidecar.config import model
+from sidecar.core.attribution import Attribute, attribute
+from sidecar.core.forwarded import ForwardingFields, classifier
+from sidecar.core.headers import classify, identity_lines
+from sidecar.core.keyset import KeySet
+from sidecar.core.policy import Policy
+from sidecar.core.principal import Credential
+from sidecar.core.verification import Verified, Verifier
+from sidecar.credentials.admission import ExclusiveAdmission
+from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.fetch.client import Fetcher
+from sidecar.inbound.exchange import InboundHandler
+from sidecar.issuers.keys import IssuerKeys
+from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
+from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.exchanges import ExchangeReporter
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.writer import DescriptorWriter
+from sidecar.tls_endpoints import TlsEndpoints
+from sidecar.wire.deadlines import Deadlines
+from sidecar.wire.downstream import Downstream
+from sidecar.wire.exchange import Handler
+from sidecar.wire.fields import NameTable
+from sidecar.wire.forward_proxy import OriginPools, ProxyConnection
+from sidecar.wire.forwarding_fields import ForwardingHandler
+from sidecar.wire.limits import WireLimits
+from sidecar.wire.listener import Listener
+from sidecar.wire.pool import Pool
+
+_STANDARD_OUTPUT = 1
+AttributeOver = Callable[[Ledger], Attribute]
+"""Makes the resolver of outbound calls; replaced only to show what guessing would do."""
+
+
+def resolve_from_ledger(_ledger: Ledger) -> Attribute:
+    """The resolver there is: it looks at the evidence of a call and at what is alive."""
+    return attribute
+
+
+class Wiring:
+    """One configuration, wired: what its listeners share, and the listeners."""
+
+    def __init__(
+        self,
+        config: model.Config,
+        *,
+        attribute_over: AttributeOver = resolve_from_ledger,
+        write_access_log: Callable[[bytes], object] | None = None,
+        refuses_address: Callable[[str], str | None] = why_refused,
+    ) -> None:
+        """*write_access_log* takes batches of lines; standard output where it is not given.
+
+        *refuses_address* says why the proxy may not go to an address.
+
+        Raises:
+            TlsFileError: a file of TLS cannot be used.
+        """
+        self.config = config
+        self.clock = time.monotonic
+        self.deadlines = Deadlines(self.clock)
+        self.metrics = Metrics(version=__version__)
+        self.access_log = AccessLog(
+            write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
+        )
+        self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
+        self.fetcher = Fetcher()
+        self.verifier = Verifier(
+            (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
+            render=identity_lines,
+            max_token_bytes=config.inbound.max_token_bytes,
+            cache_max_entries=config.token_cache.max_entries,
+            cache_max_bytes=config.token_cache.max_bytes,
+        )
+        self.keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self.carriers = Carriers(
+            settings.carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
+        )
+        self.tls = TlsEndpoints(self.metrics, self.clock)
+        self._names = NameTable(classify)
+        self._ids = HandleSource()
+        self.pools: list[Pool] = []
+        self._origins: OriginPools | None = None
+        tls = config.inbound.tls
+        self.inbound_tls = None if tls is None else self.tls.listener(tls)
+        self.inbound = self._inbound_listener()
+        handlers = self._outbound_handlers(attribute_over(self.ledger))
+        self.outbound = {
+            name: self._listener(
+                _forwarding(handler, via=config.outbound.via, fields=None),
+                handler.pool.limits,
+                accepts=is_loopback,
+            )
+            for name, handler in handlers.items()
+        }
+        self.proxy = self._proxy_listener(handlers, refuses_address)
+        self._watch()
+
+    @property
+    def leaving(self) -> Sequence[Listener]:
+        """Every listener that the app uses to call others."""
+        proxy = () if self.proxy is None else (self.proxy,)
+        return (*self.outbound.values(), *proxy)
+
+    def close_pools(self) -> None:
+        """Close every connection to the app and to destinations, busy ones too."""
+        for pool in self.pools:
+            pool.close()
+        if self._origins is not None:
+            self._origins.close()
+
+    def _watch(self) -> None:
+        metrics = self.metrics
+        metrics.watch_ledger(lambda: len(self.ledger), self.ledger.capacity)
+        metrics.watch_tunnels(
+            lambda: {
+                "inbound": self.inbound.tunnels,
+                "outbound": sum(each.tunnels for each in self.leaving),
+            }
+        )
+        metrics.watch_carriers(self.carriers.by_label)
+        metrics.watch_token_cache(lambda: self.verifier.hits, lambda: self.verifier.misses)
+        metrics.watch_access_log(lambda: self.access_log.dropped)
+        self.deadlines.every_sweep(lambda _now: self.access_log.flush())
+        self.deadlines.every_sweep(self.ledger.sweep)
+
+    def _inbound_listener(self) -> Listener:
+        inbound = self.config.inbound
+        metrics = self.metrics.direction("inbound", [rule.name for rule in inbound.rules])
+        limits = settings.wire_limits(inbound.limits)
+        handler = InboundHandler(
+            settings=settings.inbound_settings(self.config),
+            policy=Policy(
+                settings.policy_rule(rule, inbound.mode, self.config.attribution)
+                for rule in inbound.rules
+            ),
+            verifier=self.verifier,
+            keys=self.keys,
+            ledger=self.ledger,
+            pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
+            metrics=metrics,
+            reporter=ExchangeReporter(metrics, self.access_log),
+            ids=self._ids,
+            wall_clock=time.time,
+            random=os.urandom,
+            admission=self._admission(),
+        )
+        fields = settings.forwarding_fields(inbound)
+        return self._listener(
+            _forwarding(handler, via=inbound.via, fields=fields),
+            limits,
+            accepts=lambda _peer: True,
+            names=None if fields is None else NameTable(classifier(classify)),
+        )
+
+    def _admission(self) -> ExclusiveAdmission | None:
+        attribution = self.config.attribution
+        if attribution.exclusive == "off":
+            return None
+        admission = ExclusiveAdmission(
+            attribution.exclusive,
+            wait_seconds=attribution.exclusive_wait_seconds,
+            quiet_seconds=attribution.exclusive_quiet_seconds,
+            max_waiting=attribution.exclusive_queue,
+            clock=self.clock,
+            call_later=lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
+            close=self.ledger.close,
+        )
+        self.deadlines.every_sweep(admission.sweep)
+        self.metrics.watch_admission(lambda: admission.waiting)
+        return admission
+
+    def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
+        destinations = self.config.outbound.destinations
+        metrics = self.metrics.direction("outbound", destinations)
+        reporter = ExchangeReporter(metrics, self.access_log)
+        handlers = {}
+        for name, destination in destinations.items():
+            limits = settings.wire_limits(destination.limits)
+            handlers[name] = OutboundHandler(
+                settings=settings.outbound_settings(destination, self.config),
+                attribute=resolver,
+                ledger=self.ledger,
+                pool=self._destination_pool(destination, limits),
+                metrics=self.metrics,
+                carriers=self.carriers,
+                route=metrics.route(name),
+                reporter=reporter,
+                ids=self._ids,
+                authority=settings.authority(destination.upstream),
+                clock=self.clock,
+                wall_clock=time.time,
+            )
+        return handlers
+
+    def _proxy_listener(
+        self,
+        handlers: Mapping[str, OutboundHandler],
+        refuses_address: Callable[[str], str | None],
+    ) -> Listener | None:
+        config = self.config.outbound
+        if config.proxy is None:
+            return None
+        limits = settings.wire_limits(config.proxy_limits)
+        direction = self.metrics.direction("outbound", (UNLISTED, CONNECT))
+        by_name = {name: handler.by_name() for name, handler in handlers.items()}
+        self._origins = OriginPools(
+            limits=limits, names=self._names, deadlines=self.deadlines, clock=self.clock
+        )
+        handler = ProxyHandler(
+            settings=settings.proxy_settings(self.config),
+            listed={
+                authority: by_name[name]
+                for authority, name in settings.proxied_names(self.config).items()
+            },
+            ledger=self.ledger,
+            addresses=Addresses(
+                lookup=system_lookup,
+                refuses=refuses_address,
+                timeout_seconds=limits.connect_timeout_seconds,
+                clock=self.clock,
+            ),
+            origins=self._origins,
+            route=direction.route,
+            reporter=ExchangeReporter(direction, self.access_log),
+            ids=self._ids,
+            bypassed=Bypasses(
+                self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning
+            ),
+        )
+        return self._listener(
+            _forwarding(handler, via=config.via, fields=None),
+            limits,
+            accepts=is_loopback,
+            connection=ProxyConnection,
+        )
+
+    def _listener(
+        self,
+        handler: Handler,
+        limits: WireLimits,
+        *,
+        accepts: Callable[[str], bool],
+        connection: type[Downstream] = Downstream,
+        names: NameTable | None = None,
+    ) -> Listener:
+        return Listener(
+            handler,
+            limits=limits,
+            names=self._names if names is None else names,
+            deadlines=self.deadlines,
+            clock=self.clock,
+            wall_clock=time.time,
+            accepts=accepts,
+            connection=connection,
+        )
+
+    def _pool(
+        self, origin: model.Origin, limits: WireLimits, *, reuse_after_content: bool = True
+    ) -> Pool:
+        pool = Pool(
+            origin.host,
+            origin.port,
+            limits=limits,
+            names=self._names,
+            deadlines=self.deadlines,
+            clock=self.clock,
+            reuse_after_content=reuse_after_content,
+        )
+        self.pools.append(pool)
+        return pool
+
+    def _destination_pool(self, destination: model.Destination, limits: WireLimits) -> Pool:
+        if destination.upstream.scheme == "http":
+            return self._pool(destination.upstream, limits)
+        pool = self.tls.pool(
+            destination, limits=limits, names=self._names, deadlines=self.deadlines
+        )
+        self.pools.append(pool)
+        return pool
+
+    def _is_still_good(self, credential: Credential) -> bool:
+        verdict = self.verifier.verify(credential.token, now=time.time())
+        return isinstance(verdict, Verified)
+
+    def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
+        def install(keys: KeySet) -> None:
+            self.verifier.install(issuer.name, keys)
+            # A key that left the set speaks for nobody, requests in progress included.
+            self.ledger.close_unless(
+                lambda credential: (
+                    credential.principal.issuer_name != issuer.name
+                    or self._is_still_good(credential)
+                )
+            )
+
+        return IssuerKeys(
+            issuer,
+            fetch=self.fetcher,
+            install=install,
+            clock=time.time,
+            jitter=random.random,
+            report=self.metrics.issuer(issuer.name),
+        )
+
+
+def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:
+    """Return *handler*, behind one that adds such fields where there are any to add."""
+    if via is None and fields is None:
+        return handler
+    return ForwardingHandler(handler, via=via, fields=fields)
+
+
+def is_loopback(peer: str) -> bool:
+    """Whether *peer* is an address of this pod's own loopback."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
