@@ -109,6 +109,7 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
+        swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
     )
 

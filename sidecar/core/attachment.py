@@ -1,7 +1,7 @@
 """What to do with an outbound request: attach the caller's credential, leave it, or refuse."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from sidecar.core.attribution import Attributed, Entry, Grade, Lookup, Unattributed
 from sidecar.core.outcome import Denial, Reason
@@ -20,12 +20,16 @@ class DestinationRules:
     keep_app_credentials: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Attach:
     """Set ``Authorization`` to the credential of *entry*, replacing what the app sent."""
 
-    entry: Entry
-    grade: Grade
+    entry: Final[Entry]
+    grade: Final[Grade]
+
+    def __init__(self, entry: Entry, grade: Grade) -> None:
+        self.entry = entry
+        self.grade = grade
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,10 @@ class Grade(IntEnum):
 
     @property
     def label(self) -> str:
-        return self.name.lower()
+        return _LABELS[self]
+
+
+_LABELS: Final = {grade: grade.name.lower() for grade in Grade}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +107,46 @@ _WHERE: Final[Mapping[Method, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Claim:
     """One thing that names an entry."""
 
-    method: Method
-    key: bytes
+    method: Final[Method]
+    key: Final[bytes]
+
+    def __init__(self, method: Method, key: bytes) -> None:
+        self.method = method
+        self.key = key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Evidence:
     """Everything an outbound request says about the request that caused it, as received."""
 
-    context: tuple[bytes, ...] = ()
+    context: Final[tuple[bytes, ...]]
     """Values of the dedicated header."""
-    carrier: tuple[bytes, ...] = ()
+    carrier: Final[tuple[bytes, ...]]
     """Values of the carrier's self-report."""
-    claims: tuple[Claim, ...] = ()
+    claims: Final[tuple[Claim, ...]]
     """What everything else carries."""
-    statement: bytes | None = None
+    statement: Final[bytes | None]
     """The token in the app's own Authorization, empty where that holds something else."""
-    fault: str = ""
+    fault: Final[str]
     """Why what was sent can be read in more than one way."""
+
+    def __init__(
+        self,
+        context: tuple[bytes, ...] = (),
+        carrier: tuple[bytes, ...] = (),
+        claims: tuple[Claim, ...] = (),
+        statement: bytes | None = None,
+        fault: str = "",
+    ) -> None:
+        self.context = context
+        self.carrier = carrier
+        self.claims = claims
+        self.statement = statement
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +160,18 @@ class AttributionRules:
     max_calls: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Attributed:
     """The one live entry that all evidence names. Its credential may be absent (anonymous)."""
 
-    entry: Entry
-    method: Method
-    grade: Grade
+    entry: Final[Entry]
+    method: Final[Method]
+    grade: Final[Grade]
+
+    def __init__(self, entry: Entry, method: Method, grade: Grade) -> None:
+        self.entry = entry
+        self.method = method
+        self.grade = grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +263,12 @@ def _named(
     if isinstance(entry, Gone):
         detail = "the call came after the response of its request, or after its caller had left"
         return _refuse(Reason.ATTRIBUTION_DEAD, detail, claims, reported)
-    grade, method = max(
-        ((_grade_by(claim.method, reported, entry.terms), claim.method) for claim, _ in answers),
-        key=lambda graded: graded[0],
-    )
+    method = first_claim.method
+    grade = _grade_by(method, reported, entry.terms)
+    for claim, _ in answers[1:]:
+        other_grade = _grade_by(claim.method, reported, entry.terms)
+        if other_grade > grade:
+            method, grade = claim.method, other_grade
     return Attributed(entry, method, grade)
 
 

@@ -56,20 +56,34 @@ class IssuerPolicy:
         return PROFILES[self.profile]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Lifetime:
     """When a token may be used, leeway included: ``valid_from <= now < valid_until``.
 
     Two instants say all that a cached token must be asked again on every use.
     """
 
-    expires_at: float
+    expires_at: Final[float]
     """``exp`` as it stands, ``inf`` when absent."""
-    not_before: float
+    not_before: Final[float]
     """``nbf`` as it stands, ``-inf`` when absent."""
-    valid_from: float
-    expired_from: float
-    too_old_from: float
+    valid_from: Final[float]
+    expired_from: Final[float]
+    too_old_from: Final[float]
+
+    def __init__(
+        self,
+        expires_at: float,
+        not_before: float,
+        valid_from: float,
+        expired_from: float,
+        too_old_from: float,
+    ) -> None:
+        self.expires_at = expires_at
+        self.not_before = not_before
+        self.valid_from = valid_from
+        self.expired_from = expired_from
+        self.too_old_from = too_old_from
 
     @property
     def valid_until(self) -> float:

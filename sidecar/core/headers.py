@@ -82,4 +82,7 @@ _VISIBLE: Final = " !\"#$&'()*+-./:;<=>?@[\\]^`{|}"
 
 
 def _encode(value: str, *, comma: bool = True) -> str:
+    plain = value.isascii() and value.isprintable() and "%" not in value
+    if plain and (comma or "," not in value):  # ``quote`` would find nothing to do
+        return value.strip()
     return quote(value, safe=_VISIBLE + "," if comma else _VISIBLE, errors="replace").strip()

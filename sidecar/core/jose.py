@@ -6,7 +6,7 @@ the payload must say to ``sidecar.core.claims``. Of the header only ``alg``, ``k
 ``x5c``, ``x5u``) are ignored (RFC 8725, section 3.10).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -33,14 +33,22 @@ class Header:
     """Lower-cased: media types are case-insensitive (RFC 7515, section 4.1.9)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Compact:
     """A well-formed signed token, not yet verified."""
 
-    header: Header
-    signing_input: bytes = field(repr=False)
-    payload: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    header: Final[Header]
+    signing_input: Final[bytes]
+    payload: Final[bytes]
+    signature: Final[bytes]
+
+    def __init__(
+        self, header: Header, signing_input: bytes, payload: bytes, signature: bytes
+    ) -> None:
+        self.header = header
+        self.signing_input = signing_input
+        self.payload = payload
+        self.signature = signature
 
 
 def too_large(size_bytes: int, max_bytes: int) -> Denial:

@@ -54,13 +54,20 @@ class PolicyRule:
     """False observes: a caller who lacks rights is counted and let through."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Permit:
     """Evidence that a request may be forwarded. *unmet* is a denial that is only observed."""
 
-    rule: PolicyRule
-    principal: Principal | None
-    unmet: Denial | None = None
+    rule: Final[PolicyRule]
+    principal: Final[Principal | None]
+    unmet: Final[Denial | None]
+
+    def __init__(
+        self, rule: PolicyRule, principal: Principal | None, unmet: Denial | None = None
+    ) -> None:
+        self.rule = rule
+        self.principal = principal
+        self.unmet = unmet
 
 
 @dataclass(slots=True)

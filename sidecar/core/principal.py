@@ -1,39 +1,75 @@
 """Who a verified token speaks for, and the credential kept to speak for them again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+
+NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Principal:
     """The claims of one verified token in the form that rules and headers need."""
 
-    issuer_name: str
+    issuer_name: Final[str]
     """The issuer's name in the configuration: a closed set, fit for a metric label."""
-    issuer: str
+    issuer: Final[str]
     """The ``iss`` claim."""
-    subject: str
-    scopes: frozenset[str] = frozenset()
-    roles: frozenset[str] = frozenset()
-    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    subject: Final[str]
+    scopes: Final[frozenset[str]]
+    roles: Final[frozenset[str]]
+    claims: Final[Mapping[str, Any]]
+
+    def __init__(
+        self,
+        issuer_name: str,
+        issuer: str,
+        subject: str,
+        scopes: frozenset[str] = NO_NAMES,
+        roles: frozenset[str] = NO_NAMES,
+        claims: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.issuer_name = issuer_name
+        self.issuer = issuer
+        self.subject = subject
+        self.scopes = scopes
+        self.roles = roles
+        self.claims = {} if claims is None else claims
+
+    def __repr__(self) -> str:
+        return f"Principal({self.issuer_name!r}, {self.subject!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Credential:
     """A verified token kept for re-use until *expires_at*. Its ``repr`` hides the token."""
 
-    principal: Principal
-    token: bytes = field(repr=False)
+    principal: Final[Principal]
+    token: Final[bytes]
     """The compact serialization exactly as received."""
-    digest: bytes = field(repr=False)
-    """SHA-256 of *token*; logs show its first 16 hex digits."""
-    expires_at: float
+    digest: Final[bytes]
+    """SHA-256 of *token*."""
+    expires_at: Final[float]
     """``exp`` in seconds since the epoch; ``inf`` where the issuer may omit it and did."""
-    not_before: float
+    not_before: Final[float]
     """``nbf`` in seconds since the epoch, ``-inf`` when absent."""
+    log_id: Final[str]
+    """First 16 hex digits of *digest*: the only form in which a token may appear in a log."""
 
-    @property
-    def log_id(self) -> str:
-        """The only form in which a token may appear in a log."""
-        return self.digest.hex()[:16]
+    def __init__(
+        self,
+        principal: Principal,
+        token: bytes,
+        digest: bytes,
+        expires_at: float,
+        not_before: float,
+    ) -> None:
+        self.principal = principal
+        self.token = token
+        self.digest = digest
+        self.expires_at = expires_at
+        self.not_before = not_before
+        self.log_id = digest[:8].hex()
+
+    def __repr__(self) -> str:
+        return f"Credential({self.principal!r}, {self.log_id})"

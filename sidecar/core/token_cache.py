@@ -1,4 +1,7 @@
-"""A bounded table of what is known about tokens, by the SHA-256 of the token.
+"""A bounded table of what is known about tokens, by the token itself.
+
+The bytes are kept with what is known anyway, and finding them compares all of them: a token would
+cost more than the look-up, and save nothing.
 
 Owns bounds and order of eviction. What is kept, and whether it still holds, belong to
 ``sidecar.core.verification``.
@@ -35,29 +38,29 @@ class TokenCache(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, digest: bytes) -> T | None:
+    def get(self, token: bytes) -> T | None:
         """Return the entry and mark it as used."""
-        entry = self._entries.get(digest)
+        entry = self._entries.get(token)
         if entry is not None:
-            self._entries.move_to_end(digest)
+            self._entries.move_to_end(token)
         return entry
 
-    def put(self, digest: bytes, entry: T) -> None:
+    def put(self, token: bytes, entry: T) -> None:
         """Keep *entry*, evicting the least recently used ones until both bounds hold."""
-        self.discard(digest)
-        self._entries[digest] = entry
+        self.discard(token)
+        self._entries[token] = entry
         self.size_bytes += entry.cost_bytes
         while len(self._entries) > self._max_entries or self.size_bytes > self._max_bytes:
             _, evicted = self._entries.popitem(last=False)
             self.size_bytes -= evicted.cost_bytes
 
-    def discard(self, digest: bytes) -> None:
+    def discard(self, token: bytes) -> None:
         """Forget the entry, if there is one."""
-        entry = self._entries.pop(digest, None)
+        entry = self._entries.pop(token, None)
         if entry is not None:
             self.size_bytes -= entry.cost_bytes
 
     def retain(self, holds: Callable[[T], bool]) -> None:
         """Forget every entry of which *holds* says no."""
-        for digest in [digest for digest, entry in self._entries.items() if not holds(entry)]:
-            self.discard(digest)
+        for token in [token for token, entry in self._entries.items() if not holds(entry)]:
+            self.discard(token)

@@ -5,7 +5,7 @@ to ``sidecar.issuers``: here a missing key is an answer, ``KeyNeeded``, and no w
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from typing import Final
@@ -26,13 +26,17 @@ _COST_PER_ENTRY: Final = 1024
 """Measured: decoded claims, scopes and roles take three to four times the token's own bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Verified:
     """The token is good at the moment asked about."""
 
-    credential: Credential
-    identity: bytes = field(repr=False)
+    credential: Final[Credential]
+    identity: Final[bytes]
     """What ``render`` made of the principal: computed once per token, not per request."""
+
+    def __init__(self, credential: Credential, identity: bytes) -> None:
+        self.credential = credential
+        self.identity = identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,32 @@ class KeyNeeded:
 Verdict = Verified | Rejected | KeyNeeded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, repr=False, eq=False, slots=True)
 class _Entry:
     """A verified token, and what must still be true for it to be so again."""
 
-    verified: Verified
-    valid_from: float
-    valid_until: float
-    kid: str | None
-    alg: str
-    key: VerificationKey
+    verified: Final[Verified]
+    valid_from: Final[float]
+    valid_until: Final[float]
+    kid: Final[str | None]
+    alg: Final[str]
+    key: Final[VerificationKey]
+
+    def __init__(
+        self,
+        verified: Verified,
+        valid_from: float,
+        valid_until: float,
+        kid: str | None,
+        alg: str,
+        key: VerificationKey,
+    ) -> None:
+        self.verified = verified
+        self.valid_from = valid_from
+        self.valid_until = valid_until
+        self.kid = kid
+        self.alg = alg
+        self.key = key
 
     @property
     def issuer_name(self) -> str:
@@ -113,19 +133,26 @@ class Verifier:
         """Judge *token* at *now*. Any bytes give a verdict; nothing raises."""
         if len(token) > self._max_token_bytes:
             return Rejected(too_large(len(token), self._max_token_bytes))
-        digest = sha256(token).digest()
-        entry = self._cache.get(digest)
-        if entry is not None:
-            if entry.valid_from <= now < entry.valid_until:
-                self.hits += 1
-                return entry.verified
-            self._cache.discard(digest)
+        known = self.recall(token, now=now)
+        if known is not None:
+            return known
         self.misses += 1
-        outcome = self._verify_anew(token, digest, now)
+        outcome = self._verify_anew(token, now)
         if isinstance(outcome, _Entry):
-            self._cache.put(digest, outcome)
+            self._cache.put(token, outcome)
             return outcome.verified
         return Rejected(outcome) if isinstance(outcome, Denial) else outcome
+
+    def recall(self, token: bytes, *, now: float) -> Verified | None:
+        """Return what is known of *token* if it still holds at *now*; never looks at it anew."""
+        entry = self._cache.get(token)
+        if entry is None:
+            return None
+        if entry.valid_from <= now < entry.valid_until:
+            self.hits += 1
+            return entry.verified
+        self._cache.discard(token)
+        return None
 
     def install(self, issuer_name: str, keys: KeySet) -> None:
         """Use *keys* for the issuer from now on.
@@ -147,7 +174,7 @@ class Verifier:
             )
         )
 
-    def _verify_anew(self, token: bytes, digest: bytes, now: float) -> _Entry | Denial | KeyNeeded:
+    def _verify_anew(self, token: bytes, now: float) -> _Entry | Denial | KeyNeeded:
         compact = parse_compact(token)
         if isinstance(compact, Denial):
             return compact
@@ -173,7 +200,9 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
-        credential = Credential(principal, token, digest, lifetime.expires_at, lifetime.not_before)
+        credential = Credential(
+            principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
+        )
         return _Entry(
             Verified(credential, self._render(principal)),
             lifetime.valid_from,

@@ -40,6 +40,7 @@ from sidecar.core.propagation import (
     BAGGAGE,
     CORRELATION,
     FIRST_MARK,
+    LISTS,
     REQUEST_ID,
     TRACE_ID,
     TRACEPARENT,
@@ -118,6 +119,8 @@ class OutboundSettings:
     destination: DestinationRules
     attribution: AttributionRules
     hosts: AcceptedHosts
+    swaps_ids: bool = True
+    """The app may have ids of ours in place of its callers'; otherwise ids are not looked at."""
     observe: bool = False
     """Attach nothing and refuse nothing: forward what the app sent, and count what would be."""
 
@@ -234,6 +237,7 @@ class OutboundExchange:
         """Drop handles, reserved names and Host; return what the call says about its cause."""
         head = self._head
         ledger = self._handler.ledger
+        swaps_ids = self._handler.settings.swaps_ids
         authorization: tuple[bytes, ...] = ()
         context: tuple[bytes, ...] = ()
         carrier: tuple[bytes, ...] = ()
@@ -250,6 +254,8 @@ class OutboundExchange:
                 authorization += (value,)
                 continue
             elif mark >= FIRST_MARK:
+                if not swaps_ids and mark not in LISTS:
+                    continue
                 line, keys = carried_back(mark, head.lines[index], value, ledger.original)
                 if keys:
                     method = _METHODS[mark]

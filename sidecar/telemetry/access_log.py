@@ -51,6 +51,8 @@ class AccessLog:
         self._dropped = 0
         self._millisecond = -1.0
         self._time = ""
+        self._second = -1
+        self._until_second = ""
 
     @property
     def dropped(self) -> int:
@@ -116,7 +118,10 @@ class AccessLog:
         # At the rates where a line's cost matters, many lines share a millisecond.
         self._millisecond = millisecond
         second, rest = divmod(int(millisecond), 1000)
-        self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{rest:03d}Z"
+        if second != self._second:
+            self._second = second
+            self._until_second = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        self._time = f"{self._until_second}{rest:03d}Z"
 
 
 def _bound(record: AccessRecord) -> None:

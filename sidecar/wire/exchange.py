@@ -27,12 +27,16 @@ class Answer:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)
 class Forward:
     """Send the request on. Only an exchange that holds a permit makes one."""
 
-    pool: Pool
-    target: bytes
+    pool: Final[Pool]
+    target: Final[bytes]
+
+    def __init__(self, pool: Pool, target: bytes) -> None:
+        self.pool = pool
+        self.target = target
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +49,33 @@ class Pending:
 Action = Answer | Forward | Pending
 
 
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Timing:
     """When things happened, in seconds of the monotonic clock; 0.0 means not yet."""
 
     started: float
     """The head was complete."""
-    sent: float = 0.0
+    sent: float
     """The request's head was written upstream."""
-    answered: float = 0.0
+    answered: float
     """The response's head arrived."""
-    relayed: float = 0.0
+    relayed: float
     """The response's head was written downstream."""
-    ended: float = 0.0
+    ended: float
+
+    def __init__(
+        self,
+        started: float,
+        sent: float = 0.0,
+        answered: float = 0.0,
+        relayed: float = 0.0,
+        ended: float = 0.0,
+    ) -> None:
+        self.started = started
+        self.sent = sent
+        self.answered = answered
+        self.relayed = relayed
+        self.ended = ended
 
     @property
     def duration(self) -> float:

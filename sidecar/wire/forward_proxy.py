@@ -14,6 +14,7 @@ from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Answer
 from sidecar.wire.fields import NameTable
+from sidecar.wire.heads import RequestHead
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.pool import Pool
 from sidecar.wire.request_head import parse_request_head
@@ -29,7 +30,9 @@ _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class ProxyConnection(Downstream):
     """A connection from a client that knows it speaks to a proxy."""
 
-    _parse = staticmethod(partial(parse_request_head, connect=True))
+    def _parse(self, raw: bytes) -> RequestHead:
+        listener = self._listener
+        return parse_request_head(raw, listener.names, listener.limits, connect=True)
 
     def _send(self, upstream: UpstreamConnection) -> None:
         if self._head.method != b"CONNECT":

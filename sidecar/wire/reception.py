@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 class RequestReception(PacedConnection):
     """Takes heads off the buffer, one exchange after the other."""
 
-    _parse = staticmethod(parse_request_head)
-
     def __init__(self, listener: "Listener") -> None:
         super().__init__(listener)
         self._buffer = b""
@@ -64,12 +62,16 @@ class RequestReception(PacedConnection):
             return False
         self._buffer = buffer[end + 4 :]
         try:
-            head = self._parse(buffer[start : end + 2], listener.names, listener.limits)
+            head = self._parse(buffer[start : end + 2])
         except MessageError as error:
             self._refuse_message(error.reason, error.detail)
             return False
         self._begin(head)
         return True
+
+    def _parse(self, raw: bytes) -> RequestHead:
+        """Read a head; raises ``MessageError``."""
+        return parse_request_head(raw, self._listener.names, self._listener.limits)
 
     def _await_head(self, buffer: bytes, start: int) -> None:
         limits = self._listener.limits

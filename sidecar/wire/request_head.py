@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 from sidecar.core.outcome import Reason
@@ -36,8 +37,8 @@ _TARGET: Final = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 # Narrower than reg-name (RFC 3986, 3.2.2): no percent, comma, semicolon, quote or parenthesis,
 # which no host has and which a list, a URL or a log could read differently.
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&*+=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-_PLAIN_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,4})?")
-"""What nearly every Host looks like, and surely right."""
+_SHORT_HOST: Final = 128
+"""Bytes; what was judged is remembered up to this length."""
 _ABSOLUTE = re.compile(rb"(?i:http)://([^/?@]+)([/?].*)?")
 _COMMON_METHODS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS"))
 
@@ -174,8 +175,16 @@ def _ask_for_upgrade(head: RequestHead) -> None:
 
 
 def _is_authority(value: bytes) -> bool:
-    if _PLAIN_HOST.fullmatch(value):
-        return True
+    # A service is called by few names; whoever calls it by others makes that cost what it would.
+    return _judge_short(value) if len(value) <= _SHORT_HOST else _judge_authority(value)
+
+
+@lru_cache(maxsize=256)
+def _judge_short(value: bytes) -> bool:
+    return _judge_authority(value)
+
+
+def _judge_authority(value: bytes) -> bool:
     match = _HOST.fullmatch(value)
     if match is None:
         return False

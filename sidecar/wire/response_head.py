@@ -1,6 +1,8 @@
 """Head of an answer: bytes to a value, strictly (RFC 9112, 4 to 6)."""
 
 import re
+from functools import lru_cache
+from typing import Final
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.field_lines import (
@@ -23,6 +25,8 @@ from sidecar.wire.fields import (
 )
 from sidecar.wire.heads import MessageError, ResponseHead, malformed
 
+_SHORT_LINE: Final = 64
+"""Bytes; what was read is remembered up to this length. Servers have a few lines only."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])( [^\r\n]*)?\r\n")
 
 
@@ -38,18 +42,31 @@ def parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> Respon
         raise MessageError(Reason.UPSTREAM_MALFORMED, error.detail) from None
 
 
-def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> ResponseHead:
-    lines = split_lines(raw, max_fields)
-    match = _STATUS_LINE.fullmatch(lines[0])
+@lru_cache(maxsize=256)
+def _read_short(line: bytes) -> tuple[int, bytes, bool] | None:
+    return _read_status_line(line)
+
+
+def _read_status_line(line: bytes) -> tuple[int, bytes, bool] | None:
+    """Return the status, the line to pass on, and whether the version is 1.0."""
+    match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise malformed("the status line is not HTTP/1.x, a status from 100 to 599 and a reason")
+        return None
     old = match[1] == b"0"
     # A line without its last space is common and harmless, but is not passed on like that.
-    status_line = (
-        lines[0] if match[3] and not old else b"HTTP/1.1 %b%b\r\n" % (match[2], match[3] or b" ")
-    )
-    del lines[0]
-    head = ResponseHead(int(match[2]), status_line, lines)
+    if not match[3] or old:
+        line = b"HTTP/1.1 %b%b\r\n" % (match[2], match[3] or b" ")
+    return int(match[2]), line, old
+
+
+def _parse_response_head(raw: bytes, names: NameTable, max_fields: int) -> ResponseHead:
+    lines = split_lines(raw, max_fields)
+    first = lines.pop(0)
+    read = _read_short(first) if len(first) <= _SHORT_LINE else _read_status_line(first)
+    if read is None:
+        raise malformed("the status line is not HTTP/1.x, a status from 100 to 599 and a reason")
+    status, status_line, old = read
+    head = ResponseHead(status, status_line, lines)
     head.close = old
     read_fields(head, names)
     for mark, index, value in head.marked:

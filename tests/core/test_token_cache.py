@@ -19,7 +19,7 @@ def filled(*names: str, max_entries: int = 3, max_bytes: int = 1000) -> TokenCac
 
 
 def test_what_was_put_is_found() -> None:
-    """An entry is found under its digest, an unknown digest finds nothing."""
+    """An entry is found under its token, an unknown token finds nothing."""
     cache = filled("a")
     assert cache.get(b"a") == Item("a")
     assert cache.get(b"b") is None
