@@ -358,7 +358,8 @@ class InboundExchange:
                     mark, head.lines[index], value, self._original
                 ).line
         entry = self._entry
-        if entry is not None and entry.handle in b"".join(head.lines):
+        # Not ``in``, which makes and drops an exception wherever bytes are looked for in bytes.
+        if entry is not None and b"".join(head.lines).find(entry.handle) >= 0:
             head.lines[:] = [b"" if entry.handle in line else line for line in head.lines]
 
     def _original(self, key: bytes) -> Alias | None:

@@ -394,7 +394,7 @@ class OutboundExchange:
 
 def drop_handles(head: RequestHead) -> None:
     """Drop every line that holds a handle: it has no business outside the pod."""
-    if _PREFIX in b"".join(head.lines):
+    if b"".join(head.lines).find(_PREFIX) >= 0:
         for index, line in enumerate(head.lines):
             if _HANDLE_ANYWHERE.search(line):
                 head.lines[index] = b""

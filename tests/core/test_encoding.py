@@ -4,10 +4,13 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.core.encoding import (
     MAX_JSON_DEPTH,
     EncodingError,
+    _read_strictly,
     base64url_decode,
     is_plain,
     json_object,
@@ -61,6 +64,7 @@ def test_base64url_refuses_what_is_not_canonical(text: bytes) -> None:
         b'{"a":1,"a":1}',
         b'{"a":1,"\\u0061":2}',
         b'{"a":{"b":1,"b":2}}',
+        b'{"a":1,"a":"\\u003a"}',
         b'{"a":NaN}',
         b'{"a":Infinity}',
         b'{"a":-Infinity}',
@@ -120,6 +124,42 @@ def test_hostile_json_is_refused_without_recursion(raw: bytes) -> None:
     """Deep nesting and unterminated strings are refused without running out of stack."""
     with pytest.raises(EncodingError):
         json_object(raw)
+
+
+TEXTS = st.text(alphabet=st.sampled_from('a:,{}[]"\\ué\n\U0001f600'), max_size=4) | st.text(
+    max_size=3
+)
+SCALARS = (
+    TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False))
+    | TEXTS.map(json.dumps)
+    | st.integers().map(str)
+    | st.floats().map(json.dumps)
+    | st.sampled_from(["true", "null", "-0", "1E5", "01", "9" * 25, '"\\u003a"', "1e999", '"\t"'])
+)
+
+
+def member_lists(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Objects and arrays as texts, whose names may repeat."""
+    spaces = st.sampled_from(["", " ", "\n"])
+    member = st.tuples(st.sampled_from(['"a"', '"b"', '":"', '"\\u0061"']), spaces, values)
+    return st.lists(member, max_size=4).map(
+        lambda members: (
+            "{" + ",".join(f"{name}:{space}{value}" for name, space, value in members) + "}"
+        )
+    ) | st.lists(values, max_size=3).map(lambda found: "[" + ",".join(found) + "]")
+
+
+@given(member_lists(st.recursive(SCALARS, member_lists, max_leaves=12)), st.binary(max_size=2))
+def test_the_quick_reading_of_json_is_the_strict_one(text: str, rest: bytes) -> None:
+    """Whatever is written, with names that repeat, escapes and colons anywhere, both agree."""
+    raw = text.encode("utf-8", "surrogatepass") + rest
+    try:
+        strict = repr(_read_strictly(raw))
+    except EncodingError:
+        with pytest.raises(EncodingError):
+            json_object(raw)
+    else:
+        assert repr(json_object(raw)) == strict
 
 
 @pytest.mark.parametrize(
