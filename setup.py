@@ -34,6 +34,7 @@ COMPILED: Final = (
     "sidecar/core/principal.py",
     "sidecar/core/profiles.py",
     "sidecar/core/propagation.py",
+    "sidecar/core/signatures.py",
     "sidecar/core/token_cache.py",
     "sidecar/core/trace_ids.py",
     "sidecar/core/verification.py",

@@ -1,7 +1,7 @@
 """Turn a JWKS document (RFC 7517) into keys that may check a signature, and choose among them.
 
-Owns the choice of key and the check itself, which PyJWT's algorithms perform. Fetching the
-document, and deciding when to fetch it again, belong to ``sidecar.issuers``.
+Owns the choice of key; the check itself is in ``sidecar.core.signatures``. Fetching the document,
+and deciding when to fetch it again, belong to ``sidecar.issuers``.
 """
 
 import hashlib
@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from jwt.algorithms import Algorithm, get_default_algorithms
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object
 from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH
+from sidecar.core.signatures import PublicKey, is_signed
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 256
@@ -27,9 +27,6 @@ _MAX_RSA_BITS: Final = 8192
 _MAX_RSA_EXPONENT: Final = 2**64
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
-PublicKey = (
-    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-)
 _Material = tuple[PublicKey, frozenset[str], bytes]
 """The key, the algorithms its type allows, and what identifies it."""
 
@@ -39,9 +36,6 @@ _CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, int, str]]] = {
     "P-256": (ec.SECP256R1(), 32, "ES256"),
     "P-384": (ec.SECP384R1(), 48, "ES384"),
     "P-521": (ec.SECP521R1(), 66, "ES512"),
-}
-_CHECKS: Final[Mapping[str, Algorithm]] = {
-    name: check for name, check in get_default_algorithms().items() if name in ALGORITHMS
 }
 
 
@@ -69,12 +63,7 @@ class VerificationKey:
 
     def verify(self, alg: str, signing_input: bytes, signature: bytes) -> bool:
         """Say whether *signature* is this key's over *signing_input*; *alg* must be permitted."""
-        key = self.public_key
-        # RFC 8017, 8.1.2: exactly as long as the modulus. OpenSSL's PSS also takes one without its
-        # leading zeros, and the same token would have a second spelling.
-        if isinstance(key, rsa.RSAPublicKey) and len(signature) != (key.key_size + 7) // 8:
-            return False
-        return alg in self.algorithms and _CHECKS[alg].verify(signing_input, key, signature)
+        return alg in self.algorithms and is_signed(alg, self.public_key, signing_input, signature)
 
 
 class KeySet:

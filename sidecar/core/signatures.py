@@ -1,0 +1,76 @@
+"""The signature algorithms of JWS (RFC 7518, 3; RFC 8037, 3.1), as far as they are asymmetric.
+
+Owns the form of a signature; the mathematics is the cryptography library's. Whether a key may be
+used with an algorithm at all belongs to ``sidecar.core.keyset``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+PublicKey = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+)
+_Check = Callable[[Any, bytes, bytes], None]
+"""Key, what was signed, signature; raises ``InvalidSignature``."""
+
+
+def is_signed(alg: str, key: PublicKey, signing_input: bytes, signature: bytes) -> bool:
+    """Say whether *signature* is that of *key* over *signing_input*. *alg* must fit the key."""
+    try:
+        _CHECKS[alg](key, signing_input, signature)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _rsa(scheme: padding.AsymmetricPadding, algorithm: hashes.HashAlgorithm) -> _Check:
+    def check(key: Any, signing_input: bytes, signature: bytes) -> None:
+        # RFC 8017, 8.1.2: exactly as long as the modulus. OpenSSL's PSS also takes one without its
+        # leading zeros, and the same token would have a second spelling.
+        if len(signature) != (key.key_size + 7) // 8:
+            raise InvalidSignature
+        key.verify(signature, signing_input, scheme, algorithm)
+
+    return check
+
+
+def _pss(algorithm: hashes.HashAlgorithm) -> _Check:
+    # Salt as long as the digest (RFC 7518, 3.5).
+    return _rsa(padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), algorithm)
+
+
+def _ecdsa(number_bytes: int, algorithm: hashes.HashAlgorithm) -> _Check:
+    """*number_bytes*: of each of the two numbers that a signature is made of (RFC 7518, 3.4)."""
+    scheme = ec.ECDSA(algorithm)
+
+    def check(key: Any, signing_input: bytes, signature: bytes) -> None:
+        if len(signature) != 2 * number_bytes:
+            raise InvalidSignature
+        r = int.from_bytes(signature[:number_bytes])
+        s = int.from_bytes(signature[number_bytes:])
+        key.verify(encode_dss_signature(r, s), signing_input, scheme)
+
+    return check
+
+
+def _eddsa(key: Any, signing_input: bytes, signature: bytes) -> None:
+    key.verify(signature, signing_input)
+
+
+_CHECKS: Final[Mapping[str, _Check]] = {
+    "RS256": _rsa(padding.PKCS1v15(), hashes.SHA256()),
+    "RS384": _rsa(padding.PKCS1v15(), hashes.SHA384()),
+    "RS512": _rsa(padding.PKCS1v15(), hashes.SHA512()),
+    "PS256": _pss(hashes.SHA256()),
+    "PS384": _pss(hashes.SHA384()),
+    "PS512": _pss(hashes.SHA512()),
+    "ES256": _ecdsa(32, hashes.SHA256()),
+    "ES384": _ecdsa(48, hashes.SHA384()),
+    "ES512": _ecdsa(66, hashes.SHA512()),
+    "EdDSA": _eddsa,
+}
