@@ -150,7 +150,7 @@ class Bench:
 
 
 def throughput(bench: Bench) -> None:
-    """Verify a known RS256 token and forward: the case of every second request."""
+    """Verify a known RS256 token and forward. The sidecar's access log is on, Envoy's is not."""
     proxies = bench.envoy(), bench.envoy(cached=False), bench.sidecar()
     with bench.running(*proxies) as running:
         bench.warm(running)
@@ -179,8 +179,12 @@ def algorithms(bench: Bench) -> None:
 
 
 def fresh_tokens(bench: Bench) -> None:
-    """Every token new: nobody's cache helps."""
-    proxies = bench.envoy(cached=False), bench.sidecar(cache_entries=SMALL_CACHE)
+    """Every token new: nobody's cache helps. The sidecar's access log is on."""
+    proxies = (
+        bench.envoy(cached=False),
+        bench.envoy(cached=False, logs=True),
+        bench.sidecar(cache_entries=SMALL_CACHE),
+    )
     with bench.running(*proxies) as running:
         bench.warm(running)
         for algorithm in ALGORITHMS:
