@@ -1,7 +1,9 @@
-"""Tests of an app need libraries that only the extra ``apps`` installs."""
+"""What some tests need of the environment: libraries of the extra ``apps``, a loop without a fault."""
 
+import asyncio
 import importlib.util
 import os
+import sys
 
 import pytest
 
@@ -18,3 +20,12 @@ def needs_module(name: str) -> None:
     if os.environ.get("SIDECAR_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def needs_abort_of_what_is_gone() -> None:
+    """Skip the test on asyncio's own loop before Python 3.11.3, whose TLS transport raises an
+    ``AttributeError`` when it is aborted after its end. The sidecar runs on uvloop.
+    """
+    own_loop = type(asyncio.get_running_loop()).__module__.startswith("asyncio")
+    if own_loop and sys.version_info < (3, 11, 3):
+        pytest.skip("asyncio before Python 3.11.3 cannot abort a TLS connection that has ended")

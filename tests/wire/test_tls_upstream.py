@@ -18,6 +18,7 @@ from tests.support.certificates import (
     self_signed,
     server_context,
 )
+from tests.support.needs import needs_abort_of_what_is_gone
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import answer_each
 from tests.support.wire_tls import NAME, TlsProxy, small_receive_buffer, tls_proxied
@@ -236,6 +237,7 @@ async def test_content_that_ends_with_close_notify_is_whole(tmp_path: Path) -> N
 @pytest.mark.parametrize("reset", [False, True])
 async def test_content_that_is_cut_off_is_not_whole(tmp_path: Path, reset: bool) -> None:
     """Whoever ends the TCP connection on the way does not end the content (truncation)."""
+    needs_abort_of_what_is_gone()
 
     async def script(peer: Peer) -> None:
         await peer.head()
@@ -306,6 +308,7 @@ async def test_a_slow_caller_loses_nothing_when_the_origin_closes(
 async def test_the_end_that_waits_for_a_slow_caller(tmp_path: Path, left: int) -> None:
     """The last of an answer and the origin's close arrive while nobody reads them: uvloop would
     throw away what it has read from the socket and could not hand over."""
+    needs_abort_of_what_is_gone()
     sent, closed = [0], asyncio.Event()
 
     async def script(peer: Peer) -> None:
