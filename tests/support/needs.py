@@ -1,4 +1,4 @@
-"""What some tests need of the environment: libraries of the extra ``apps``, a loop without a fault."""
+"""What some tests need: libraries of the extra ``apps``, or a loop without a certain fault."""
 
 import asyncio
 import importlib.util
