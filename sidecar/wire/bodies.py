@@ -14,8 +14,13 @@ from sidecar.wire.fields import is_token
 from sidecar.wire.heads import MessageError
 
 MAX_CHUNK_LINE_BYTES: Final = 256
+MAX_CHUNK_OVERHEAD_BYTES: Final = 64 * 1024
+"""Of chunk-size lines in one message, beyond what honest chunks need: 16 bytes each, and as much
+again as their content. Lines of extensions before single bytes cost us work and carry nothing
+(CVE-2023-39326)."""
 MAX_TRAILER_BYTES: Final = 8 * 1024
 MAX_TRAILER_FIELDS: Final = 64
+_HONEST_LINE_BYTES: Final = 16
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -107,7 +112,9 @@ class ChunkedBody:
     say so of the next hop, so a request's trailers always end here (RFC 9110, 6.5.1).
     """
 
-    __slots__ = ("_bare", "_held", "_left", "_max", "_relay", "_trailers", "done", "received")
+    __slots__ = (
+        "_bare", "_held", "_left", "_max", "_overhead", "_relay", "_trailers", "done", "received",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -123,6 +130,7 @@ class ChunkedBody:
         self._held = b""
         self._left = 0
         """Bytes of the current chunk still to come, its CRLF included."""
+        self._overhead = 0
         self._trailers = False
         self.done = False
         self.received = 0
@@ -160,6 +168,9 @@ class ChunkedBody:
         if size == 0:
             self._trailers = True
             return
+        self._overhead = max(0, self._overhead + len(line) - _HONEST_LINE_BYTES - size)
+        if self._overhead > MAX_CHUNK_OVERHEAD_BYTES:
+            raise MessageError(Reason.MESSAGE_MALFORMED, "chunk extensions outweigh the content")
         self.received += size
         if self._max is not None and self.received > self._max:
             raise MessageError(Reason.BODY_TOO_LARGE, f"over {self._max} bytes")

@@ -66,8 +66,8 @@ RFC 9112 lets a recipient bear some of these. They are refused here because prox
 
 ## What is passed on although it is odd
 
-Zeros before a length; a chunk size of up to 15 digits in any case; extensions (dropped); obs-text in values and reasons;
-a reason that is empty or missing; any method in capitals; an unknown status from 100 to 599; two fields of one name;
+Zeros before a length; a chunk size of up to 15 digits in any case; extensions (dropped; refused where they outweigh the
+content by 64 KiB); obs-text in values and reasons; a reason that is empty or missing; any method in capitals; an unknown status from 100 to 599; two fields of one name;
 answers of HTTP/1.0; content that ends with its connection, which a caller of HTTP/1.1 gets in chunks, so that it can
 tell whether it was whole.
 

@@ -1,7 +1,6 @@
 """The wire's proxy and its peers behind TLS: callers to us, and us to an origin."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -157,9 +156,3 @@ async def tls_proxied(
         assert troubles == []
         assert listener.connections == listener.handshakes == 0
         assert list(handler.wrongly_finished()) == []
-
-
-def small_receive_buffer(peer: Peer) -> None:
-    """Keep the kernel from hiding how much is on its way."""
-    raw = peer.writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)

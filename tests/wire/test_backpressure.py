@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,14 +12,14 @@ from sidecar.wire.pacing import MAX_HELD_BYTES
 from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import Proxy, Script, answer_each, proxied
+from tests.support.wire_volume import Volume, most_buffered, small_receive_buffer
 
 ONE_READ = 256 * 1024
 """The most that either loop hands over at once."""
 BOUND = MAX_HELD_BYTES + ONE_READ + 2 * (WRITE_HIGH_WATER_BYTES + ONE_READ) + 64 * 1024
 """Of one exchange: held, and waiting to be written on both sides; the last term is framing."""
-SIZE = 24 * 1024 * 1024
-BLOCK = bytes(range(256)) * 1024
-DIGEST = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).digest()
+VOLUME = Volume(24 * 1024 * 1024)
+SIZE = VOLUME.size
 
 
 @asynccontextmanager
@@ -28,46 +27,9 @@ async def observed(
     script: Script, *, small_window: bool = False
 ) -> AsyncIterator[tuple[Proxy, list[int]]]:
     """A proxy whose memory is looked at in every turn of the loop; the list holds the most."""
-    most = [0]
     async with proxied(script, small_window=small_window) as proxy:
-
-        async def watch() -> None:
-            while True:
-                most[0] = max(most[0], proxy.buffered_bytes)
-                await asyncio.sleep(0)
-
-        watching = asyncio.create_task(watch())
-        try:
+        with most_buffered(proxy) as most:
             yield proxy, most
-        finally:
-            watching.cancel()
-
-
-def small_buffers(peer: Peer) -> None:
-    """Keep the kernel from hiding how much is on its way."""
-    raw = peer.writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
-
-
-async def send_all(peer: Peer, *, chunked: bool = False) -> int:
-    """Send ``SIZE`` bytes as fast as the other side lets us."""
-    for _ in range(SIZE // len(BLOCK)):
-        await peer.send(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK) if chunked else BLOCK)
-    if chunked:
-        await peer.send(b"0\r\n\r\n")
-    return SIZE
-
-
-async def read_all(peer: Peer) -> bytes:
-    """Read ``SIZE`` bytes; return their digest."""
-    digest = hashlib.sha256()
-    left = SIZE
-    while left:
-        data = await peer.some()
-        assert data, f"{left} bytes are missing"
-        digest.update(data)
-        left -= len(data)
-    return digest.digest()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -77,20 +39,20 @@ async def test_a_large_upload_waits_for_a_slow_origin(chunked: bool) -> None:
     received: list[bytes] = []
 
     async def script(peer: Peer) -> None:
-        small_buffers(peer)
+        small_receive_buffer(peer)
         await peer.head()
         await reading.wait()
         if chunked:
             received.append(hashlib.sha256(await peer.chunks()).digest())
         else:
-            received.append(await read_all(peer))
+            received.append(await VOLUME.read(peer))
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await peer.rest()
 
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % SIZE
     async with observed(script) as (proxy, most), proxy.client() as client:
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % framing)
-        sending = asyncio.create_task(send_all(client, chunked=chunked))
+        sending = asyncio.create_task(VOLUME.send(client, chunked=chunked))
         await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         for _ in range(50):
             await asyncio.sleep(0)
@@ -98,7 +60,7 @@ async def test_a_large_upload_waits_for_a_slow_origin(chunked: bool) -> None:
         reading.set()
         await sending
         assert (await client.message()).status == 200
-        assert received == [DIGEST]
+        assert received == [VOLUME.digest]
         assert most[0] <= BOUND
         assert proxy.pool.idle_connections == 1
 
@@ -115,7 +77,7 @@ async def test_a_large_upload_waits_for_the_connection() -> None:
         await reading.wait()
         peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await peer.head()
-        received.append(await read_all(peer))
+        received.append(await VOLUME.read(peer))
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await peer.rest()
 
@@ -128,7 +90,7 @@ async def test_a_large_upload_waits_for_the_connection() -> None:
     ):
         proxy.handler.decide = lambda _exchange: Pending(wait())
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        sending = asyncio.create_task(send_all(client))
+        sending = asyncio.create_task(VOLUME.send(client))
         await until(lambda: proxy.listener.buffered_bytes > MAX_HELD_BYTES)
         permit.set()
         await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
@@ -139,7 +101,7 @@ async def test_a_large_upload_waits_for_the_connection() -> None:
         reading.set()
         await sending
         assert (await client.message()).status == 200
-        assert received == [DIGEST]
+        assert received == [VOLUME.digest]
         assert most[0] <= BOUND
 
 
@@ -159,19 +121,19 @@ async def test_a_large_download_waits_for_a_slow_caller(head: bytes, chunked: bo
     async def script(peer: Peer) -> None:
         await peer.message()
         await peer.send(head)
-        sent[0] = await send_all(peer, chunked=chunked)
+        sent[0] = await VOLUME.send(peer, chunked=chunked)
         if b"close" not in head:
             await peer.rest()
 
     async with observed(script) as (proxy, most), proxy.client() as client:
-        small_buffers(client)
+        small_receive_buffer(client)
         await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         for _ in range(50):
             await asyncio.sleep(0)
         assert sent[0] == 0
         answer = await client.message()
-        assert hashlib.sha256(answer.body).digest() == DIGEST
+        assert hashlib.sha256(answer.body).digest() == VOLUME.digest
         assert proxy.results == [(200, None)]
         assert most[0] <= BOUND
         assert proxy.pool.idle_connections == (b"close" not in head)
@@ -181,7 +143,7 @@ async def test_both_directions_at_once() -> None:
     """An origin that sends back what it reads, to a caller that sends and reads at once."""
 
     async def script(peer: Peer) -> None:
-        small_buffers(peer)
+        small_receive_buffer(peer)
         await peer.head()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
         left = SIZE
@@ -192,15 +154,15 @@ async def test_both_directions_at_once() -> None:
         await peer.rest()
 
     async with observed(script) as (proxy, most), proxy.client() as client:
-        small_buffers(client)
+        small_receive_buffer(client)
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        sending = asyncio.create_task(send_all(client))
+        sending = asyncio.create_task(VOLUME.send(client))
         await client.head()
         # Nobody reads the answer yet: it fills up, and then the upload has to wait as well.
         await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         assert not sending.done()
-        assert await read_all(client) == DIGEST
+        assert await VOLUME.read(client) == VOLUME.digest
         await sending
         assert proxy.results == [(200, None)]
         assert most[0] <= BOUND
@@ -219,7 +181,7 @@ async def test_an_answer_complete_while_the_caller_is_behind() -> None:
             await peer.send(head + b"x" * length)
 
     async with observed(script) as (proxy, most), proxy.client() as slow, proxy.client() as other:
-        small_buffers(slow)
+        small_receive_buffer(slow)
         # Leave it behind by exactly as much as one answer, however much the kernel takes.
         expected = 0
         slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -247,7 +209,7 @@ async def test_a_pipelining_caller_that_does_not_read_is_not_read_either() -> No
     get = b"GET / HTTP/1.1\r\nHost: h\r\nX-Filler: %b\r\n\r\n" % (b"y" * 900)
     count = 20_000
     async with observed(answer_each) as (proxy, most), proxy.client() as client:
-        small_buffers(client)
+        small_receive_buffer(client)
         proxy.handler.decide = lambda _exchange: Answer(403, b"", b"z" * 900)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         sending = asyncio.create_task(client.send(get * count))
@@ -266,7 +228,7 @@ async def test_a_pipelining_caller_that_does_not_read_is_not_read_either() -> No
 async def test_a_head_that_was_cut_by_a_slow_reader_is_read_on() -> None:
     """A caller that reads again is read again, though there was no whole request to go on with."""
     async with proxied(answer_each) as proxy, proxy.client() as client:
-        small_buffers(client)
+        small_receive_buffer(client)
         proxy.handler.decide = lambda _exchange: Answer(200, b"", b"x" * 8_000_000)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT")
@@ -306,7 +268,7 @@ async def test_a_slow_caller_gets_all_of_an_answer_that_ends_its_connection() ->
     """Lingering begins when the answer is sent, not when it is written."""
     body = b"x" * 16_000_000  # four times what the kernel takes off our hands at most
     async with proxied(answer_each) as proxy, proxy.client() as client:
-        small_buffers(client)
+        small_receive_buffer(client)
         proxy.handler.decide = lambda _exchange: Answer(200, b"", body, close=True)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

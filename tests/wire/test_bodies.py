@@ -1,6 +1,7 @@
 """Content: where it ends, how it is framed anew, what is refused."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -150,6 +151,25 @@ def test_chunked_content_over_its_bound_is_refused_when_declared(declared: bytes
     with pytest.raises(MessageError) as raised:
         ChunkedBody(chunked_onward=True, max_bytes=10).feed(declared)
     assert raised.value.reason is Reason.BODY_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("line", "content", "passes"),
+    [
+        (b"1;" + b"x" * 200, b"a", False),
+        (b"f;" + b"x" * 13, b"a" * 15, True),
+        (b"c8;" + b"x" * 200, b"a" * 200, True),
+        (b"1", b"a", True),
+    ],
+)
+def test_extensions_may_not_outweigh_the_content(line: bytes, content: bytes, passes: bool) -> None:
+    """However many chunks come, small and plain ones too; but not a long line for every byte."""
+    body = ChunkedBody(chunked_onward=True)
+    chunk = line + b"\r\n" + content + b"\r\n"
+    body.feed(chunk * 300)
+    refused = nullcontext() if passes else pytest.raises(MessageError, match="outweigh")
+    with refused:
+        body.feed(chunk * 2_000)
 
 
 def test_chunked_content_at_its_bound_passes() -> None:

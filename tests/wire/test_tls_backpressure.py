@@ -1,7 +1,6 @@
 """Behind TLS on both sides a slow reader makes the other side wait, and memory is bounded."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +9,11 @@ from sidecar.wire.pacing import MAX_HELD_BYTES
 from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import Script
-from tests.support.wire_tls import TlsProxy, small_receive_buffer, tls_proxied
+from tests.support.wire_tls import TlsProxy, tls_proxied
+from tests.support.wire_volume import Volume, most_buffered, small_receive_buffer
 
-SIZE = 64 * 1024 * 1024
-BLOCK = bytes(range(256)) * 1024
-DIGEST = hashlib.sha256(BLOCK * (SIZE // len(BLOCK))).digest()
+VOLUME = Volume(64 * 1024 * 1024)
+SIZE = VOLUME.size
 ONE_READ = 2 * 256 * 1024
 """What TLS hands over at once: a read of the socket, behind what waited before it."""
 BOUND = MAX_HELD_BYTES + ONE_READ + 2 * (WRITE_HIGH_WATER_BYTES + ONE_READ) + 64 * 1024
@@ -23,34 +22,9 @@ BOUND = MAX_HELD_BYTES + ONE_READ + 2 * (WRITE_HIGH_WATER_BYTES + ONE_READ) + 64
 @asynccontextmanager
 async def observed(script: Script, directory: Path) -> AsyncIterator[tuple[TlsProxy, list[int]]]:
     """A proxy whose memory is looked at in every turn of the loop; the list holds the most."""
-    most = [0]
     async with tls_proxied(script, directory, origin_tls=True) as proxy:
-
-        async def watch() -> None:
-            while True:
-                most[0] = max(most[0], proxy.buffered_bytes)
-                await asyncio.sleep(0)
-
-        watching = asyncio.create_task(watch())
-        try:
+        with most_buffered(proxy) as most:
             yield proxy, most
-        finally:
-            watching.cancel()
-
-
-async def send_all(peer: Peer) -> None:
-    for _ in range(SIZE // len(BLOCK)):
-        await peer.send(BLOCK)
-
-
-async def read_all(peer: Peer) -> bytes:
-    digest, left = hashlib.sha256(), SIZE
-    while left:
-        data = await peer.some()
-        assert data, f"{left} bytes are missing"
-        digest.update(data)
-        left -= len(data)
-    return digest.digest()
 
 
 async def test_a_large_upload_waits_for_a_slow_origin(tmp_path: Path) -> None:
@@ -64,13 +38,13 @@ async def test_a_large_upload_waits_for_a_slow_origin(tmp_path: Path) -> None:
         await reading.wait()
         peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await peer.head()
-        received.append(await read_all(peer))
+        received.append(await VOLUME.read(peer))
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await peer.rest()
 
     async with observed(script, tmp_path) as (proxy, most), proxy.client() as client:
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        sending = asyncio.create_task(send_all(client))
+        sending = asyncio.create_task(VOLUME.send(client))
         await until(lambda: proxy.pool.buffered_bytes > WRITE_HIGH_WATER_BYTES)
         for _ in range(50):
             await asyncio.sleep(0)
@@ -78,7 +52,7 @@ async def test_a_large_upload_waits_for_a_slow_origin(tmp_path: Path) -> None:
         reading.set()
         await sending
         assert (await client.message()).status == 200
-        assert received == [DIGEST]
+        assert received == [VOLUME.digest]
         assert most[0] <= BOUND
         assert proxy.pool.idle_connections == 1
 
@@ -90,7 +64,7 @@ async def test_a_large_download_waits_for_a_slow_caller(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         await peer.message()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        await send_all(peer)
+        await VOLUME.send(peer)
         sent[0] = True
         await peer.rest()
 
@@ -104,7 +78,7 @@ async def test_a_large_download_waits_for_a_slow_caller(tmp_path: Path) -> None:
         assert not sent[0]
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await client.head()
-        assert await read_all(client) == DIGEST
+        assert await VOLUME.read(client) == VOLUME.digest
         assert proxy.results == [(200, None)]
         assert most[0] <= BOUND
 
@@ -124,9 +98,9 @@ async def test_both_directions_at_once(tmp_path: Path) -> None:
 
     async with observed(script, tmp_path) as (proxy, most), proxy.client() as client:
         await client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % SIZE)
-        sending = asyncio.create_task(send_all(client))
+        sending = asyncio.create_task(VOLUME.send(client))
         await client.head()
-        assert await read_all(client) == DIGEST
+        assert await VOLUME.read(client) == VOLUME.digest
         await sending
         assert proxy.results == [(200, None)]
         assert most[0] <= BOUND

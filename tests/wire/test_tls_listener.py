@@ -25,7 +25,8 @@ from tests.support.certificates import (
 )
 from tests.support.wire_peer import PATIENCE_SECONDS, Peer, until
 from tests.support.wire_proxy import LIMITS, answer_each, answering, closing_after
-from tests.support.wire_tls import NAME, TlsProxy, small_receive_buffer, tls_proxied
+from tests.support.wire_tls import NAME, TlsProxy, tls_proxied
+from tests.support.wire_volume import small_receive_buffer
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 

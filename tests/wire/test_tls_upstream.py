@@ -21,7 +21,8 @@ from tests.support.certificates import (
 from tests.support.needs import needs_abort_of_what_is_gone
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import answer_each
-from tests.support.wire_tls import NAME, TlsProxy, small_receive_buffer, tls_proxied
+from tests.support.wire_tls import NAME, TlsProxy, tls_proxied
+from tests.support.wire_volume import small_receive_buffer
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
