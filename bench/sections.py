@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from bench.envoy import envoy
@@ -377,10 +378,17 @@ def _grow_tokens(bench: Bench) -> None:
 
 
 def _say_growth(runs: Sequence[Run]) -> None:
-    names = list(dict.fromkeys(run.proxy for run in runs))
-    few, many = (summarise([run for run in runs if run.proxy == name]) for name in names)
-    value = many.cpu_microseconds / few.cpu_microseconds
-    print(f"  processor time per request, {names[1]} / {names[0]}: {value:.2f}", flush=True)
+    """Compare round by round, as ratios of throughput are."""
+    few, many = (
+        {run.round: run.cpu_microseconds for run in runs if run.proxy == name}
+        for name in dict.fromkeys(run.proxy for run in runs)
+    )
+    ratios = [many[number] / few[number] for number in few]
+    low, high = min(ratios), max(ratios)
+    print(
+        f"  processor time per request: {median(ratios):.2f} times ({low:.2f} to {high:.2f})",
+        flush=True,
+    )
 
 
 def memory(bench: Bench) -> None:

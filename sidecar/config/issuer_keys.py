@@ -77,7 +77,7 @@ def _source(fields: Fields) -> JwksFile | JwksUri | Discovery | None:
 
 
 def _checked_file(fields: Fields, path: str) -> JwksFile | None:
-    # PyJWT and cryptography come with the key set; a file without keys on disk needs neither.
+    # cryptography comes with the key set; a file without keys on disk does not need it here.
     from sidecar.config.key_files import problem_with
 
     path = fields.place("jwks_file").resolve(path)

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 MAX_FILE_BYTES: Final = 1 << 20
 """A system's bundle of authorities has a quarter of it."""
 
@@ -82,6 +79,10 @@ def check_pair(contents: TlsContents) -> Validity:
 
     Raises ``TlsFileError``.
     """
+    # Both take a while to import, and a configuration without TLS needs neither.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         chain = x509.load_pem_x509_certificates(contents.certificate)
     except ValueError:
@@ -104,6 +105,8 @@ def check_pair(contents: TlsContents) -> Validity:
 
 def check_authorities(contents: TlsContents) -> None:
     """Raises ``TlsFileError`` if there is no certificate that may be an authority."""
+    from cryptography import x509
+
     try:
         x509.load_pem_x509_certificates(contents.ca)
     except ValueError:
