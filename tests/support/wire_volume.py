@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer
 
 _BLOCK = bytes(range(256)) * 1024
+MUST_WAIT = WRITE_HIGH_WATER_BYTES // 4
+"""More than this is left in the buffer of a writer that was told to wait and not yet to go on: the
+kernel may have taken the rest of what was over the mark."""
 
 
 @dataclass(frozen=True)

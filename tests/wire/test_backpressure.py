@@ -12,7 +12,7 @@ from sidecar.wire.pacing import MAX_HELD_BYTES
 from sidecar.wire.upstream import WRITE_HIGH_WATER_BYTES
 from tests.support.wire_peer import Peer, until
 from tests.support.wire_proxy import Proxy, Script, answer_each, proxied
-from tests.support.wire_volume import Volume, most_buffered, small_receive_buffer
+from tests.support.wire_volume import MUST_WAIT, Volume, most_buffered, small_receive_buffer
 
 ONE_READ = 256 * 1024
 """The most that either loop hands over at once."""
@@ -213,7 +213,7 @@ async def test_a_pipelining_caller_that_does_not_read_is_not_read_either() -> No
         proxy.handler.decide = lambda _exchange: Answer(403, b"", b"z" * 900)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         sending = asyncio.create_task(client.send(get * count))
-        await until(lambda: proxy.listener.buffered_bytes > WRITE_HIGH_WATER_BYTES)
+        await until(lambda: proxy.listener.buffered_bytes > MUST_WAIT)
         for _ in range(100):
             await asyncio.sleep(0)
         assert len(proxy.results) < count
