@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object
 from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH
-from sidecar.core.signatures import PublicKey, is_signed
+from sidecar.core.signatures import Ed25519Key, PublicKey, is_signed
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 256
@@ -171,8 +171,7 @@ def _read_material(entry: dict[str, Any]) -> _Material:
             return _read_ec(curve, _member(entry, "x"), _member(entry, "y"))
         case "OKP", "Ed25519":
             x = _member(entry, "x")
-            key = ed25519.Ed25519PublicKey.from_public_bytes(x)
-            return key, frozenset({"EdDSA"}), b"Ed25519" + x
+            return Ed25519Key(x), frozenset({"EdDSA"}), b"Ed25519" + x
         case "OKP", "Ed448":
             x = _member(entry, "x")
             return (ed448.Ed448PublicKey.from_public_bytes(x), frozenset({"EdDSA"}), b"Ed448" + x)

@@ -89,7 +89,7 @@ class Session:
                 # Neither a cached answer nor an old connection outlives a check.
                 use_dns_cache=False,
                 force_close=True,
-                ssl=ssl_context or True,
+                ssl=ssl_context or ssl.create_default_context(),
             ),
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,11 +1,19 @@
+import json
 import signal
 import socket
+import ssl
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run, command, environment
+from tests.core.signing import jwk, private_key
+from tests.support.certificates import Authority, server_context
 
 OPEN = ("--app", "1", "--allow-anyone", "/**")
 
@@ -45,17 +53,23 @@ def test_port_in_use(sidecar: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_from_flags_to_the_end(tmp_path: Path) -> None:
+def test_from_flags_to_the_end() -> None:
     """Flags alone start a sidecar, which says when it is ready and ends on SIGTERM."""
-    arguments = ["run", *OPEN, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    said = _said_until_ready(["run", *OPEN, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    assert "sidecar: ready\n" in said
+
+
+def _said_until_ready(arguments: list[str], **extra: str) -> list[str]:
+    """Run a sidecar until it is ready, then end it, and return what it said."""
     with subprocess.Popen(
         command(arguments),
-        cwd=tmp_path,
-        env=environment(),
+        env=environment(**extra),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
     ) as process:
+        deadline = threading.Timer(30, process.kill)
+        deadline.start()
         try:
             assert process.stderr is not None
             said = []
@@ -63,7 +77,46 @@ def test_from_flags_to_the_end(tmp_path: Path) -> None:
                 said.append(line)
                 if line == "sidecar: ready\n":
                     process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(30) == 0, said
         finally:
+            deadline.cancel()
             process.kill()
+    return said
+
+
+def test_certificates_that_the_environment_names(tmp_path: Path) -> None:
+    """An issuer whose certificate SSL_CERT_FILE vouches for gives its keys to a real sidecar."""
+    authority = Authority()
+    context = server_context(authority.issue("127.0.0.1"), tmp_path)
+    with _answering(json.dumps({"keys": [jwk(private_key("ES256"))]}).encode(), context) as port:
+        url = f"https://127.0.0.1:{port}"
+        arguments = ["run", "--app", "1", "--issuer", url, "--audience", "a"]
+        arguments += ["--jwks-uri", f"{url}/keys", "--listen", "127.0.0.1:0"]
+        arguments += ["--admin", "127.0.0.1:0"]
+        said = _said_until_ready(arguments, SSL_CERT_FILE=authority.write(tmp_path))
     assert "sidecar: ready\n" in said
+
+
+@contextmanager
+def _answering(content: bytes, context: ssl.SSLContext) -> Iterator[int]:
+    """Serve *content* over TLS, and give the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

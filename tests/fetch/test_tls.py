@@ -79,6 +79,19 @@ async def test_trusted_certificate(server: TestServer, certificate: Path) -> Non
         assert await fetcher.get(url, max_bytes=9, timeout_seconds=30) == b"content"
 
 
+async def test_certificates_that_the_environment_names(
+    server: TestServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What SSL_CERT_FILE names when the client is first used is trusted, whatever it named before.
+
+    aiohttp's own default reads it once, when it is imported.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with Fetcher() as fetcher:
+        url = str(server.make_url("/keys"))
+        assert await fetcher.get(url, max_bytes=9, timeout_seconds=30) == b"content"
+
+
 async def test_untrusted_certificate(server: TestServer) -> None:
     """A certificate that the system's store does not vouch for is refused, and named."""
     async with Fetcher() as fetcher:
