@@ -232,7 +232,8 @@ def _with_value(line: bytes, value: bytes) -> bytes:
 
 def _from_header(value: bytes) -> bytes:
     """The whole value, or what follows ``Bearer``: a token has no space in it."""
-    return value[7:].strip(b" ") if value[:7].lower() == b"bearer " else value
+    scheme, _, rest = value.partition(b" ")
+    return rest.strip(b" ") if scheme.lower() == b"bearer" else value
 
 
 def _from_cookie(value: bytes) -> bytes:
