@@ -48,12 +48,14 @@ class TokenProtocols:
             for element in elements:
                 name = element.strip(_OWS)
                 prefix = self._prefix_of(name)
-                if awaited and name:
-                    offer.taken.append((awaited, name))
-                    awaited = b""
-                elif name in self._markers:
+                if name in self._markers:
+                    if awaited:
+                        offer.taken.append((awaited, b""))
                     awaited = name
                     offer.marker = offer.marker or name
+                elif awaited and name:
+                    offer.taken.append((awaited, name))
+                    awaited = b""
                 elif prefix:
                     offer.taken.append((prefix, name[len(prefix) :]))
                 else:

@@ -24,6 +24,7 @@ PROTOCOLS = TokenProtocols([PREFIX], frozenset({b"bearer"}))
         ([b"bearer, , a.b.c"], [b""], [(b"bearer", b"a.b.c")], b"bearer"),
         ([b"bearer"], [b""], [(b"bearer", b"")], b"bearer"),
         ([b"bearer, a, bearer, b"], [b""], [(b"bearer", b"a"), (b"bearer", b"b")], b"bearer"),
+        ([b"bearer, bearer, a"], [b""], [(b"bearer", b""), (b"bearer", b"a")], b"bearer"),
         ([b"Bearer, a.b.c"], [None], [], b""),
         ([b""], [None], [], b""),
         ([b", ,"], [None], [], b""),
