@@ -71,8 +71,8 @@ _KEYS: Final = (
         "A cookie of this name, with the same content."),
     Key("websocket_protocol",
         Text("string", _named(_PREFIX, _NO_PREFIX), _PREFIX, is_free=True),
-        "A WebSocket subprotocol that is this prefix and the token in base64url, as in "
-        "Kubernetes: `base64url.bearer.authorization.k8s.io.`."),
+        "A WebSocket subprotocol that is this prefix and the token, which is in base64url where "
+        "the prefix says so, as Kubernetes' does: `base64url.bearer.authorization.k8s.io.`."),
     Key("websocket_protocol_after",
         Text("string", _named(_WORD, "is not a subprotocol"), _WORD, is_free=True),
         "The WebSocket subprotocol that comes after this one: `bearer, <token>`."),

@@ -1,8 +1,8 @@
 """A token among the WebSocket subprotocols that a browser offers, for want of other fields to set.
 
-Owns two forms of it. *By prefix*, as Kubernetes has it: one subprotocol that is the prefix and
-the token in base64url. *After a marker*: the marker, and then the token itself as the next
-subprotocol. In either the app is offered the others alone, and cannot select what was a token.
+Owns two forms of it. *By prefix*, as in Kubernetes and Jupyter: one subprotocol that is the prefix
+and the token. *After a marker*: the marker, and then the token as the next subprotocol. In either
+the app is offered the others alone, and cannot select what was a token.
 """
 
 from collections.abc import Iterable, Sequence

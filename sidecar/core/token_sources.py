@@ -54,6 +54,8 @@ class TokenSource:
                 return self.name.encode()
 
 
+ENCODED: Final = "base64url."
+"""A prefix that begins so is followed by the token in base64url; any other by the token itself."""
 AUTHORIZATION_ONLY: Final = (TokenSource("authorization"),)
 
 _SAID: Final[dict[SourceKind, str]] = {
@@ -206,7 +208,7 @@ class TokenSources:
             return read_bearer((value,)) or self._absent
         if source.kind == "header" and b"," in value:
             return _repeated((found[0], found[0]))  # two fields, joined on the way here
-        token = _READERS[source.kind](value)
+        token = _read(source, value)
         if is_b64token(token):
             return token
         return Denial(
@@ -230,38 +232,31 @@ def _with_value(line: bytes, value: bytes) -> bytes:
     return line[: line.find(b":") + 1] + b" " + value + b"\r\n" if value else b""
 
 
-def _from_header(value: bytes) -> bytes:
+def _read(source: TokenSource, value: bytes) -> bytes:
+    """Return what *value* holds in *source*; whether that is a token is yet to be seen."""
+    match source.kind:
+        case "header":
+            return _without_scheme(value)
+        case "cookie":
+            # Within quotes or without (RFC 6265, section 4.1.1).
+            quoted = len(value) > 1 and value[0] == 0x22 and value[-1] == 0x22
+            return _without_scheme(value[1:-1] if quoted else value)
+        case "query":
+            return unquote_to_bytes(value.replace(b"+", b" "))
+        case "websocket_protocol" if source.name.startswith(ENCODED):
+            return _decoded(value)
+        case _:
+            return value
+
+
+def _without_scheme(value: bytes) -> bytes:
     """The whole value, or what follows ``Bearer``: a token has no space in it."""
     scheme, _, rest = value.partition(b" ")
     return rest.strip(b" ") if scheme.lower() == b"bearer" else value
 
 
-def _from_cookie(value: bytes) -> bytes:
-    """As in a header, and within quotes or without (RFC 6265, section 4.1.1)."""
-    if len(value) > 1 and value[0] == 0x22 and value[-1] == 0x22:
-        value = value[1:-1]
-    return _from_header(value)
-
-
-def _from_base64url(value: bytes) -> bytes:
+def _decoded(value: bytes) -> bytes:
     try:
         return base64url_decode(value)
     except EncodingError:
         return b""
-
-
-def _from_query(value: bytes) -> bytes:
-    return unquote_to_bytes(value.replace(b"+", b" "))
-
-
-def _as_it_is(value: bytes) -> bytes:
-    return value
-
-
-_READERS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "header": _from_header,
-    "cookie": _from_cookie,
-    "websocket_protocol": _from_base64url,
-    "websocket_protocol_after": _as_it_is,
-    "query": _from_query,
-}

@@ -1,7 +1,10 @@
 """Where a listener looks for tokens, and which issuers and audiences its rules take."""
 
+from pathlib import Path
+
 import pytest
 
+import sidecar
 from sidecar.config.model import Require
 from sidecar.core.token_sources import TokenSource
 from tests.config.cases import VALID_START, lines
@@ -173,3 +176,16 @@ def test_an_issuer_for_any_audience_leaves_none_out(examined: Examine) -> None:
     rule = "{paths: [/**], require: {issuers: [staff], audiences: [x]}}"
     found = examined(f"{text}inbound: {{rules: [{rule}]}}\n")
     assert not [line for line in lines(found.warnings) if "is in no" in line]
+
+
+DOCUMENT = Path(sidecar.__file__).parents[1] / "docs" / "tokens.md"
+
+
+def test_the_documents_examples_are_accepted(examined: Examine) -> None:
+    """With the one warning that the text explains."""
+    sources, rules = (part.split("```")[0] for part in DOCUMENT.read_text().split("```yaml\n")[1:])
+    issuers = TWO.replace("  shop:", "  partners:")
+    found = examined(issuers + sources)
+    assert (found.errors, len(found.warnings)) == ((), 1)
+    found = examined(issuers + rules)
+    assert (found.errors, found.warnings) == ((), ())

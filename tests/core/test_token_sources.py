@@ -23,6 +23,7 @@ AUTHORIZATION = TokenSource("authorization")
 HEADER = TokenSource("header", "X-Access-Token")
 COOKIE = TokenSource("cookie", "access_token")
 PROTOCOL = TokenSource("websocket_protocol", PREFIX)
+PLAIN = TokenSource("websocket_protocol", "v1.token.websocket.jupyter.org.")
 AFTER = TokenSource("websocket_protocol_after", "bearer")
 QUERY = TokenSource("query", "access_token")
 ALL = (AUTHORIZATION, HEADER, COOKIE, PROTOCOL, AFTER, QUERY)
@@ -65,6 +66,7 @@ def reason(sought: Sought) -> Reason:
         (PROTOCOL, b"Sec-WebSocket-Protocol: " + ENCODED),
         (PROTOCOL, b"sec_websocket_protocol: " + ENCODED),
         (AFTER, b"Sec-WebSocket-Protocol: bearer, " + TOKEN),
+        (PLAIN, b"Sec-WebSocket-Protocol: v1.token.websocket.jupyter.org." + TOKEN),
     ],
 )
 def test_a_token_is_found_in_its_field(source: TokenSource, line: bytes) -> None:
