@@ -26,6 +26,8 @@ SourceKind = Literal[
 COOKIES: Final = 22
 PROTOCOLS: Final = 23
 TOKEN_HEADER: Final = 24
+REFERERS: Final = 25
+"""Has the URL of the page before, with its query."""
 
 Marked = Sequence[tuple[int, int, bytes]]
 """Mark, index into the lines, and value of the fields that are not ordinary."""
@@ -138,6 +140,8 @@ class TokenSources:
                 return TOKEN_HEADER
             if name == b"cookie" and self._cookies:
                 return COOKIES
+            if name == b"referer" and self._parameters:
+                return REFERERS
             return PROTOCOLS if name == FIELD and self._by_protocol else 0
 
         return extended
@@ -164,6 +168,11 @@ class TokenSources:
                     found += [(self._cookies[name], content) for name, content in cookies]
             elif mark == PROTOCOLS:
                 offered.append((index, value))
+            elif mark == REFERERS:
+                page, _, sent = value.partition(b"?")
+                rest, parameters = take_parameters(sent, self._parameters.keys())
+                if parameters:  # of another request, so it is none of this one's tokens
+                    lines[index] = _with_value(lines[index], page + b"?" + rest if rest else page)
         marker = b""
         if self._protocols is not None and offered:
             offer = self._protocols.take([value for _, value in offered])

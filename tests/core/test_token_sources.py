@@ -89,6 +89,25 @@ def test_a_token_is_found_in_the_query(query: bytes, left: bytes) -> None:
     assert (sought.token, sought.query) == (TOKEN, left)
 
 
+@pytest.mark.parametrize(
+    ("sent", "left"),
+    [
+        (b"https://a.example/p?access_token=secret", b"https://a.example/p"),
+        (b"https://a.example/p?a=1&Access%5FToken=secret;b", b"https://a.example/p?a=1;b"),
+        (b"?access_token=secret", b""),
+        (b"https://a.example/p?a=1", b"https://a.example/p?a=1"),
+        (b"https://a.example/access_token=1", b"https://a.example/access_token=1"),
+    ],
+)
+def test_a_token_in_the_url_of_the_page_before_goes_no_further(sent: bytes, left: bytes) -> None:
+    """A browser repeats the URL in ``Referer``; that is no token of this request."""
+    line = b"Referer: " + sent
+    sought, lines = take((AUTHORIZATION, QUERY), line, authorization=(b"Bearer " + TOKEN,))
+    assert sought.token == TOKEN
+    assert lines == ([b"Referer: " + left + b"\r\n"] if left else [])
+    assert take((AUTHORIZATION,), line)[1] == [line + b"\r\n"]
+
+
 def test_authorization_is_one_source_among_others() -> None:
     """Where it is configured it is read as it always is; where it is not it is not looked at."""
     sent = (b"Bearer " + TOKEN,)
