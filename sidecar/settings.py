@@ -15,6 +15,7 @@ from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
 from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
@@ -51,8 +52,10 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
             requirement = None
         case model.Allow.AUTHENTICATED:
             requirement = Requirement()
-        case model.Require(scopes=scopes, roles=roles):
-            requirement = Requirement(_names(scopes), _names(roles))
+        case model.Require(scopes=scopes, roles=roles, issuers=issuers, audiences=audiences):
+            requirement = Requirement(
+                _names(scopes), _names(roles), _set_of(issuers), _set_of(audiences)
+            )
     return PolicyRule(
         name=rule.name,
         paths=rule.paths,
@@ -69,6 +72,16 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
 
 def _names(demand: model.Demand | None) -> Names | None:
     return None if demand is None else Names(frozenset(demand.names), demand.match)
+
+
+def _set_of(names: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def token_sources(config: model.Config) -> TokenSources | None:
+    """Return what looks for tokens, ``None`` where ``Authorization`` is the only place."""
+    sources = config.inbound.token_sources
+    return None if sources == AUTHORIZATION_ONLY else TokenSources(sources)
 
 
 def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
@@ -89,6 +102,7 @@ def inbound_settings(config: model.Config) -> InboundSettings:
         token_to_app=inbound.token_to_app,
         paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
         carriers=_carriers(config),
+        sources=token_sources(config),
     )
 
 
@@ -111,6 +125,9 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
         hosts=AcceptedHosts(destination.hosts),
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
+        sources=token_sources(config),
+        # What the app may send of its own may be a token of the same issuer.
+        issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )
 
 
@@ -118,8 +135,13 @@ def proxy_settings(config: model.Config) -> ProxySettings:
     return ProxySettings(
         unlisted=config.outbound.unlisted,
         connect_ports=frozenset(config.outbound.connect_ports),
-        issuers=frozenset(issuer.issuer for issuer in config.issuers.values()),
+        issuers=_trusted(config),
+        sources=token_sources(config),
     )
+
+
+def _trusted(config: model.Config) -> frozenset[str]:
+    return frozenset(issuer.issuer for issuer in config.issuers.values())
 
 
 def proxied_names(config: model.Config) -> Mapping[str, str]:

@@ -94,7 +94,9 @@ class Wiring:
             settings.carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
         )
         self.tls = TlsEndpoints(self.metrics, self.clock)
-        self._names = NameTable(classify)
+        sources = settings.token_sources(config)
+        self._classify = classify if sources is None else sources.classifier(classify)
+        self._names = NameTable(self._classify)
         self._ids = HandleSource()
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
@@ -167,7 +169,7 @@ class Wiring:
             _forwarding(handler, via=inbound.via, fields=fields),
             limits,
             accepts=lambda _peer: True,
-            names=None if fields is None else NameTable(classifier(classify)),
+            names=None if fields is None else NameTable(classifier(self._classify)),
         )
 
     def _admission(self) -> ExclusiveAdmission | None:

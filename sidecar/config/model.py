@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Literal
 
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
 Profile = Literal["generic", "rfc9068", "keycloak"]
@@ -154,6 +155,10 @@ class Require:
 
     scopes: Demand | None = None
     roles: Demand | None = None
+    issuers: tuple[str, ...] | None = None
+    """Names in ``Config.issuers``; one of them is enough."""
+    audiences: tuple[str, ...] | None = None
+    """One of them is enough, beside what the issuer's own list asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,8 @@ class Inbound:
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"
     token_to_app: Literal["withhold", "placeholder", "forward"] = "withhold"  # noqa: S105 - a word
+    token_sources: tuple[TokenSource, ...] = AUTHORIZATION_ONLY
+    """Where in a request its token may be."""
     max_token_bytes: int = 16 * 1024
     allow_encoded_slash: bool = False
     allow_semicolon: bool = False

@@ -32,6 +32,8 @@ class Draft:
     issuer_urls: list[Located[str]] = field(default_factory=list)
     rules: list[Located[Rule]] = field(default_factory=list)
     """Those without a name of their own have the empty one until all are read."""
+    issuer_names: list[Located[str]] = field(default_factory=list)
+    """Those that rules mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
 

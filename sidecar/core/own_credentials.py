@@ -19,7 +19,7 @@ _WORD = re.compile(rb"[A-Za-z0-9._=-]+")
 
 
 def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
-    """Whether *value*, of an Authorization field, holds what must not go to a third party.
+    """Whether *value*, of a field or cookie, holds what must not go to a third party.
 
     A token's signature and times do not matter here: an expired token still says who its user is,
     and what we do not accept may be accepted elsewhere.

@@ -25,6 +25,7 @@ from sidecar.core.propagation import (
     carried_back,
     without_members,
 )
+from sidecar.core.token_sources import Sought, TokenSources
 from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
@@ -64,6 +65,8 @@ class InboundSettings:
     paths: PathOptions
     carriers: frozenset[CompatCarrier] = frozenset()
     """Where a handle is put besides the dedicated header."""
+    sources: TokenSources | None = None
+    """Where the token may be; ``None``: in ``Authorization`` alone."""
 
 
 class InboundHandler:
@@ -87,6 +90,7 @@ class InboundHandler:
     ) -> None:
         """*admission* is there where callers must not be in the app together."""
         self.settings = settings
+        self.sources = settings.sources
         self.policy = policy
         self.verifier = verifier
         self.keys = keys
@@ -143,7 +147,7 @@ class InboundExchange:
     __slots__ = (
         "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
         "_generation", "_handler", "_head", "_identity", "_lines", "_path", "_permit", "_query",
-        "_route", "_rule", "_token", "_turn",
+        "_route", "_rule", "_sought", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -164,6 +168,7 @@ class InboundExchange:
         self._aliases: tuple[Alias, ...] = ()
         self._entry: Entry | None = None
         self._lines = b""
+        self._sought: Sought | None = None
         self._denial: Denial | None = None
         self._enforced = True
 
@@ -178,6 +183,8 @@ class InboundExchange:
         self._query = mark + query
         self._rule = rule
         sent = self._take_out_ours()
+        if handler.sources is not None:
+            return self._look_around(handler.sources, sent, rule)
         if rule.requirement is None:
             return self._authorize(rule)
         known = self._recall(sent)
@@ -189,6 +196,18 @@ class InboundExchange:
         if isinstance(token, Denial):
             return self._refuse(token)
         self._token = token
+        return self._verify(rule, may_wait=True)
+
+    def _look_around(self, sources: TokenSources, sent: list[bytes], rule: PolicyRule) -> Action:
+        """Go on as ``start`` does where the token may be elsewhere than in Authorization."""
+        sought = sources.take(sent, self._head.lines, self._head.marked, self._query)
+        self._sought = sought
+        self._query = sought.query
+        if rule.requirement is None:
+            return self._authorize(rule)
+        if isinstance(sought.token, Denial):
+            return self._refuse(sought.token)
+        self._token = sought.token
         return self._verify(rule, may_wait=True)
 
     def resume(self) -> Action:
@@ -357,6 +376,8 @@ class InboundExchange:
                 head.lines[index] = carried_back(
                     mark, head.lines[index], value, self._original
                 ).line
+        if self._sought is not None:
+            self._sought.correct(head.status, head.lines)
         entry = self._entry
         # Not ``in``, which makes and drops an exception wherever bytes are looked for in bytes.
         if entry is not None and b"".join(head.lines).find(entry.handle) >= 0:

@@ -75,6 +75,25 @@ def test_tls(sidecar: Run, tmp_path: Path) -> None:
     assert "inbound.tls.key: does not fit the certificate" in done.stdout
 
 
+def test_token_sources(sidecar: Run, tmp_path: Path) -> None:
+    """Where the token is looked for is said unless it is Authorization alone, as in most files."""
+    sources = "[authorization, {cookie: t}, {websocket_protocol_after: bearer}, {query: t}]"
+    require = "require: {roles: [A], issuers: [shop], audiences: [a, b]}"
+    text = GOOD.replace("inbound:\n", f"inbound:\n  token_sources: {sources}\n")
+    (tmp_path / "tokens.yaml").write_text(text.replace("require: authenticated", require))
+    done = sidecar("check", "--config", "tokens.yaml")
+    assert done.returncode == 0
+    said = done.stdout.splitlines()
+    assert (
+        "  look for the token in Authorization or the cookie t or the WebSocket subprotocol after "
+        "bearer or the query parameter t"
+    ) in said
+    assert (
+        "  rule /**: any method on /**: roles A and a token of shop and a token for a or b" in said
+    )
+    assert [line for line in said if "warning: inbound.token_sources[3]: lets tokens come" in line]
+
+
 @pytest.mark.usefixtures("written")
 def test_not_usable(sidecar: Run) -> None:
     """A file with problems is exit code 1 and one line for each."""
