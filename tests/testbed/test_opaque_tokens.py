@@ -13,9 +13,11 @@ Form = dict[str, str]
 
 async def post(url: str, form: Form, client: str | None) -> tuple[int, dict[str, object]]:
     headers = {} if client is None else {"Authorization": client}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        async with session.post(url, data=form) as answer:
-            return answer.status, await answer.json()
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(url, data=form) as answer,
+    ):
+        return answer.status, await answer.json()
 
 
 async def test_a_token_that_was_issued_is_active_until_it_is_revoked() -> None:
