@@ -12,6 +12,8 @@ from sidecar.issuers.sources import FETCH_TIMEOUT_SECONDS, SourceError
 
 FRESH_SECONDS: Final = 3600.0
 """How long metadata is believed. Endpoints move as rarely as issuers do."""
+FAILED_SECONDS: Final = 1.0
+"""How long it is not tried again without an endpoint: others wait behind whoever tries."""
 RETRY_SECONDS: Final = 60.0
 """How long an endpoint known from old metadata is used before those are asked for again."""
 
@@ -63,6 +65,7 @@ class DiscoveredEndpoint:
         self._allow_plaintext = allow_plaintext
         self._clock = clock
         self._known = ""
+        self._failure: FetchError | SourceError | None = None
         self._due_at = -inf
         self._one_at_a_time = asyncio.Lock()
 
@@ -70,6 +73,8 @@ class DiscoveredEndpoint:
         async with self._one_at_a_time:
             if self._clock() >= self._due_at:
                 await self._renew()
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
             return self._known
 
     async def _renew(self) -> None:
@@ -81,11 +86,11 @@ class DiscoveredEndpoint:
                 allow_plaintext=self._allow_plaintext,
             )
             self._known = introspection_endpoint_of(metadata, issuer=self._issuer)
-        except (FetchError, SourceError):
-            if not self._known:
-                raise
-            self._due_at = self._clock() + RETRY_SECONDS
+        except (FetchError, SourceError) as failure:
+            self._failure = None if self._known else failure
+            self._due_at = self._clock() + (RETRY_SECONDS if self._known else FAILED_SECONDS)
         else:
+            self._failure = None
             self._due_at = self._clock() + FRESH_SECONDS
 
 

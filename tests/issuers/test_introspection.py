@@ -426,6 +426,19 @@ async def test_an_endpoint_that_is_known_outlives_an_outage_of_the_metadata() ->
         assert provider.asked == 3
 
 
+async def test_metadata_that_cannot_be_had_are_asked_for_once_a_second() -> None:
+    """Ten who need the endpoint do not wait for ten fetches in turn."""
+    async with provided(issuer="https://other.test") as (provider, endpoint, clock):
+        asking = (endpoint.url() for _ in range(10))
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(each) for each in found] == [SourceError] * 10
+        assert provider.asked == 1
+        clock.now += 1.0
+        provider.document |= {"issuer": ISSUER, "introspection_endpoint": "http://127.0.0.1:9/i"}
+        assert await endpoint.url() == "http://127.0.0.1:9/i"
+        assert provider.asked == 2
+
+
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
