@@ -159,7 +159,10 @@ def test_any_audience() -> None:
     """``audiences: any`` takes an answer without ``aud``, which issuers often leave out."""
     answer = said()
     del answer.members["aud"]
-    assert code(judge(answer)) == "audience_mismatch"
+    verdict = judge(answer)
+    assert code(verdict) == "audience_mismatch"
+    assert isinstance(verdict, Rejected)
+    assert "the issuer's answer has no aud" in verdict.denial.detail
     assert code(judge(answer, verifier(audiences=None))) == "alice"
 
 

@@ -271,6 +271,19 @@ async def test_an_answer_of_400_does_not_open_the_circuit(bench: Bench) -> None:
     assert await bench.ask(bench.issue()) == "alice"
 
 
+async def test_a_probe_that_says_nothing_lets_the_next_one_be_made(bench: Bench) -> None:
+    """It was answered with 400: neither well nor failing, so somebody else's token tells."""
+    bench.endpoint.fail()
+    for number in range(5):
+        await bench.ask(f"t{number}")
+    bench.clock.now += 1.0
+    bench.endpoint.fail(400)
+    assert await bench.ask("odd") == "introspection_unavailable"
+    bench.endpoint.answer = None
+    assert await bench.ask(bench.issue()) == "alice"
+    assert bench.metrics.circuit == "closed"
+
+
 async def test_wrong_client_credentials_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """An error that says what to look at, without the secret, and a line when it is well again."""
     caplog.set_level(logging.INFO, "sidecar.issuers")
@@ -302,14 +315,12 @@ async def test_well_again_after_one_401(bench: Bench, caplog: pytest.LogCaptureF
 
 async def test_the_wait_for_a_turn_ends() -> None:
     """A question that gets no turn within the timeout is 503, and blames nobody."""
-    async with benched(max_concurrent=1, timeout_seconds=0.2) as bench:
-        bench.endpoint.gate.clear()
-        slow = asyncio.create_task(bench.ask("slow"))
-        while not bench.endpoint.asked:
-            await asyncio.sleep(0)
+    async with benched(max_concurrent=1, timeout_seconds=0.1) as bench:
+        await bench.client._turns.acquire()  # as a question does that takes its time
         assert await bench.ask("waiting") == "introspection_unavailable"
-        await slow
-        assert (bench.count("limited"), bench.count("network_error")) in {(1, 1), (0, 2)}
+        assert (bench.count("limited"), bench.endpoint.asked) == (1, [])
+        bench.client._turns.release()
+        assert await bench.ask(bench.issue()) == "alice"
 
 
 async def test_rate_grows_back_with_time() -> None:
