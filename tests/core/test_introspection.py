@@ -8,7 +8,7 @@ import pytest
 from sidecar.core.claims import Introspected, IssuerPolicy
 from sidecar.core.introspection import Answer, AnswerError, is_opaque, read_answer
 from sidecar.core.outcome import Reason
-from sidecar.core.profiles import PROFILES, ProfileName
+from sidecar.core.profiles import ProfileName
 from sidecar.core.verification import IntrospectionNeeded, Rejected, Verdict, Verified, Verifier
 from tests.core.signing import ISSUER, NOW, b64, claims, key_set, sign
 
@@ -173,8 +173,8 @@ def test_a_client_id_is_no_subject() -> None:
     assert code(judge(answer)) == "claim_missing"
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_profile_can_be_asked(profile: ProfileName) -> None:
+@pytest.mark.parametrize("profile", ["generic", "rfc9068", "keycloak"])
+def test_an_answer_is_judged_by_the_profile(profile: ProfileName) -> None:
     """The answer has no header whose type could be wrong; what it says of its kind counts."""
     made = verifier(profile=profile)
     complete = {"client_id": "c", "jti": "j"}

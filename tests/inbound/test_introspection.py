@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from sidecar.config.model import Introspection
+from sidecar.config.model import Address, Introspection
 from sidecar.core.keyset import parse_jwks
 from sidecar.testbed.identity_provider import IdentityProvider
 from sidecar.testbed.token_mint import ABSENT, TokenMint
 from sidecar.wire.exchange import Answer, Forward, Pending, Timing
 from sidecar.wire.request_head import parse_request_head
-from tests.support.http import Response, fetch
+from tests.support.http import App, Response, fetch
 from tests.support.introspection import SECRET, Endpoint, serving
 from tests.support.pod import AUDIENCE, ISSUER, Pod, pod, records, soon
 
@@ -333,6 +333,28 @@ async def test_a_call_of_such_a_request_relays_the_very_token(tmp_path: Path) ->
         assert called.values("authorization") == [f"Bearer {token}"]
         called.answer()
         assert (await call).status == 200
+        request.answer()
+        assert (await inbound).status == 200
+
+
+async def test_such_a_token_goes_to_no_third_party(tmp_path: Path) -> None:
+    """The app relays what it was given through the proxy: a live request's token is held back."""
+    third = App(automatic=True)
+    with_proxy = {
+        "automatic": False,
+        "outbound": {"proxy": Address("127.0.0.1", 0)},
+        "inbound": {"token_to_app": "forward"},
+    }
+    async with third.running(), asking(tmp_path, pod_with=with_proxy) as it:
+        token = it.issue()
+        inbound = asyncio.create_task(it.get(token))
+        request = await it.pod.app.next()
+        proxy, elsewhere = it.pod.bound.proxy, str(third.origin.address)
+        assert proxy is not None
+        for bearer in (token, "a-key-of-the-app"):
+            await fetch(proxy, f"http://{elsewhere}/x", host=elsewhere, bearer=bearer)
+        sent = [each.values("authorization") for each in third.received]
+        assert sent == [[], ["Bearer a-key-of-the-app"]]
         request.answer()
         assert (await inbound).status == 200
 
