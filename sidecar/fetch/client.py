@@ -6,6 +6,7 @@ keys are on disk should not pay for an HTTP client in memory and start-up time.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -32,6 +33,15 @@ class FetchError(Exception):
     def __init__(self, message: str, kind: FetchFault) -> None:
         super().__init__(message)
         self.kind: FetchFault = kind
+
+
+@dataclass(frozen=True, slots=True)
+class FormAnswer:
+    """A complete answer to a form, whatever its status."""
+
+    status: int
+    content: bytes = field(repr=False)
+    """Empty unless the status is 200: nobody reads what an error says of itself."""
 
 
 class Fetcher:
@@ -70,19 +80,49 @@ class Fetcher:
 
         Raises ``FetchError``.
         """
-        if self._closed:
-            raise FetchError("the client is closed", "network_error")
-        if self._session is None:
-            from sidecar.fetch.session import Session
-
-            self._session = Session(lookup=self._lookup, ssl_context=self._ssl_context)
-        return await self._session.get(
+        return await self._opened().get(
             url,
             max_bytes=max_bytes,
             timeout_seconds=timeout_seconds,
             allow_plaintext=allow_plaintext,
             named_by=named_by,
         )
+
+    async def post_form(
+        self,
+        url: str,
+        form: Sequence[tuple[str, str]],
+        *,
+        authorization: str | None,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool = False,
+        named_by: str | None = None,
+    ) -> FormAnswer:
+        """Send *form* and return the answer; the other arguments are those of ``get``.
+
+        A redirect is an error: what is sent is a secret, and meant for this one place.
+
+        Raises ``FetchError``.
+        """
+        return await self._opened().post_form(
+            url,
+            form,
+            authorization=authorization,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
+            allow_plaintext=allow_plaintext,
+            named_by=named_by,
+        )
+
+    def _opened(self) -> "Session":
+        if self._closed:
+            raise FetchError("the client is closed", "network_error")
+        if self._session is None:
+            from sidecar.fetch.session import Session
+
+            self._session = Session(lookup=self._lookup, ssl_context=self._ssl_context)
+        return self._session
 
     async def close(self) -> None:
         """Close the session. Further requests raise ``FetchError``."""
