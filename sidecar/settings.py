@@ -12,8 +12,10 @@ from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
 from sidecar.core.forwarded import ForwardingFields
+from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
+from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
@@ -41,6 +43,29 @@ def issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
         leeway_seconds=issuer.leeway_seconds,
         max_token_age_seconds=issuer.max_token_age_seconds,
         require_exp=issuer.require_exp,
+        overrides=_overrides(issuer),
+        hygiene=_hygiene(issuer.hygiene),
+    )
+
+
+def _overrides(issuer: model.Issuer) -> Overrides | None:
+    types = issuer.token_types
+    overrides = Overrides(
+        token_types=None
+        if types is None
+        else frozenset(None if each == model.ABSENT_TYPE else each for each in types),
+        roles_from=issuer.roles_from,
+        scopes_from=issuer.scopes_from,
+        required=issuer.required_claims,
+    )
+    return None if overrides == Overrides() else overrides
+
+
+def _hygiene(hygiene: model.Hygiene | None) -> HygieneLimits | None:
+    if hygiene is None:
+        return None
+    return HygieneLimits(
+        hygiene.max_lifetime_seconds, hygiene.max_size_bytes, frozenset(hygiene.unwanted_claims)
     )
 
 
@@ -51,8 +76,12 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
             requirement = None
         case model.Allow.AUTHENTICATED:
             requirement = Requirement()
-        case model.Require(scopes=scopes, roles=roles):
-            requirement = Requirement(_names(scopes), _names(roles))
+        case model.Require(scopes=scopes, roles=roles, client_roles=client_roles):
+            requirement = Requirement(
+                _names(scopes),
+                _names(roles),
+                tuple((client, _demanded(demand)) for client, demand in client_roles),
+            )
     return PolicyRule(
         name=rule.name,
         paths=rule.paths,
@@ -68,7 +97,11 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
 
 
 def _names(demand: model.Demand | None) -> Names | None:
-    return None if demand is None else Names(frozenset(demand.names), demand.match)
+    return None if demand is None else _demanded(demand)
+
+
+def _demanded(demand: model.Demand) -> Names:
+    return Names(frozenset(demand.names), demand.match)
 
 
 def _carriers(config: model.Config) -> frozenset[CompatCarrier]:

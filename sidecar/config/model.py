@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from sidecar.core.claim_paths import ClaimPath
+from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 
 Mode = Literal["enforce", "observe"]
-Profile = Literal["generic", "rfc9068", "keycloak"]
+Profile = ProfileName
 Assurance = Literal["strict", "standard", "compat"]
 
 ASYMMETRIC_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519", "Ed448",
 )  # fmt: skip
-"""RFC 7518, section 3.1 and RFC 8037; the only ones, and the default."""
+"""RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+ABSENT_TYPE = "absent"
+"""Among ``token_types``: the header may have no ``typ``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,15 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class Hygiene:
+    """What is worth a warning in tokens that are good."""
+
+    max_lifetime_seconds: float | None = None
+    max_size_bytes: int | None = None
+    unwanted_claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """One trusted issuer: whose tokens, for which audiences, under which keys."""
 
@@ -84,6 +98,12 @@ class Issuer:
     keys: JwksFile | JwksUri | Discovery
     algorithms: tuple[str, ...] = ASYMMETRIC_ALGORITHMS
     profile: Profile = "generic"
+    token_types: tuple[str, ...] | None = None
+    """Header ``typ``, lower-cased, without ``application/``; ``None``: as the profile says."""
+    roles_from: tuple[ClaimPath, ...] | None = None
+    scopes_from: tuple[ClaimPath, ...] | None = None
+    required_claims: tuple[str, ...] | None = None
+    hygiene: Hygiene | None = None
     leeway_seconds: float = 30.0
     max_token_age_seconds: float | None = None
     """Refuse tokens whose ``iat`` is longer ago than this."""
@@ -154,6 +174,8 @@ class Require:
 
     scopes: Demand | None = None
     roles: Demand | None = None
+    client_roles: tuple[tuple[str, Demand], ...] = ()
+    """Roles apart by client: what each of these clients must have given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ the payload must say to ``sidecar.core.claims``. Of the header only ``alg``, ``k
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object, printable
 from sidecar.core.outcome import Denial, Reason
@@ -19,6 +19,9 @@ ALGORITHMS: Final = frozenset(
 )  # fmt: skip
 """All we can check: the asymmetric ones of RFC 7518, section 3.1, RFC 8037, section 3.1 and, under
 the names that say which curve, RFC 9864, section 2.2."""
+
+KeyUse: TypeAlias = Literal["sig", "jwt-svid"]
+"""``use`` of the keys that may check tokens: a signature's (RFC 7517, 4.2), or SPIFFE's own."""
 
 MAX_KID_LENGTH: Final = 1024
 """Characters. Real ones are thumbprints, UUIDs or URLs."""
@@ -139,7 +142,9 @@ def _refuse_content(members: dict[str, Any]) -> Denial | None:
         return _malformed("the token's cty is not a string")
     if media_type(cty) != "jwt":
         return None
-    return Denial(Reason.TOKEN_TYPE, "the token holds another one (cty JWT), which is not looked at")
+    return Denial(
+        Reason.TOKEN_TYPE, "the token holds another one (cty JWT), which is not looked at"
+    )
 
 
 def _refuse_algorithm(alg: str) -> Denial:

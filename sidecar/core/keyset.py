@@ -7,13 +7,13 @@ and deciding when to fetch it again, belong to ``sidecar.issuers``.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object
-from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH
+from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH, KeyUse
 from sidecar.core.signatures import Ed25519Key, PublicKey, is_signed
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
@@ -115,15 +115,14 @@ def _append(candidates: list[VerificationKey], key: VerificationKey) -> None:
         candidates.append(key)
 
 
-KeyUse: TypeAlias = Literal["sig", "jwt-svid"]
-
-
 def parse_jwks(document: bytes, use: KeyUse = "sig") -> KeySet:
     """Read a JWK Set (RFC 7517, section 5) of at most 256 KiB and 256 entries.
 
     An entry that cannot be used is skipped and counted, so that an issuer may add key types we
     do not know. With *use* ``jwt-svid`` the document is a SPIFFE bundle, and only entries of that
-    use with a ``kid`` are taken (JWT-SVID, section 6). Raises ``KeySetError`` when the document is not a JWK Set or nothing is usable.
+    use with a ``kid`` are taken (JWT-SVID, section 6).
+
+    Raises ``KeySetError`` when the document is not a JWK Set or nothing is usable.
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise KeySetError(f"the key set is larger than {MAX_DOCUMENT_BYTES} bytes")

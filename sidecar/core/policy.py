@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sidecar.core.attribution import CallTerms
+from sidecar.core.encoding import printable
 from sidecar.core.outcome import Denial, Reason
-from sidecar.core.principal import Principal
+from sidecar.core.principal import NO_NAMES, Principal
 
 MAX_SEGMENTS: Final = 128
 
@@ -38,6 +39,8 @@ class Requirement:
 
     scopes: Names | None = None
     roles: Names | None = None
+    client_roles: tuple[tuple[str, Names], ...] = ()
+    """Roles that must be held at each of these clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,14 @@ def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
             Reason.ROLE_MISSING,
             f"the rule requires {roles}; the token has {_listed(principal.roles)}",
         )
+    for client, names in requirement.client_roles:
+        held = principal.client_roles.get(client, NO_NAMES)
+        if names.missing_from(held):
+            return Denial(
+                Reason.ROLE_MISSING,
+                f"the rule requires {names} of the client {printable(client)}; the token has"
+                f" {_listed(held)}",
+            )
     return None
 
 

@@ -21,6 +21,7 @@ from sidecar.core.families import (
     refuse_spiffe,
     refuse_spring,
 )
+from sidecar.core.jose import KeyUse
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import NO_CLIENT_ROLES
 from sidecar.core.rights import Claims, ClientRoles, read_client_roles, read_roles
@@ -62,8 +63,7 @@ class Profile:
     """Takes claims and configured issuer."""
     algorithms: frozenset[str] | None = None
     """All that the family's specification permits, whatever is configured."""
-    key_use: Literal["sig", "jwt-svid"] = "sig"
-    """``use`` of the issuer's keys (RFC 7517, section 4.2)."""
+    key_use: KeyUse = "sig"
 
     def refuse_type(self, typ: str | None, claims: Claims) -> Denial | None:
         """Refuse what is signed by the right issuer but is no access token (RFC 8725, 3.11)."""
@@ -132,9 +132,7 @@ def _listed(types: frozenset[str | None]) -> str:
 PROFILES: Final[Mapping[ProfileName, Profile]] = {
     "generic": Profile(),
     # RFC 9068, sections 2.1, 2.2 and 4.
-    "rfc9068": Profile(
-        token_types=_ACCESS_TOKEN, required=("aud", "client_id", "iat", "jti")
-    ),
+    "rfc9068": Profile(token_types=_ACCESS_TOKEN, required=("aud", "client_id", "iat", "jti")),
     # https://www.keycloak.org/docs/latest/server_admin/#_oidc_token_role_mappings
     "keycloak": Profile(
         roles_from=(("realm_access", "roles"),), has_client_roles=True, bearer_claim=True
@@ -162,9 +160,7 @@ PROFILES: Final[Mapping[ProfileName, Profile]] = {
     ),
     # From here on: from what the vendors publish, not run against them.
     # https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
-    "entra": Profile(
-        token_types=frozenset({"jwt"}), required=("tid",), refuse_family=refuse_entra
-    ),
+    "entra": Profile(token_types=frozenset({"jwt"}), required=("tid",), refuse_family=refuse_entra),
     # https://auth0.com/docs/secure/tokens/access-tokens/access-token-profiles
     "auth0": Profile(
         token_types=frozenset({"jwt", "at+jwt"}),

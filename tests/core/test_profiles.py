@@ -44,7 +44,7 @@ GENERIC, RFC9068, KEYCLOAK = (PROFILES[n] for n in ("generic", "rfc9068", "keycl
     ],
 )
 def test_header_types(name: ProfileName, typ: str | None, accepted: bool) -> None:
-    """Each profile accepts the header typ values of access tokens, without prefix, and no others."""
+    """Each profile accepts the header typ values of access tokens and no others."""
     denial = PROFILES[name].refuse_type(typ, {})
     assert (denial is None) is accepted
     assert denial is None or denial.reason is Reason.TOKEN_TYPE
