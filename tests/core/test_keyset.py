@@ -63,6 +63,35 @@ def test_der_encoded_ecdsa_signatures_are_refused() -> None:
     assert not key.verify("ES256", b"x", private_key("ES256").sign(b"x", ec.ECDSA(hashes.SHA256())))
 
 
+@pytest.mark.parametrize(("curve", "other"), [("Ed25519", "Ed448"), ("Ed448", "Ed25519")])
+def test_the_names_of_rfc_9864_are_bound_to_their_curve(curve: str, other: str) -> None:
+    """EdDSA is that of the key's curve; Ed25519 and Ed448 are one curve's each."""
+    key = jwk(private_key(curve), kid="k")
+    keys = parse_jwks(jwks(key))
+    assert keys.select("k", curve)
+    assert keys.select("k", "EdDSA")
+    assert not keys.select("k", other)
+    named = parse_jwks(jwks({**key, "alg": curve}))
+    assert named.select("k", curve)
+    assert not named.select("k", "EdDSA")
+    with pytest.raises(KeySetError):
+        parse_jwks(jwks({**key, "alg": other}))
+
+
+def test_a_spiffe_bundle_gives_the_keys_of_jwt_svids_alone() -> None:
+    """Only entries of that use with a kid are taken, and by nobody else (JWT-SVID, section 6)."""
+    svid = {**EC, "kid": "svid", "use": "jwt-svid"}
+    nameless = {name: value for name, value in svid.items() if name != "kid"}
+    x509 = {**RSA, "use": "x509-svid"}
+    without_use = {**ED, "kid": "none"}
+    document = jwks(x509, svid, nameless, {**RSA, "use": "sig"}, without_use)
+    keys = parse_jwks(document, "jwt-svid")
+    assert (keys.kids, len(keys), keys.skipped) == ({"svid"}, 1, 4)
+    assert "svid" not in parse_jwks(document).kids
+    with pytest.raises(KeySetError):
+        parse_jwks(jwks(x509, without_use), "jwt-svid")
+
+
 def test_a_key_is_used_only_for_what_its_type_and_alg_permit() -> None:
     """The token's alg must fit the key's type, curve and own alg (RFC 8725, section 3.1)."""
     keys = parse_jwks(jwks(RSA, EC, ED, jwk(private_key("RS256"), kid="p", alg="PS256")))

@@ -153,3 +153,26 @@ def test_an_observing_rule_permits_and_says_what_it_would_have_refused() -> None
     assert isinstance(permit, Permit)
     assert permit.unmet is not None
     assert permit.unmet.reason is Reason.ROLE_MISSING
+
+
+def test_roles_of_a_client_are_asked_for_by_client() -> None:
+    """A realm role, or the same role of another client, does not do."""
+    required = Requirement(
+        client_roles=(
+            ("orders", Names(frozenset({"admin"}))),
+            ("my.app", Names(frozenset({"a", "b"}), "any")),
+        )
+    )
+    guarded = rule("r", "/", requirement=required)
+    held = {"orders": frozenset({"admin"}), "my.app": frozenset({"b"})}
+    bob = Principal("shop", "https://issuer.example", "bob", client_roles=held)
+    assert isinstance(authorize(guarded, bob), Permit)
+    elsewhere = {"billing": frozenset({"admin"}), "my.app": frozenset({"a"})}
+    for principal in (
+        Principal("shop", "https://issuer.example", "eve", roles=frozenset({"admin", "a"})),
+        Principal("shop", "https://issuer.example", "eve", client_roles=elsewhere),
+    ):
+        denied = authorize(guarded, principal)
+        assert isinstance(denied, Denial)
+        assert denied.reason is Reason.ROLE_MISSING
+        assert "of the client orders" in denied.detail

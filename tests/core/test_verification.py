@@ -451,3 +451,35 @@ def test_keys_for_an_issuer_without_policy_are_an_error() -> None:
     """A misspelt issuer name is found at once."""
     with pytest.raises(ValueError, match="no policy"):
         make().install("shpo", key_set())
+
+
+# --- trust domains ---
+
+
+def test_a_token_without_iss_is_of_the_trust_domain_of_its_subject() -> None:
+    """A JWT-SVID needs no iss; any other token does, and an iss that is known decides."""
+    domain = policy(name="mesh", issuer="spiffe://prod.test", profile="spiffe")
+    verifier = make(policy(), domain)
+    svid = claims(iss=None, sub="spiffe://prod.test/web")
+    assert verifier.verify(sign(svid), now=NOW) == KeyNeeded("mesh", "a")
+    assert reason(verifier.verify(sign({**svid, "sub": "alice"}), now=NOW)) is Reason.CLAIM_MISSING
+    other = {**svid, "iss": "https://spire.test"}
+    assert verifier.verify(sign(other), now=NOW) == KeyNeeded("mesh", "a")
+    verdict = verifier.verify(sign({**svid, "iss": ISSUER}), now=NOW)
+    assert isinstance(verdict, Verified)
+    assert verdict.credential.principal.issuer_name == "shop"
+    without = make(policy())
+    assert reason(without.verify(sign(other), now=NOW)) is Reason.ISSUER_MISMATCH
+    assert reason(without.verify(sign(svid), now=NOW)) is Reason.CLAIM_MISSING
+
+
+def test_an_issuer_under_its_other_url_is_recognised() -> None:
+    """The log says which two URLs differ, and what to write."""
+    public = policy(issuer="https://login.test/realms/shop")
+    token = sign(claims(iss="http://keycloak:8080/realms/shop"))
+    verdict = make(public).verify(token, now=NOW)
+    assert isinstance(verdict, Rejected)
+    assert verdict.denial.reason is Reason.ISSUER_MISMATCH
+    for said in ("http://keycloak:8080/realms/shop", "https://login.test", "discovery_url"):
+        assert said in verdict.denial.detail
+    assert not verdict.denial.public
