@@ -214,7 +214,7 @@ def _refuse_audience(claims: Claims, policy: IssuerPolicy, instead: str) -> Deni
             return None
         return _wrong_audience(f"the token has no {name}", policy, accepted)
     audience = claims[name]
-    found = read_names(name, [audience] if isinstance(audience, str) else audience)
+    found = read_names((name,), [audience] if isinstance(audience, str) else audience)
     if isinstance(found, Denial):
         return found
     if accepted is None or not accepted.isdisjoint(found):

@@ -20,8 +20,8 @@ MAX_NAMES: Final = 512
 MAX_NAME_LENGTH: Final = 512
 """Characters of the name of a client under which roles stand."""
 
-_SCOPE: Final = ("scope",)
-_SCP: Final = ("scp",)
+_SCOPE: Final[ClaimPath] = ("scope",)
+_SCP: Final[ClaimPath] = ("scp",)
 
 
 def read_scopes(
@@ -33,27 +33,27 @@ def read_scopes(
     issuers publish a list.
     """
     if sources is None:
-        return _read_scope_list(claims, _SCOPE if "scope" in claims else _SCP)
+        path = _SCOPE if "scope" in claims else _SCP
+        return _scopes_of(claims.get(path[0], ""), path)
     merged: frozenset[str] = frozenset()
     for path in sources:
-        scopes = _read_scope_list(claims, path)
+        value = look_up(claims, path)
+        if value is ABSENT:
+            continue
+        scopes = _scopes_of(value, path)
         if isinstance(scopes, Denial):
             return scopes
         merged |= scopes
     return merged
 
 
-def _read_scope_list(claims: Claims, path: ClaimPath) -> frozenset[str] | Denial:
-    value = look_up(claims, path)
-    if value is ABSENT:
-        return frozenset()
-    name = show_claim_path(path)
+def _scopes_of(value: object, path: ClaimPath) -> frozenset[str] | Denial:
     if isinstance(value, str):
-        return read_names(name, value.split()) if is_plain(value) else _wrong(name)
-    scopes = read_names(name, value)
+        return read_names(path, value.split()) if is_plain(value) else _wrong(path)
+    scopes = read_names(path, value)
     if not isinstance(scopes, Denial) and " " in "".join(scopes):
         # Joined again for the app's header, "a b" would be two scopes nobody granted.
-        return _wrong(name)
+        return _wrong(path)
     return scopes
 
 
@@ -64,7 +64,7 @@ def read_roles(claims: Claims, sources: tuple[ClaimPath, ...]) -> frozenset[str]
         value = look_up(claims, path)
         if value is ABSENT:
             continue
-        roles = read_names(show_claim_path(path), value)
+        roles = read_names(path, value)
         if isinstance(roles, Denial):
             return roles
         merged = merged | roles if merged else roles
@@ -99,22 +99,26 @@ def read_client_roles(claims: Claims) -> ClientRoles | Denial:
     return found
 
 
-_CLIENT_LABEL: Final = "resource_access.<client>.roles"
+_CLIENT_LABEL: Final = ("resource_access", "<client>", "roles")
 
 
-def read_names(label: str, value: object) -> frozenset[str] | Denial:
-    """Return a list of strings as a set; *label* says where it stands, for the denial."""
+def read_names(path: ClaimPath, value: object) -> frozenset[str] | Denial:
+    """Return a list of strings as a set; *path* says where it stands, for the denial."""
     if not isinstance(value, list) or not set(map(type, value)) <= {str}:
-        return _wrong(label)
+        return _wrong(path)
     if len(value) > MAX_NAMES:
         return Denial(
             Reason.CLAIMS_MALFORMED,
-            f"the token's {printable(label)} has over {MAX_NAMES} entries",
+            f"the token's {_shown(path)} has over {MAX_NAMES} entries",
         )
-    return frozenset(value) if is_plain("".join(value)) else _wrong(label)
+    return frozenset(value) if is_plain("".join(value)) else _wrong(path)
 
 
-def _wrong(label: str) -> Denial:
+def _wrong(path: ClaimPath) -> Denial:
     return Denial(
-        Reason.CLAIMS_MALFORMED, f"the token's {printable(label)} is not a list of plain strings"
+        Reason.CLAIMS_MALFORMED, f"the token's {_shown(path)} is not a list of plain strings"
     )
+
+
+def _shown(path: ClaimPath) -> str:
+    return printable(show_claim_path(path))
