@@ -89,6 +89,7 @@ def _access(rule: Rule) -> str:
                 for noun, demand in (("scopes", rights.scopes), ("roles", rights.roles))
                 if demand is not None
             ]
+            parts += [f"roles {_demand(demand)} of {who}" for who, demand in rights.client_roles]
             return " and ".join(parts)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Config, Rule
+from sidecar.config.model import Address, Allow, Config, Require, Rule
 from sidecar.config.problems import Findings, Place
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
+from sidecar.core.profiles import profile_of
 
 MAX_ROUTE_LABELS: Final = 200
 """Values of the metrics' ``route`` label; the routes over it share one."""
@@ -59,6 +60,19 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
                 f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
             )
             findings.warn(located.place, located.path, message)
+
+
+def check_client_roles(draft: Draft, config: Config, findings: Findings) -> None:
+    """Report rules that nobody can meet, because no issuer's tokens have roles of clients."""
+    if any(profile_of(each.profile).has_client_roles for each in config.issuers.values()):
+        return
+    for rule in draft.rules:
+        if isinstance(rule.value.access, Require) and rule.value.access.client_roles:
+            message = (
+                "asks for `client_roles`, which only tokens of an issuer with `profile: keycloak` "
+                "have, and there is none: every request will be refused"
+            )
+            findings.warn(rule.place, rule.path, message)
 
 
 _RANKS: Final = {"compat": 1, "standard": 2, "strict": 3}

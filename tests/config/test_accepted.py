@@ -189,12 +189,14 @@ issuers:
 def test_roles_of_clients(examined: Examine) -> None:
     """A rule may ask for roles of clients, whose ids may hold dots."""
     text = """\
+version: 1
+issuers: {a: {issuer: "https://a.example", audiences: [x], profile: keycloak}}
 inbound:
   rules:
     - paths: [/a]
       require: {client_roles: {my.app: [r], orders: {any: [s, t]}}}
 """
-    [rule] = accepted(examined, VALID_START + text).inbound.rules
+    [rule] = accepted(examined, text).inbound.rules
     assert rule.access == Require(
         client_roles=(("my.app", Demand(("r",))), ("orders", Demand(("s", "t"), "any")))
     )
