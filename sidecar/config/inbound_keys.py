@@ -122,8 +122,7 @@ class RequireKind:
                 "Scopes the token must carry."),
             Key("roles", DemandKind(free_text("string")), "Roles the token must carry."),
             Key("client_roles", ClientRolesKind(),
-                "Roles the token must carry for each of these clients (`profile: keycloak`).",
-                default=default_of(Require, "client_roles"), default_text="none"),
+                "Roles the token must carry for each of these clients (`profile: keycloak`)."),
         ),
         build=_require,
     )  # fmt: skip
