@@ -19,6 +19,8 @@ _AUDIENCE: Final[Mapping[str, str]] = {
     "okta": "a custom authorization server sets it; the org's own is for Okta's API alone",
     "cognito": "without aud, audiences are compared with client_id",
 }
+_MAX_ISSUER_LENGTH: Final = 2048
+"""Whoever sends a longer one is not helped: it is no slip of a configuration."""
 _ANY_ISSUER: Final = "the issuer decides it, per client or resource"
 
 _SUBJECT: Final[Mapping[str, str]] = {
@@ -39,6 +41,8 @@ def missing_hint(claim: str, profile: ProfileName) -> str:
 
 def issuer_hint(found: str, trusted: Iterable[str]) -> str:
     """Say what the unknown *found* has to do with an issuer that is trusted; empty if nothing."""
+    if len(found) > _MAX_ISSUER_LENGTH:
+        return ""
     for issuer in trusted:
         if (hint := _likeness(found, issuer)) is not None:
             return f"; {hint}"

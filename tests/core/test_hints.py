@@ -31,6 +31,7 @@ PUBLIC = "https://login.shop.example/realms/shop"
         ("https://[x/realms/shop", PUBLIC, None),
         ("not a URL", PUBLIC, None),
         ("", PUBLIC, None),
+        (PUBLIC + "/" * 2048, PUBLIC, None),
     ],
 )  # fmt: skip
 def test_issuers_that_are_nearly_right(found: str, trusted: str, said: str | None) -> None:
