@@ -4,7 +4,6 @@ The issuer's private keys are here too: the attacker may have tokens of every ki
 issuer, and only the kind is wrong then.
 """
 
-import hashlib
 import hmac
 import json
 from functools import cache
@@ -117,7 +116,3 @@ def point() -> bytes:
     key = private_key("ES256")
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-
-
-def digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
