@@ -32,6 +32,7 @@ from bench.scenarios import (
 from bench.sidecar_proxy import Calls, sidecar
 from bench.stage import measure_starts, start_all
 from bench.tokens import ALGORITHMS, Signer
+from bench.verification import LEAST_ROUNDS, render_verification, run_verification
 from bench.verify import verify, verify_attached
 from bench.wrk import Load, run_wrk
 
@@ -197,6 +198,13 @@ def fresh_tokens(bench: Bench) -> None:
             scenario = new_tokens(tuple(running), tokens, bench.place() / "tokens")
             title = f"{algorithm}, {scenario.title}"
             bench.rounds(dataclasses.replace(scenario, title=title), running)
+
+
+def verification(bench: Bench) -> None:
+    """Verify in one process, next to the bare check of the signature; find a known token."""
+    rounds = max(LEAST_ROUNDS, bench.options.rounds)
+    found = run_verification(bench.signer, rounds=rounds, core=bench.proxy_core)
+    print("\n" + render_verification(found), flush=True)
 
 
 def outbound(bench: Bench) -> None:
@@ -434,6 +442,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "logs": logs,
     "algorithms": algorithms,
     "fresh-tokens": fresh_tokens,
+    "verification": verification,
     "outbound": outbound,
     "connections": connections,
     "bodies": bodies,

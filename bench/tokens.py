@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 ISSUER: Final = "https://bench.example"
@@ -41,6 +42,11 @@ class Signer:
             for algorithm, key in self.keys.items()
         ]
         return json.dumps({"keys": keys})
+
+    def public_pem(self, algorithm: str) -> str:
+        """Return the public half of the key of *algorithm*, for who checks signatures alone."""
+        key = self.keys[algorithm].public_key()
+        return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def token(self, *, serial: int = 0, algorithm: str = "RS256") -> str:
         """Sign about 900 bytes; *serial* makes tokens of different users."""

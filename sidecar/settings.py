@@ -13,8 +13,10 @@ from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
 from sidecar.core.claims import Introspected
 from sidecar.core.forwarded import ForwardingFields
+from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
+from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
@@ -44,6 +46,8 @@ def issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
         max_token_age_seconds=issuer.max_token_age_seconds,
         require_exp=issuer.require_exp,
         introspection=_introspected(issuer.introspection),
+        overrides=_overrides(issuer),
+        hygiene=_hygiene(issuer.hygiene),
     )
 
 
@@ -57,6 +61,27 @@ def _introspected(asked: model.Introspection | None) -> Introspected | None:
     )
 
 
+def _overrides(issuer: model.Issuer) -> Overrides | None:
+    types = issuer.token_types
+    overrides = Overrides(
+        token_types=None
+        if types is None
+        else frozenset(None if each == model.ABSENT_TYPE else each for each in types),
+        roles_from=issuer.roles_from,
+        scopes_from=issuer.scopes_from,
+        required=issuer.required_claims,
+    )
+    return None if overrides == Overrides() else overrides
+
+
+def _hygiene(hygiene: model.Hygiene | None) -> HygieneLimits | None:
+    if hygiene is None:
+        return None
+    return HygieneLimits(
+        hygiene.max_lifetime_seconds, hygiene.max_size_bytes, frozenset(hygiene.unwanted_claims)
+    )
+
+
 def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
     requirement: Requirement | None
     match rule.access:
@@ -64,9 +89,15 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
             requirement = None
         case model.Allow.AUTHENTICATED:
             requirement = Requirement()
-        case model.Require(scopes=scopes, roles=roles, issuers=issuers, audiences=audiences):
+        case model.Require() as rights:
             requirement = Requirement(
-                _names(scopes), _names(roles), _set_of(issuers), _set_of(audiences)
+                scopes=_names(rights.scopes),
+                roles=_names(rights.roles),
+                issuers=_set_of(rights.issuers),
+                audiences=_set_of(rights.audiences),
+                client_roles=tuple(
+                    (client, _demanded(demand)) for client, demand in rights.client_roles
+                ),
             )
     return PolicyRule(
         name=rule.name,
@@ -83,7 +114,11 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
 
 
 def _names(demand: model.Demand | None) -> Names | None:
-    return None if demand is None else Names(frozenset(demand.names), demand.match)
+    return None if demand is None else _demanded(demand)
+
+
+def _demanded(demand: model.Demand) -> Names:
+    return Names(frozenset(demand.names), demand.match)
 
 
 def _set_of(names: tuple[str, ...] | None) -> frozenset[str] | None:

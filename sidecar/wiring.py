@@ -33,6 +33,7 @@ from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
+from sidecar.telemetry.hygiene import TokenHygiene
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.writer import DescriptorWriter
 from sidecar.tls_endpoints import TlsEndpoints
@@ -66,16 +67,19 @@ class Wiring:
         attribute_over: AttributeOver = resolve_from_ledger,
         write_access_log: Callable[[bytes], object] | None = None,
         refuses_address: Callable[[str], str | None] = why_refused,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """*write_access_log* takes batches of lines; standard output where it is not given.
 
-        *refuses_address* says why the proxy may not go to an address.
+        *refuses_address* says why the proxy may not go to an address. *wall_clock* is what tokens
+        are judged by, in seconds since the epoch.
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
         """
         self.config = config
         self.clock = time.monotonic
+        self._wall_clock = wall_clock
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
         self.access_log = AccessLog(
@@ -83,12 +87,14 @@ class Wiring:
         )
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
         self.fetcher = Fetcher()
+        self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
         self.verifier = Verifier(
             (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
             render=identity_lines,
             max_token_bytes=config.inbound.max_token_bytes,
             cache_max_entries=config.token_cache.max_entries,
             cache_max_bytes=config.token_cache.max_bytes,
+            unclean_token=self.hygiene.saw,
         )
         self.keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
         self.introspection = {
@@ -145,6 +151,7 @@ class Wiring:
         )
         metrics.watch_carriers(self.carriers.by_label)
         metrics.watch_token_cache(lambda: self.verifier.hits, lambda: self.verifier.misses)
+        metrics.watch_hygiene(self.hygiene.counts)
         metrics.watch_access_log(lambda: self.access_log.dropped)
         self.deadlines.every_sweep(lambda _now: self.access_log.flush())
         self.deadlines.every_sweep(self.ledger.sweep)
@@ -167,7 +174,7 @@ class Wiring:
             metrics=metrics,
             reporter=ExchangeReporter(metrics, self.access_log),
             ids=self._ids,
-            wall_clock=time.time,
+            wall_clock=self._wall_clock,
             random=os.urandom,
             admission=self._admission(),
         )
@@ -215,7 +222,7 @@ class Wiring:
                 ids=self._ids,
                 authority=settings.authority(destination.upstream),
                 clock=self.clock,
-                wall_clock=time.time,
+                wall_clock=self._wall_clock,
             )
         return handlers
 
@@ -306,7 +313,7 @@ class Wiring:
         return pool
 
     def _is_still_good(self, credential: Credential) -> bool:
-        verdict = self.verifier.verify(credential.token, now=time.time())
+        verdict = self.verifier.verify(credential.token, now=self._wall_clock())
         # A key that goes leaves open what an issuer said of a token of its own.
         return isinstance(verdict, Verified | IntrospectionNeeded)
 
@@ -325,7 +332,7 @@ class Wiring:
             judge=self.verifier.introspected,
             withdrawn=withdrawn,
             clock=self.clock,
-            wall_clock=time.time,
+            wall_clock=self._wall_clock,
             report=self.metrics.introspection(issuer.name),
         )
 

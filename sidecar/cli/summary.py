@@ -104,6 +104,7 @@ def _access(rule: Rule) -> str:
                 for word, names in (("of", rights.issuers), ("for", rights.audiences))
                 if names is not None
             ]
+            parts += [f"roles {_demand(demand)} of {who}" for who, demand in rights.client_roles]
             return " and ".join(parts)
 
 

@@ -12,6 +12,7 @@ from sidecar.config.model import Address, Allow, Config, Introspection, Require,
 from sidecar.config.problems import Findings, Place, nearest, quoted
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
+from sidecar.core.profiles import profile_of
 
 MAX_ROUTE_LABELS: Final = 200
 """Values of the metrics' ``route`` label; the routes over it share one."""
@@ -90,6 +91,19 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
                 f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
             )
             findings.warn(located.place, located.path, message)
+
+
+def check_client_roles(draft: Draft, config: Config, findings: Findings) -> None:
+    """Report rules that nobody can meet, because no issuer's tokens have roles of clients."""
+    if any(profile_of(each.profile).has_client_roles for each in config.issuers.values()):
+        return
+    for rule in draft.rules:
+        if isinstance(rule.value.access, Require) and rule.value.access.client_roles:
+            message = (
+                "asks for `client_roles`, which only tokens of an issuer with `profile: keycloak` "
+                "have, and there is none: every request will be refused"
+            )
+            findings.warn(rule.place, rule.path, message)
 
 
 _RANKS: Final = {"compat": 1, "standard": 2, "strict": 3}

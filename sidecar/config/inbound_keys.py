@@ -26,7 +26,7 @@ from sidecar.config.model import (
     Require,
     Rule,
 )
-from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode
+from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode, under
 from sidecar.config.reading import Located, Reading
 from sidecar.config.rule_names import EVERYTHING, named
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, assemble, default_of
@@ -65,6 +65,41 @@ class DemandKind:
 
 def _any(fields: Fields) -> Demand | Invalid:
     return INVALID if fields.is_broken else Demand(fields.values["any"], "any")
+
+
+class ClientRolesKind:
+    """A map from the id of a client to what ``DemandKind`` takes."""
+
+    label = "map of client to list of string, or `{any: [...]}`"
+    bounds = ""
+    demand: Final = DemandKind(free_text("string"))
+
+    def read(
+        self, node: Node, path: str, reading: Reading
+    ) -> tuple[tuple[str, Demand], ...] | Invalid:
+        if not isinstance(node, MappingNode):
+            message = "must be a map of client ids to roles, as {orders: [admin]}"
+            reading.findings.error(node.place, path, message)
+            return INVALID
+        if not node.entries:
+            reading.findings.error(node.place, path, "must not be empty")
+            return INVALID
+        found = [
+            (client, self.demand.read(entry.value, under(path, client), reading))
+            for client, entry in node.entries.items()
+        ]
+        sound = tuple((client, each) for client, each in found if not isinstance(each, Invalid))
+        return sound if len(sound) == len(found) else INVALID
+
+    def schema(self) -> Schema:
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": self.demand.schema(),
+        }
+
+    def show(self, value: object) -> object:
+        return value
 
 
 def _require(fields: Fields) -> Require | Invalid:
@@ -113,6 +148,8 @@ class RequireKind:
                 "Names under `issuers`: only tokens of one of them will do."),
             Key("audiences", ListOf(free_text("string")),
                 "One of them must be in `aud`, beside one of the issuer's own `audiences`."),
+            Key("client_roles", ClientRolesKind(),
+                "Roles the token must carry for each of these clients (`profile: keycloak`)."),
         ),
         build=_require,
     )  # fmt: skip

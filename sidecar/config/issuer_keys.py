@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.config import endpoints, values
+from sidecar.config import endpoints, token_keys, values
 from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
 from sidecar.config.model import (
@@ -17,6 +17,7 @@ from sidecar.config.positions import Node, SequenceNode
 from sidecar.config.reading import Located, Reading
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
 from sidecar.config.written import duration, free_text
+from sidecar.core.families import SPIFFE_SCHEME
 
 DISCOVERY_SUFFIX: Final = "/.well-known/openid-configuration"
 ANY_AUDIENCE: Final = "any"
@@ -50,6 +51,7 @@ class Audiences:
 
 
 def _build(fields: Fields) -> Issuer | Invalid:
+    token_keys.check_family(fields)
     source = _source(fields)
     if "issuer" in fields.values:
         _note_issuer(fields)
@@ -82,6 +84,10 @@ def _source(fields: Fields) -> JwksFile | JwksUri | Discovery | None:
             issuer = fields.values.get("issuer")
             if issuer is None:
                 return None
+            if issuer.startswith(SPIFFE_SCHEME):
+                message = "has no discovery: name the trust bundle as `jwks_uri` or `jwks_file`"
+                fields.error("issuer", message)
+                return None
             _require_encryption(fields, "issuer", issuer)
             return Discovery(issuer.rstrip("/") + DISCOVERY_SUFFIX)
 
@@ -91,7 +97,7 @@ def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     from sidecar.config.key_files import problem_with
 
     path = fields.place("jwks_file").resolve(path)
-    if (problem := problem_with(path)) is not None:
+    if (problem := problem_with(path, token_keys.key_use(fields))) is not None:
         fields.error("jwks_file", problem)
     return JwksFile(path)
 
@@ -136,8 +142,9 @@ _URL = Text("URL", endpoints.url, endpoints.URL_PATTERN)
 
 ISSUER: Final = Section(
     keys=(
-        Key("issuer", Text("URL", endpoints.issuer, endpoints.URL_PATTERN),
-            "The `iss` claim, compared exactly. Without query and fragment.", default=REQUIRED),
+        Key("issuer", Text("URL", token_keys.issuer, token_keys.ISSUER_PATTERN),
+            "The `iss` claim, compared exactly. Without query and fragment. For `profile: spiffe` "
+            "`spiffe://` and the trust domain.", default=REQUIRED),
         Key("audiences", Audiences(),
             "`aud` must hold one of them. `any` checks nothing and is warned about.",
             default=REQUIRED),
@@ -156,9 +163,10 @@ ISSUER: Final = Section(
             "Accepted values of `alg`; the key must allow it too.",
             default=default_of(Issuer, "algorithms"), default_text="all of them"),
         Key("profile",
-            Choice(("generic", "rfc9068", "keycloak"),
-                   planned=("entra", "spring", "spiffe", "auth0", "okta", "cognito")),
-            "Where scopes and roles live in the claims.", default=default_of(Issuer, "profile")),
+            Choice(token_keys.PROFILES),
+            "Whose tokens these are: where scopes and roles live, what every token must say "
+            "([profiles](profiles.md)).", default=default_of(Issuer, "profile")),
+        *token_keys.OVERRIDES,
         Key("leeway", duration(0, 300), "Clock difference tolerated in `exp`, `nbf` and `iat`.",
             "leeway_seconds", default_of(Issuer, "leeway_seconds")),
         Key("max_token_age", duration(1, 30 * 86400),
@@ -166,6 +174,9 @@ ISSUER: Final = Section(
             default_of(Issuer, "max_token_age_seconds"), "unlimited"),
         Key("require_exp", Boolean(), "Refuse tokens without `exp`.",
             default=default_of(Issuer, "require_exp")),
+        Key("hygiene", token_keys.HYGIENE,
+            "What is worth a warning in tokens that are good.",
+            default=default_of(Issuer, "hygiene"), default_text="nothing"),
         Key("refresh_interval", duration(10, 86400), "Time between two fetches of the keys.",
             "refresh_interval_seconds", default_of(Issuer, "refresh_interval_seconds")),
         Key("refresh_cooldown", duration(1, 3600),

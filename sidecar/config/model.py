@@ -9,17 +9,22 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from sidecar.core.claim_paths import ClaimPath
+from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
-Profile = Literal["generic", "rfc9068", "keycloak"]
+Profile = ProfileName
 Assurance = Literal["strict", "standard", "compat"]
 
 ASYMMETRIC_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519", "Ed448",
 )  # fmt: skip
-"""RFC 7518, section 3.1 and RFC 8037; the only ones, and the default."""
+"""RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+ABSENT_TYPE = "absent"
+"""Among ``token_types``: the header may have no ``typ``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,15 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class Hygiene:
+    """What is worth a warning in tokens that are good."""
+
+    max_lifetime_seconds: float | None = None
+    max_size_bytes: int | None = None
+    unwanted_claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class IntrospectionCache:
     """How long an issuer's answers stand, and how many of its refusals are kept."""
 
@@ -113,6 +127,12 @@ class Issuer:
     keys: JwksFile | JwksUri | Discovery
     algorithms: tuple[str, ...] = ASYMMETRIC_ALGORITHMS
     profile: Profile = "generic"
+    token_types: tuple[str, ...] | None = None
+    """Header ``typ``, lower-cased, without ``application/``; ``None``: as the profile says."""
+    roles_from: tuple[ClaimPath, ...] | None = None
+    scopes_from: tuple[ClaimPath, ...] | None = None
+    required_claims: tuple[str, ...] | None = None
+    hygiene: Hygiene | None = None
     leeway_seconds: float = 30.0
     max_token_age_seconds: float | None = None
     """Refuse tokens whose ``iat`` is longer ago than this."""
@@ -188,6 +208,8 @@ class Require:
     """Names in ``Config.issuers``; one of them is enough."""
     audiences: tuple[str, ...] | None = None
     """One of them is enough, beside what the issuer's own list asks for."""
+    client_roles: tuple[tuple[str, Demand], ...] = ()
+    """Roles apart by client: what each of these clients must have given."""
 
 
 @dataclass(frozen=True, slots=True)

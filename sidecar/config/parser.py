@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sidecar.config.checks import check, check_attribution, check_audiences
+from sidecar.config.checks import check, check_attribution, check_audiences, check_client_roles
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
 from sidecar.config.model import Config
@@ -21,4 +21,5 @@ def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> 
     check_attribution(reading.draft, config, findings)
     if not findings.errors:
         check_audiences(reading.draft, config, findings)
+    check_client_roles(reading.draft, config, findings)
     return None if findings.errors else config

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.config.inbound_keys import DemandKind, RequireKind
+from sidecar.config.inbound_keys import ClientRolesKind, DemandKind, RequireKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
 from sidecar.config.sections import REQUIRED, Key, MapOf, Section
@@ -43,6 +43,8 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return "[]", item.section
         case RequireKind():
             return "", kind.section
+        case ClientRolesKind():
+            return ".<name>", kind.demand.any_of
         case DemandKind():
             return "", kind.any_of
         case _:

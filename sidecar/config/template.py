@@ -18,7 +18,7 @@ issuers:
     issuer: {issuer}
     # A token must name one of these in `aud`.{change}
     audiences: {audiences}
-    # profile: keycloak              # where scopes and roles live; also generic, rfc9068
+    # profile: keycloak              # whose tokens: docs/profiles.md lists all
     # jwks_uri: https://…            # the keys themselves, instead of discovery
     # jwks_file: keys.json           # or from a file beside this one
 

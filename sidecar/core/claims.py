@@ -9,17 +9,13 @@ from math import inf
 from typing import Any, Final
 
 from sidecar.core.encoding import EncodingError, is_plain, json_object, printable
+from sidecar.core.hints import audience_hint, missing_hint
+from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.jose import ALGORITHMS
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
-from sidecar.core.profiles import (
-    PROFILES,
-    Claims,
-    Profile,
-    ProfileName,
-    read_names,
-    read_scopes,
-)
+from sidecar.core.profiles import Overrides, Profile, ProfileName, profile_of
+from sidecar.core.rights import Claims, read_names, read_scopes
 
 MAX_SUBJECT_LENGTH: Final = 1024
 """Characters; RFC 7519 has no limit, OpenID Connect Core says 255."""
@@ -57,6 +53,10 @@ class IssuerPolicy:
     """Refuse a token whose ``iat`` is longer ago than this (plus leeway), or absent."""
     require_exp: bool = True
     introspection: Introspected | None = None
+    overrides: Overrides | None = None
+    """Where this issuer differs from its profile."""
+    hygiene: HygieneLimits | None = None
+    """What is worth a warning in tokens that are good; ``None``: nothing."""
 
     def __post_init__(self) -> None:
         if unknown := self.algorithms - ALGORITHMS:
@@ -64,7 +64,7 @@ class IssuerPolicy:
 
     @property
     def rules(self) -> Profile:
-        return PROFILES[self.profile]
+        return profile_of(self.profile, self.overrides)
 
 
 @dataclass(init=False, slots=True)
@@ -134,19 +134,25 @@ def read_principal(claims: dict[str, Any], policy: IssuerPolicy) -> Principal | 
 
     An audience mismatch comes before expiry because waiting for a new token does not help.
     """
+    rules = policy.rules
     denial = (
-        _refuse_subject(claims)
-        or _refuse_audience(claims, policy.audiences)
-        or _refuse_required(claims, policy.rules.required)
+        _refuse_subject(claims, policy.profile)
+        or _refuse_audience(claims, policy, rules.audience_claim)
+        or _refuse_required(claims, rules.required)
     )
+    if denial is None and rules.refuse_family is not None:
+        denial = rules.refuse_family(claims, policy.issuer)
     if denial is not None:
         return denial
-    scopes = read_scopes(claims)
+    scopes = read_scopes(claims, rules.scopes_from)
     if isinstance(scopes, Denial):
         return scopes
-    roles = policy.rules.read_roles(claims)
+    roles = rules.read_roles(claims)
     if isinstance(roles, Denial):
         return roles
+    client_roles = rules.read_client_roles(claims)
+    if isinstance(client_roles, Denial):
+        return client_roles
     return Principal(
         issuer_name=policy.name,
         issuer=policy.issuer,
@@ -154,6 +160,7 @@ def read_principal(claims: dict[str, Any], policy: IssuerPolicy) -> Principal | 
         scopes=scopes,
         roles=roles,
         claims=claims,
+        client_roles=client_roles,
     )
 
 
@@ -192,7 +199,7 @@ def _is_numeric_date(value: object) -> bool:
     )
 
 
-def _refuse_subject(claims: Claims) -> Denial | None:
+def _refuse_subject(claims: Claims, profile: ProfileName) -> Denial | None:
     subject = claims.get("sub")
     if (
         is_plain(subject)
@@ -202,30 +209,34 @@ def _refuse_subject(claims: Claims) -> Denial | None:
     ):
         return None
     if subject is None:
-        return _missing("sub")
+        return _missing("sub", missing_hint("sub", profile))
     return Denial(
         Reason.CLAIMS_MALFORMED,
         f"the token's sub is not a plain string of 1 to {MAX_SUBJECT_LENGTH} characters",
     )
 
 
-def _refuse_audience(claims: Claims, accepted: frozenset[str] | None) -> Denial | None:
-    if "aud" not in claims:
+def _refuse_audience(claims: Claims, policy: IssuerPolicy, instead: str) -> Denial | None:
+    """*instead*: the claim that holds the audience where there is no ``aud``."""
+    name = "aud" if "aud" in claims else instead
+    accepted = policy.audiences
+    if name not in claims:
         if accepted is None:
             return None
-        return Denial(
-            Reason.AUDIENCE_MISMATCH,
-            f"the token has no aud; this service accepts {_shown(accepted)}",
-        )
-    audience = claims["aud"]
-    found = read_names("aud", [audience] if isinstance(audience, str) else audience)
+        return _wrong_audience(f"the token has no {name}", policy, accepted)
+    audience = claims[name]
+    found = read_names((name,), [audience] if isinstance(audience, str) else audience)
     if isinstance(found, Denial):
         return found
     if accepted is None or not accepted.isdisjoint(found):
         return None
+    return _wrong_audience(f"the token's audience is {_shown(found)}", policy, accepted)
+
+
+def _wrong_audience(what: str, policy: IssuerPolicy, accepted: frozenset[str]) -> Denial:
     return Denial(
         Reason.AUDIENCE_MISMATCH,
-        f"the token's audience is {_shown(found)}; this service accepts {_shown(accepted)}",
+        f"{what}; this service accepts {_shown(accepted)}; {audience_hint(policy.profile)}",
     )
 
 
@@ -240,8 +251,8 @@ def _refuse_required(claims: Claims, names: tuple[str, ...]) -> Denial | None:
     return None
 
 
-def _missing(name: str) -> Denial:
-    return Denial(Reason.CLAIM_MISSING, f"the token has no {name} claim")
+def _missing(name: str, hint: str = "") -> Denial:
+    return Denial(Reason.CLAIM_MISSING, f"the token has no {printable(name)} claim{hint}")
 
 
 def _shown(names: frozenset[str]) -> str:

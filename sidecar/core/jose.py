@@ -2,21 +2,26 @@
 
 Owns form and header. Which key may check the signature belongs to ``sidecar.core.keyset``, what
 the payload must say to ``sidecar.core.claims``. Of the header only ``alg``, ``kid``, ``typ``,
-``crit`` and ``b64`` are read: keys that a token brings along or points to (``jwk``, ``jku``,
-``x5c``, ``x5u``) are ignored (RFC 8725, section 3.10).
+``cty``, ``crit``, ``b64`` and ``enc`` are read: keys that a token brings along or points to
+(``jwk``, ``jku``, ``x5c``, ``x5u``) are ignored (RFC 8725, section 3.10).
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object, printable
 from sidecar.core.outcome import Denial, Reason
 
 ALGORITHMS: Final = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)
-"""All we can check: the asymmetric ones of RFC 7518, section 3.1 and RFC 8037, section 3.1."""
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+     "Ed25519", "Ed448"}
+)  # fmt: skip
+"""All we can check: the asymmetric ones of RFC 7518, section 3.1, RFC 8037, section 3.1 and, under
+the names that say which curve, RFC 9864, section 2.2."""
+
+KeyUse: TypeAlias = Literal["sig", "jwt-svid"]
+"""``use`` of the keys that may check tokens: a signature's (RFC 7517, 4.2), or SPIFFE's own."""
 
 MAX_KID_LENGTH: Final = 1024
 """Characters. Real ones are thumbprints, UUIDs or URLs."""
@@ -30,7 +35,8 @@ class Header:
     """One of ``ALGORITHMS``."""
     kid: str | None
     typ: str | None
-    """Lower-cased: media types are case-insensitive (RFC 7515, section 4.1.9)."""
+    """Lower-cased and without ``application/``: media types are case-insensitive, and the prefix is
+    understood where there is no slash (RFC 7515, section 4.1.9)."""
 
 
 @dataclass(init=False, repr=False, slots=True)
@@ -65,7 +71,13 @@ def parse_compact(token: bytes) -> Compact | Denial:
     if len(parts) == 5:
         return Denial(
             Reason.TOKEN_TYPE,
-            "the token has five parts, so it is encrypted (JWE); this service accepts signed ones",
+            "the token has five parts, so it is encrypted (JWE); this service accepts signed ones;"
+            " with Auth0, a token asked for without audience looks like this",
+        )
+    if len(parts) == 1:
+        return _malformed(
+            "the token has no dots, so it is opaque or no JWT; with Auth0 or Okta, ask for a token"
+            " of an API (audience) or a custom authorization server"
         )
     if len(parts) != 3:
         return _malformed("the token is not three parts joined by dots")
@@ -93,6 +105,9 @@ def _read_header(protected: bytes) -> Header | Denial:
     except EncodingError as error:
         return _malformed(f"the token's header is {error}")
     alg, kid, typ = members.get("alg"), members.get("kid"), members.get("typ")
+    if "enc" in members:
+        # RFC 7516, section 9: it must not be a JWS by its parts and a JWE by its header.
+        return Denial(Reason.TOKEN_TYPE, "the token's header has enc, which is that of a JWE")
     if not isinstance(alg, str):
         return _malformed("the token's header has no alg, or one that is not a string")
     if alg not in ALGORITHMS:
@@ -106,7 +121,30 @@ def _read_header(protected: bytes) -> Header | Denial:
         return _malformed(f"the token's kid is not a string of up to {MAX_KID_LENGTH} characters")
     if "typ" in members and not isinstance(typ, str):
         return _malformed("the token's typ is not a string")
-    return Header(alg, kid, typ.lower() if typ is not None else None)
+    if (denial := _refuse_content(members)) is not None:
+        return denial
+    return Header(alg, kid, None if typ is None else media_type(typ))
+
+
+def media_type(written: str) -> str:
+    """Return *written* in the one spelling in which types are compared (RFC 7515, 4.1.9)."""
+    lower = written.lower()
+    bare = lower.removeprefix("application/")
+    return lower if "/" in bare else bare
+
+
+def _refuse_content(members: dict[str, Any]) -> Denial | None:
+    """Refuse a nested JWT: whose signature counts would depend on who unpacks it."""
+    if "cty" not in members:
+        return None
+    cty = members["cty"]
+    if not isinstance(cty, str):
+        return _malformed("the token's cty is not a string")
+    if media_type(cty) != "jwt":
+        return None
+    return Denial(
+        Reason.TOKEN_TYPE, "the token holds another one (cty JWT), which is not looked at"
+    )
 
 
 def _refuse_algorithm(alg: str) -> Denial:

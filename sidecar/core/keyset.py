@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object
-from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH
+from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH, KeyUse
 from sidecar.core.signatures import Ed25519Key, PublicKey, is_signed
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
@@ -31,6 +31,9 @@ _Material = tuple[PublicKey, frozenset[str], bytes]
 """The key, the algorithms its type allows, and what identifies it."""
 
 _RSA_ALGORITHMS: Final = frozenset(alg for alg in ALGORITHMS if alg[:2] in ("RS", "PS"))
+# EdDSA says no curve and is that of the key; the other names say it (RFC 9864, section 2.2).
+_ED25519_ALGORITHMS: Final = frozenset({"EdDSA", "Ed25519"})
+_ED448_ALGORITHMS: Final = frozenset({"EdDSA", "Ed448"})
 _CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, int, str]]] = {
     # RFC 7518, section 6.2.1.1 and 3.4: curve, octets of a coordinate, its one algorithm
     "P-256": (ec.SECP256R1(), 32, "ES256"),
@@ -112,11 +115,14 @@ def _append(candidates: list[VerificationKey], key: VerificationKey) -> None:
         candidates.append(key)
 
 
-def parse_jwks(document: bytes) -> KeySet:
+def parse_jwks(document: bytes, use: KeyUse = "sig") -> KeySet:
     """Read a JWK Set (RFC 7517, section 5) of at most 256 KiB and 256 entries.
 
     An entry that cannot be used is skipped and counted, so that an issuer may add key types we
-    do not know. Raises ``KeySetError`` when the document is not a JWK Set or nothing is usable.
+    do not know. With *use* ``jwt-svid`` the document is a SPIFFE bundle, and only entries of that
+    use with a ``kid`` are taken (JWT-SVID, section 6).
+
+    Raises ``KeySetError`` when the document is not a JWK Set or nothing is usable.
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise KeySetError(f"the key set is larger than {MAX_DOCUMENT_BYTES} bytes")
@@ -131,7 +137,7 @@ def parse_jwks(document: bytes) -> KeySet:
     keys: list[VerificationKey] = []
     for entry in entries:
         try:
-            keys.append(_read_key(entry))
+            keys.append(_read_key(entry, use))
         except (_UnusableKeyError, UnsupportedAlgorithm, ValueError):
             continue
     skipped = len(entries) - len(keys)
@@ -140,15 +146,18 @@ def parse_jwks(document: bytes) -> KeySet:
     return KeySet(keys, skipped)
 
 
-def _read_key(entry: object) -> VerificationKey:
+def _read_key(entry: object, use: KeyUse) -> VerificationKey:
     if not isinstance(entry, dict):
         raise _UnusableKeyError
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
         # Whoever can read the key set could sign with it: the key proves nothing.
         raise _UnusableKeyError
-    if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
+    # A bundle also holds the keys of X.509-SVIDs, and says of each what it is for.
+    if entry.get("use", "sig") != use or not _may_verify(entry.get("key_ops", ["verify"])):
         raise _UnusableKeyError
     kid = entry.get("kid")
+    if kid is None and use == "jwt-svid":
+        raise _UnusableKeyError
     if kid is not None and not (isinstance(kid, str) and len(kid) <= MAX_KID_LENGTH):
         raise _UnusableKeyError
     public_key, algorithms, material = _read_material(entry)
@@ -171,10 +180,10 @@ def _read_material(entry: dict[str, Any]) -> _Material:
             return _read_ec(curve, _member(entry, "x"), _member(entry, "y"))
         case "OKP", "Ed25519":
             x = _member(entry, "x")
-            return Ed25519Key(x), frozenset({"EdDSA"}), b"Ed25519" + x
+            return Ed25519Key(x), _ED25519_ALGORITHMS, b"Ed25519" + x
         case "OKP", "Ed448":
             x = _member(entry, "x")
-            return (ed448.Ed448PublicKey.from_public_bytes(x), frozenset({"EdDSA"}), b"Ed448" + x)
+            return ed448.Ed448PublicKey.from_public_bytes(x), _ED448_ALGORITHMS, b"Ed448" + x
         case _:
             raise _UnusableKeyError
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from sidecar.core.attribution import HANDLE_PATTERN, Lookup
+from sidecar.core.families import SPIFFE_SCHEME
 
 _HANDLE = re.compile(HANDLE_PATTERN)
 _WORD = re.compile(rb"[A-Za-z0-9._=-]+")
@@ -37,11 +38,20 @@ def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
 
 
 def _issuers_of(token: bytes) -> frozenset[str]:
-    """Return every ``iss`` in any part of what may be a JWT; read leniently, on purpose."""
+    """Return every ``iss`` in any part of what may be a JWT; read leniently, on purpose.
+
+    And the trust domain of every ``sub`` that is a SPIFFE ID: a JWT-SVID has no ``iss``, or one
+    that says nothing.
+    """
     found: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found.extend(value for name, value in pairs if name == "iss" and isinstance(value, str))
+        for name, value in pairs:
+            if name == "iss" and isinstance(value, str):
+                found.append(value)
+            elif name == "sub" and isinstance(value, str) and value.startswith(SPIFFE_SCHEME):
+                domain = value[len(SPIFFE_SCHEME) :].partition("/")[0]
+                found.append(SPIFFE_SCHEME + domain)
         return dict(pairs)
 
     for part in token.split(b"."):

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sidecar.core.attribution import CallTerms
+from sidecar.core.encoding import printable
 from sidecar.core.outcome import Denial, Reason
-from sidecar.core.principal import Principal
+from sidecar.core.principal import NO_NAMES, Principal
 
 MAX_SEGMENTS: Final = 128
 
@@ -42,6 +43,8 @@ class Requirement:
     """Names of the issuers whose tokens will do; ``None``: all that are trusted."""
     audiences: frozenset[str] | None = None
     """One of them must be in ``aud``, beside one that the issuer's own list accepts."""
+    client_roles: tuple[tuple[str, Names], ...] = ()
+    """Roles that must be held at each of these clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,14 @@ def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
             Reason.ROLE_MISSING,
             f"the rule requires {roles}; the token has {_listed(principal.roles)}",
         )
+    for client, names in requirement.client_roles:
+        held = principal.client_roles.get(client, NO_NAMES)
+        if names.missing_from(held):
+            return Denial(
+                Reason.ROLE_MISSING,
+                f"the rule requires {names} of the client {printable(client)}; the token has"
+                f" {_listed(held)}",
+            )
     return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 NO_NAMES: Final[frozenset[str]] = frozenset()
+NO_CLIENT_ROLES: Final[Mapping[str, frozenset[str]]] = {}
 
 
 @dataclass(init=False, repr=False, slots=True)
@@ -19,6 +20,8 @@ class Principal:
     scopes: Final[frozenset[str]]
     roles: Final[frozenset[str]]
     claims: Final[Mapping[str, Any]]
+    client_roles: Final[Mapping[str, frozenset[str]]]
+    """Roles that hold at one client alone, by its id."""
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class Principal:
         scopes: frozenset[str] = NO_NAMES,
         roles: frozenset[str] = NO_NAMES,
         claims: Mapping[str, Any] | None = None,
+        client_roles: Mapping[str, frozenset[str]] = NO_CLIENT_ROLES,
     ) -> None:
         self.issuer_name = issuer_name
         self.issuer = issuer
@@ -35,6 +39,7 @@ class Principal:
         self.scopes = scopes
         self.roles = roles
         self.claims = {} if claims is None else claims
+        self.client_roles = client_roles
 
     def __repr__(self) -> str:
         return f"Principal({self.issuer_name!r}, {self.subject!r})"

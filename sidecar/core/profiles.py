@@ -1,27 +1,41 @@
 """What distinguishes the access tokens of one family of issuers from another's.
 
 Owns where scopes and roles live, which token types pass for access tokens, and which claims a
-family promises. What every token must say belongs to ``sidecar.core.claims``.
+family promises. What every token must say belongs to ``sidecar.core.claims``, what only one
+family can be asked to ``sidecar.core.families``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, Literal
 
-from sidecar.core.encoding import is_plain, printable
+from sidecar.core.claim_paths import ClaimPath
+from sidecar.core.encoding import printable
+from sidecar.core.families import (
+    refuse_auth0,
+    refuse_cognito,
+    refuse_entra,
+    refuse_kubernetes,
+    refuse_okta,
+    refuse_spiffe,
+    refuse_spring,
+)
+from sidecar.core.jose import KeyUse
 from sidecar.core.outcome import Denial, Reason
+from sidecar.core.principal import NO_CLIENT_ROLES
+from sidecar.core.rights import Claims, ClientRoles, read_client_roles, read_roles
 
-ProfileName = Literal["generic", "rfc9068", "keycloak"]
-Claims = Mapping[str, Any]
+ProfileName = Literal[
+    "generic", "rfc9068", "keycloak", "spring", "kubernetes", "spiffe", "entra", "auth0", "okta",
+    "cognito",
+]  # fmt: skip
 
-MAX_NAMES: Final = 512
-"""Scopes, roles or audiences in one token; more is refused."""
-
-_ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
-_USUAL_TYPES: Final = _ACCESS_TOKEN_TYPES | {None, "jwt"}
+_ACCESS_TOKEN: Final = frozenset({"at+jwt"})
+_USUAL_TYPES: Final = _ACCESS_TOKEN | {None, "jwt"}
 
 _OTHER_KINDS: Final = frozenset({"id", "refresh", "offline", "logout"})
-"""Keycloak's ``typ`` claim on tokens that are not access tokens."""
+"""Keycloak's ``typ`` claim, and Cognito's ``token_use``, on tokens that are not access tokens."""
 _ID_TOKEN_CLAIMS: Final = ("at_hash", "c_hash", "s_hash")
 """Hashes of what an ID token was issued with (OpenID Connect Core, section 3.3.2.11; FAPI)."""
 _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -31,13 +45,25 @@ _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 class Profile:
     """One family of issuers."""
 
-    token_types: frozenset[str | None]
-    """Accepted header ``typ``, lower-cased; ``None`` where it may be absent."""
-    read_roles: Callable[[Claims], "frozenset[str] | Denial"]
+    token_types: frozenset[str | None] = _USUAL_TYPES
+    """Accepted header ``typ`` as ``Header`` has it; ``None`` where it may be absent."""
+    roles_from: tuple[ClaimPath, ...] = (("roles",),)
+    """Lists of roles, merged into one set."""
+    scopes_from: tuple[ClaimPath, ...] | None = None
+    """Scopes, merged; ``None``: ``scope``, or in its absence ``scp``."""
     required: tuple[str, ...] = ()
     """Claims required besides those that every token needs."""
+    audience_claim: str = "aud"
+    """Where the audience is if there is no ``aud``."""
+    has_client_roles: bool = False
+    """Whether roles apart by client are read from ``resource_access``."""
     bearer_claim: bool = False
     """Whether a claim ``typ`` must say ``Bearer`` where present."""
+    refuse_family: Callable[[Claims, str], Denial | None] | None = None
+    """Takes claims and configured issuer."""
+    algorithms: frozenset[str] | None = None
+    """All that the family's specification permits, whatever is configured."""
+    key_use: KeyUse = "sig"
 
     def refuse_type(self, typ: str | None, claims: Claims) -> Denial | None:
         """Refuse what is signed by the right issuer but is no access token (RFC 8725, 3.11)."""
@@ -47,13 +73,14 @@ class Profile:
                 Reason.TOKEN_TYPE,
                 f"the token's header typ is {shown}; accepted are [{_listed(self.token_types)}]",
             )
-        kind = claims.get("typ")
-        if isinstance(kind, str) and kind.lower() in _OTHER_KINDS:
-            return Denial(
-                Reason.TOKEN_TYPE,
-                f"the token's claim typ is {printable(kind)}, so it is not an access token",
-            )
-        if self.bearer_claim and kind is not None and kind != "Bearer":
+        for name in ("typ", "token_use"):
+            kind = claims.get(name)
+            if isinstance(kind, str) and kind.lower() in _OTHER_KINDS:
+                return Denial(
+                    Reason.TOKEN_TYPE,
+                    f"the token's claim {name} is {printable(kind)}, so it is not an access token",
+                )
+        if self.bearer_claim and claims.get("typ", "Bearer") != "Bearer":
             return Denial(Reason.TOKEN_TYPE, "the token's claim typ is not Bearer")
         for name in _ID_TOKEN_CLAIMS:
             if name in claims:
@@ -66,55 +93,87 @@ class Profile:
             return Denial(Reason.TOKEN_TYPE, "the token is a logout token, not an access token")
         return None
 
+    def read_roles(self, claims: Claims) -> frozenset[str] | Denial:
+        return read_roles(claims, self.roles_from)
 
-def read_scopes(claims: Claims) -> frozenset[str] | Denial:
-    """Return the scopes of ``scope`` or, in its absence, ``scp``: one string or a list of names.
-
-    RFC 8693, section 4.2 has a string with spaces; several issuers publish a list.
-    """
-    name = "scope" if "scope" in claims else "scp"
-    value = claims.get(name, "")
-    if isinstance(value, str):
-        return read_names(name, value.split()) if is_plain(value) else _wrong(name)
-    scopes = read_names(name, value)
-    if not isinstance(scopes, Denial) and " " in "".join(scopes):
-        # Joined again for the app's header, "a b" would be two scopes nobody granted.
-        return _wrong(name)
-    return scopes
+    def read_client_roles(self, claims: Claims) -> ClientRoles | Denial:
+        return read_client_roles(claims) if self.has_client_roles else NO_CLIENT_ROLES
 
 
-def read_names(label: str, value: object) -> frozenset[str] | Denial:
-    """Return a list of strings as a set; *label* says where it stands, for the denial."""
-    if not isinstance(value, list) or not set(map(type, value)) <= {str}:
-        return _wrong(label)
-    if len(value) > MAX_NAMES:
-        return Denial(Reason.CLAIMS_MALFORMED, f"the token's {label} has over {MAX_NAMES} entries")
-    return frozenset(value) if is_plain("".join(value)) else _wrong(label)
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What one issuer does differently from its family; ``None`` leaves the preset."""
+
+    token_types: frozenset[str | None] | None = None
+    roles_from: tuple[ClaimPath, ...] | None = None
+    scopes_from: tuple[ClaimPath, ...] | None = None
+    required: tuple[str, ...] | None = None
 
 
-def _wrong(label: str) -> Denial:
-    return Denial(Reason.CLAIMS_MALFORMED, f"the token's {label} is not a list of plain strings")
-
-
-def _plain_roles(claims: Claims) -> frozenset[str] | Denial:
-    return read_names("roles", claims.get("roles", []))
-
-
-def _keycloak_roles(claims: Claims) -> frozenset[str] | Denial:
-    access = claims.get("realm_access", {})
-    if not isinstance(access, dict):
-        return Denial(Reason.CLAIMS_MALFORMED, "the token's realm_access is not an object")
-    return read_names("realm_access.roles", access.get("roles", []))
+@cache
+def profile_of(name: ProfileName, overrides: Overrides | None = None) -> Profile:
+    """Return the preset *name* with *overrides*. There are as many as issuers are configured."""
+    preset = PROFILES[name]
+    if overrides is None:
+        return preset
+    return replace(
+        preset,
+        token_types=preset.token_types if overrides.token_types is None else overrides.token_types,
+        roles_from=preset.roles_from if overrides.roles_from is None else overrides.roles_from,
+        scopes_from=preset.scopes_from if overrides.scopes_from is None else overrides.scopes_from,
+        required=preset.required if overrides.required is None else overrides.required,
+    )
 
 
 def _listed(types: frozenset[str | None]) -> str:
-    return ", ".join(sorted("absent" if each is None else each for each in types))
+    return printable(", ".join(sorted("absent" if each is None else each for each in types)))
 
 
 PROFILES: Final[Mapping[ProfileName, Profile]] = {
-    "generic": Profile(_USUAL_TYPES, _plain_roles),
-    "rfc9068": Profile(
-        _ACCESS_TOKEN_TYPES, _plain_roles, required=("aud", "client_id", "iat", "jti")
+    "generic": Profile(),
+    # RFC 9068, sections 2.1, 2.2 and 4.
+    "rfc9068": Profile(token_types=_ACCESS_TOKEN, required=("aud", "client_id", "iat", "jti")),
+    # https://www.keycloak.org/docs/latest/server_admin/#_oidc_token_role_mappings
+    "keycloak": Profile(
+        roles_from=(("realm_access", "roles"),), has_client_roles=True, bearer_claim=True
     ),
-    "keycloak": Profile(_USUAL_TYPES, _keycloak_roles, bearer_claim=True),
+    # https://docs.spring.io/spring-authorization-server/reference/ (JwtGenerator,
+    # OAuth2TokenCustomizer): scope is a list, aud and azp the client's id; roles are the
+    # operator's own claim.
+    "spring": Profile(refuse_family=refuse_spring),
+    # https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+    "kubernetes": Profile(
+        token_types=frozenset({None}),
+        roles_from=(),
+        required=("aud", "exp", "iat"),
+        refuse_family=refuse_kubernetes,
+    ),
+    # https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md, sections 2, 3 and 6.
+    "spiffe": Profile(
+        token_types=frozenset({None, "jwt", "jose"}),
+        roles_from=(),
+        refuse_family=refuse_spiffe,
+        algorithms=frozenset(
+            {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"}
+        ),
+        key_use="jwt-svid",
+    ),
+    # From here on: from what the vendors publish, not run against them.
+    # https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+    "entra": Profile(token_types=frozenset({"jwt"}), required=("tid",), refuse_family=refuse_entra),
+    # https://auth0.com/docs/secure/tokens/access-tokens/access-token-profiles
+    "auth0": Profile(
+        token_types=frozenset({"jwt", "at+jwt"}),
+        roles_from=(("permissions",),),
+        refuse_family=refuse_auth0,
+    ),
+    # https://developer.okta.com/docs/api/openapi/okta-oauth/guides/overview/ (access token)
+    "okta": Profile(roles_from=(("groups",),), refuse_family=refuse_okta),
+    # https://docs.aws.amazon.com/cognito/latest/developerguide/
+    # amazon-cognito-user-pools-using-the-access-token.html
+    "cognito": Profile(
+        roles_from=(("cognito:groups",),),
+        audience_claim="client_id",
+        refuse_family=refuse_cognito,
+    ),
 }

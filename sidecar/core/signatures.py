@@ -1,4 +1,4 @@
-"""The signature algorithms of JWS (RFC 7518, 3; RFC 8037, 3.1), as far as they are asymmetric.
+"""The asymmetric signature algorithms of JWS (RFC 7518, 3; RFC 8037, 3.1; RFC 9864, 2.2).
 
 Owns the form of a signature; the mathematics is OpenSSL's, and libsodium's for Ed25519. Whether a
 key may be used with an algorithm at all belongs to ``sidecar.core.keyset``.
@@ -107,4 +107,6 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "ES384": _ecdsa(48, hashes.SHA384()),
     "ES512": _ecdsa(66, hashes.SHA512()),
     "EdDSA": _eddsa,
+    "Ed25519": _eddsa,
+    "Ed448": _eddsa,
 }

@@ -13,12 +13,15 @@ from typing import Final
 
 from sidecar.core.claims import IssuerPolicy, parse_claims, read_lifetime, read_principal
 from sidecar.core.encoding import printable
+from sidecar.core.families import SPIFFE_SCHEME, trust_domain_of
+from sidecar.core.hints import issuer_hint
+from sidecar.core.hygiene import HygieneKind, unclean
 from sidecar.core.introspection import Answer, is_opaque, judge_opaque, refuse_jwt
 from sidecar.core.jose import Compact, parse_compact, too_large
 from sidecar.core.keyset import KeySet, VerificationKey
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential, Principal
-from sidecar.core.profiles import Claims
+from sidecar.core.rights import Claims
 from sidecar.core.token_cache import TokenCache
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
 _COST_PER_TOKEN_BYTE: Final = 4
 _COST_PER_ENTRY: Final = 1024
 """Measured: decoded claims, scopes and roles take three to four times the token's own bytes."""
+_MAX_SHOWN: Final = 128
+"""Characters of an issuer in a detail: the difference is often at the end."""
 
 
 @dataclass(init=False, repr=False, slots=True)
@@ -133,10 +138,12 @@ class Verifier:
         max_token_bytes: int,
         cache_max_entries: int,
         cache_max_bytes: int,
+        unclean_token: Callable[[str, HygieneKind], object] | None = None,
     ) -> None:
-        """Raise ``ValueError`` when two policies share a name or an ``iss``.
+        """*unclean_token* is told the issuer's name and what is unwise about a good new token.
 
         An opaque token does not say whose it is, so one issuer at most may be asked about them.
+        Raise ``ValueError`` when two policies share a name or an ``iss``, or two are asked.
         """
         self._policies: dict[str, IssuerPolicy] = {}
         for policy in policies:
@@ -159,6 +166,7 @@ class Verifier:
             max_entries=cache_max_entries, max_bytes=cache_max_bytes
         )
         self._render = render
+        self._unclean_token = unclean_token
         self._max_token_bytes = max_token_bytes
         self.hits = 0
         self.misses = 0
@@ -285,8 +293,8 @@ class Verifier:
         policy = self._policy_for(claims)
         if isinstance(policy, Denial):
             return policy
-        if compact.header.alg not in policy.algorithms:
-            return _algorithm_refused(compact.header.alg, policy)
+        if (denial := _refuse_algorithm(compact.header.alg, policy)) is not None:
+            return denial
         if (denial := policy.rules.refuse_type(compact.header.typ, claims)) is not None:
             return denial
         key = self._find_signer(compact, policy)
@@ -300,6 +308,9 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
+        if policy.hygiene is not None and self._unclean_token is not None:
+            for kind in unclean(policy.hygiene, claims, len(token)):
+                self._unclean_token(policy.name, kind)
         credential = Credential(
             principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
         )
@@ -314,19 +325,32 @@ class Verifier:
 
     def _policy_for(self, claims: Claims) -> IssuerPolicy | Denial:
         match claims.get("iss"):
+            case str(issuer) if issuer in self._policies:
+                return self._policies[issuer]
+            case None | str() if (policy := self._trust_domain_policy(claims)) is not None:
+                return policy
             case None:
                 return Denial(Reason.CLAIM_MISSING, "the token has no iss claim")
             case str(issuer):
-                policy = self._policies.get(issuer)
-                return policy if policy is not None else self._issuer_mismatch(issuer)
+                return self._issuer_mismatch(issuer)
             case _:
                 return Denial(Reason.CLAIMS_MALFORMED, "the token's iss is not a string")
 
+    def _trust_domain_policy(self, claims: Claims) -> IssuerPolicy | None:
+        """Return the policy for the trust domain of the token's ``sub``, if there is one.
+
+        A JWT-SVID need not have an ``iss``, and if it has one it says nothing: its keys are those
+        of the trust domain (JWT-SVID, section 6).
+        """
+        domain = trust_domain_of(claims.get("sub"))
+        return None if domain is None else self._policies.get(SPIFFE_SCHEME + domain)
+
     def _issuer_mismatch(self, issuer: str) -> Denial:
-        trusted = printable(f"[{', '.join(self._policies)}]")
+        trusted = printable(f"[{', '.join(self._policies)}]", _MAX_SHOWN)
         return Denial(
             Reason.ISSUER_MISMATCH,
-            f"the token's issuer is {printable(issuer)}; this service trusts {trusted}",
+            f"the token's issuer is {printable(issuer, _MAX_SHOWN)}; this service trusts {trusted}"
+            f"{issuer_hint(issuer, self._policies)}",
         )
 
     def _find_signer(
@@ -357,8 +381,12 @@ def _positive_seconds(policy: IssuerPolicy) -> float:
     return 0.0 if policy.introspection is None else policy.introspection.positive_seconds
 
 
-def _algorithm_refused(alg: str, policy: IssuerPolicy) -> Denial:
-    accepted = ", ".join(sorted(policy.algorithms))
+def _refuse_algorithm(alg: str, policy: IssuerPolicy) -> Denial | None:
+    permitted = policy.rules.algorithms
+    algorithms = policy.algorithms if permitted is None else policy.algorithms & permitted
+    if alg in algorithms:
+        return None
+    accepted = ", ".join(sorted(algorithms))
     return Denial(
         Reason.ALGORITHM_REFUSED,
         f"the token's alg is {alg}; {printable(policy.name)} may use [{accepted}]",

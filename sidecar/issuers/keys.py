@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 from sidecar.config.model import Issuer
 from sidecar.core.keyset import KeySet, KeySetError, parse_jwks
 from sidecar.core.outcome import Reason
+from sidecar.core.profiles import profile_of
 from sidecar.fetch.client import Fetcher, FetchError
 from sidecar.issuers.sources import Source, SourceError, source_of
 
@@ -85,6 +86,7 @@ class IssuerKeys:
         """
         self._name = issuer.name
         self._source: Source = source_of(issuer, fetch)
+        self._use = profile_of(issuer.profile).key_use
         self._install = install
         self._clock = clock
         self._jitter = jitter
@@ -182,7 +184,7 @@ class IssuerKeys:
 
     async def _refresh(self) -> None:
         try:
-            keys = parse_jwks(await self._source.read())
+            keys = parse_jwks(await self._source.read(), self._use)
         except (FetchError, SourceError) as error:
             self._failed(error.kind, str(error))
         except KeySetError as error:

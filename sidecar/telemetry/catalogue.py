@@ -97,6 +97,12 @@ TOKEN_CACHE_LOOKUPS: Final = Family(
     "Tokens looked up in the cache of verified tokens.",
     ("result",),
 )
+TOKEN_HYGIENE: Final = Family(
+    "sidecar_token_hygiene_total",
+    "counter",
+    "Good new tokens that live too long, are too large or hold an unwanted claim, by issuer.",
+    ("issuer", "kind"),
+)
 ISSUER_STATE: Final = Family(
     "sidecar_issuer_state",
     "gauge",
@@ -180,7 +186,7 @@ BUILD_INFO: Final = Family(
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
-    TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
+    TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,

@@ -221,6 +221,7 @@ class Metrics:
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
         self._admission_waiting: Callable[[], int] | None = None
         self._token_cache: _TokenCache | None = None
+        self._hygiene: Callable[[], Iterable[tuple[tuple[str, str], int]]] | None = None
         self._access_log_dropped: Callable[[], int] | None = None
         self._tls: list[tls.TlsMetrics] = []
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
@@ -275,6 +276,10 @@ class Metrics:
         else:
             self._token_cache.replace(hits, misses)
 
+    def watch_hygiene(self, counts: Callable[[], Iterable[tuple[tuple[str, str], int]]]) -> None:
+        """Ask *counts* at each scrape for the unwise tokens by issuer and kind."""
+        self._hygiene = counts
+
     def watch_access_log(self, dropped: Callable[[], int]) -> None:
         """Ask *dropped* for the number of lost access log lines at each scrape."""
         self._access_log_dropped = dropped
@@ -326,6 +331,8 @@ class Metrics:
         if (cache := self._token_cache) is not None:
             lookups = [(("hit",), cache.hits), (("miss",), cache.misses)]
             yield _counter(catalogue.TOKEN_CACHE_LOOKUPS, lookups)
+        if self._hygiene is not None:
+            yield _counter(catalogue.TOKEN_HYGIENE, self._hygiene())
         if self._access_log_dropped is not None:
             yield _counter(catalogue.ACCESS_LOG_DROPPED, [((), self._access_log_dropped())])
         if self._tls:

@@ -8,11 +8,12 @@ from tests.support.certificates import Authority
 
 GOOD = """\
 version: 1
-issuers: {shop: {issuer: "https://idp.example", audiences: any}}
+issuers: {shop: {issuer: "https://idp.example", audiences: any, profile: keycloak}}
 inbound:
   rules:
     - {paths: [/healthz], methods: [GET], allow: anyone}
     - {paths: [/a], require: {scopes: [s, t], roles: {any: [A, B]}}, mode: observe}
+    - {paths: [/b], require: {client_roles: {my.app: [C]}}}
     - {paths: [/**], require: authenticated}
 outbound:
   proxy: 127.0.0.1:15401
@@ -45,6 +46,7 @@ def test_usable(sidecar: Run) -> None:
         "https://idp.example/.well-known/openid-configuration",
         "  rule GET /healthz: GET on /healthz: anyone",
         "  rule /a: any method on /a: scopes s and t and roles A or B (observe)",
+        "  rule /b: any method on /b: roles C of my.app",
         "  rule /**: any method on /**: a valid token",
         "  destination profiles: 127.0.0.1:9001 -> http://127.0.0.1:8081, token relay, "
         "assurance strict",

@@ -13,6 +13,7 @@ from sidecar.config.model import (
     Demand,
     Destination,
     Discovery,
+    Hygiene,
     Inbound,
     Issuer,
     JwksFile,
@@ -145,6 +146,60 @@ inbound:
     rules = accepted(examined, VALID_START + text).inbound.rules
     assert [rule.name for rule in rules] == ["GET /a", "GET /a (3)", "/a", "GET /a (2)"]
     assert rules[1].access == Require(scopes=Demand(("s", "t"), "any"))
+
+
+def test_what_an_issuers_tokens_look_like(examined: Examine) -> None:
+    """Types are normalised, claim paths taken apart, and a SPIFFE trust domain is an issuer."""
+    text = """\
+version: 1
+issuers:
+  a:
+    issuer: https://a.example
+    audiences: [x]
+    profile: keycloak
+    algorithms: [Ed25519, EdDSA]
+    token_types: [AT+JWT, application/jwt, absent]
+    roles_from: [realm_access.roles, 'resource_access."my.client".roles']
+    scopes_from: [scp]
+    required_claims: [azp]
+    hygiene: {max_lifetime: 1h, max_size: 4KiB, unwanted_claims: [email]}
+  b:
+    issuer: spiffe://prod.example
+    audiences: [x]
+    profile: spiffe
+    jwks_uri: https://bundle.example
+"""
+    issuers = accepted(examined, text).issuers
+    assert issuers["a"] == Issuer(
+        "a",
+        "https://a.example",
+        ("x",),
+        Discovery("https://a.example/.well-known/openid-configuration"),
+        algorithms=("Ed25519", "EdDSA"),
+        profile="keycloak",
+        token_types=("at+jwt", "jwt", "absent"),
+        roles_from=(("realm_access", "roles"), ("resource_access", "my.client", "roles")),
+        scopes_from=(("scp",),),
+        required_claims=("azp",),
+        hygiene=Hygiene(3600, 4096, ("email",)),
+    )
+    assert issuers["b"].issuer == "spiffe://prod.example"
+
+
+def test_roles_of_clients(examined: Examine) -> None:
+    """A rule may ask for roles of clients, whose ids may hold dots."""
+    text = """\
+version: 1
+issuers: {a: {issuer: "https://a.example", audiences: [x], profile: keycloak}}
+inbound:
+  rules:
+    - paths: [/a]
+      require: {client_roles: {my.app: [r], orders: {any: [s, t]}}}
+"""
+    [rule] = accepted(examined, text).inbound.rules
+    assert rule.access == Require(
+        client_roles=(("my.app", Demand(("r",))), ("orders", Demand(("s", "t"), "any")))
+    )
 
 
 def test_plain_off_where_it_is_a_word(examined: Examine) -> None:

@@ -406,6 +406,19 @@ RULES = {
         "[{paths: [/a], require: {scopes: ['a\"']}}]",
         '3:52: inbound.rules[0].require.scopes[0]: `a"` is not a scope (RFC 6749, section 3.3)',
     ),
+    "client roles as a list": (
+        "[{paths: [/a], require: {client_roles: [admin]}}]",
+        "3:57: inbound.rules[0].require.client_roles: must be a map of client ids to roles, as "
+        "{orders: [admin]}",
+    ),
+    "client roles of nobody": (
+        "[{paths: [/a], require: {client_roles: {}}}]",
+        "3:57: inbound.rules[0].require.client_roles: must not be empty",
+    ),
+    "client roles without roles": (
+        "[{paths: [/a], require: {client_roles: {my.app: []}}}]",
+        "3:66: inbound.rules[0].require.client_roles.my.app: must not be empty",
+    ),
     "demand without any": (
         "[{paths: [/a], require: {roles: {one: [a]}}}]",
         "3:51: inbound.rules[0].require.roles.one: unknown key",
@@ -490,7 +503,7 @@ ISSUERS = {
     "unknown algorithm": (
         "issuer: https://b, audiences: [x], algorithms: [RS257]",
         "3:55: issuers.b.algorithms[0]: `RS257` is not one of RS256, RS384, RS512, PS256, PS384, "
-        "PS512, ES256, ES384, ES512, EdDSA (did you mean `RS256`?)",
+        "PS512, ES256, ES384, ES512, EdDSA, Ed25519, Ed448 (did you mean `RS256`?)",
     ),
     "algorithm none": (
         "issuer: https://b, audiences: [x], algorithms: [none]",
@@ -500,9 +513,66 @@ ISSUERS = {
         "issuer: https://b, audiences: [x], algorithms: [HS256]",
         f"3:55: issuers.b.algorithms[0]: `HS256` {NOT_SUPPORTED}",
     ),
-    "profile of a later version": (
-        "issuer: https://b, audiences: [x], profile: entra",
-        f"3:51: issuers.b.profile: `entra` {NOT_SUPPORTED}",
+    "unknown profile": (
+        "issuer: https://b, audiences: [x], profile: keyclok",
+        "3:51: issuers.b.profile: `keyclok` is not one of generic, rfc9068, keycloak, spring, "
+        "kubernetes, spiffe, entra, auth0, okta, cognito (did you mean `keycloak`?)",
+    ),
+    "trust domain without its profile": (
+        "issuer: spiffe://b.test, audiences: [x], jwks_uri: https://b/k",
+        "3:15: issuers.b.issuer: is a trust domain, which needs `profile: spiffe`",
+    ),
+    "spiffe without a trust domain": (
+        "issuer: https://b, audiences: [x], jwks_uri: https://b/k, profile: spiffe",
+        "3:15: issuers.b.issuer: must be `spiffe://` and the trust domain with `profile: spiffe`: "
+        "a JWT-SVID is of a trust domain, whatever its `iss`",
+    ),
+    "trust domain with a path": (
+        "issuer: spiffe://b.test/x, audiences: [x], jwks_uri: https://b/k, profile: spiffe",
+        "3:15: issuers.b.issuer: `spiffe://b.test/x` is not `spiffe://` and a trust domain of "
+        "lower-case letters, digits, `.`, `-` and `_`",
+    ),
+    "trust domain with discovery": (
+        "issuer: spiffe://b.test, audiences: [x], profile: spiffe",
+        "3:15: issuers.b.issuer: has no discovery: name the trust bundle as `jwks_uri` or "
+        "`jwks_file`",
+    ),
+    "algorithm that the profile does not permit": (
+        "issuer: spiffe://b.test, audiences: [x], jwks_uri: https://b/k, profile: spiffe, "
+        "algorithms: [RS256, EdDSA]",
+        "3:100: issuers.b.algorithms: holds `EdDSA`, which `profile: spiffe` does not permit",
+    ),
+    "token type that is none": (
+        "issuer: https://b, audiences: [x], token_types: [a b]",
+        "3:56: issuers.b.token_types[0]: `a b` is not a media type such as JWT or at+jwt, or the "
+        "word absent",
+    ),
+    "token type twice in different spelling": (
+        "issuer: https://b, audiences: [x], token_types: [JWT, application/jwt]",
+        "3:61: issuers.b.token_types[1]: is listed twice",
+    ),
+    "claim path with an empty name": (
+        "issuer: https://b, audiences: [x], roles_from: [realm_access..roles]",
+        "3:55: issuers.b.roles_from[0]: `realm_access..roles` has an empty name, or a space "
+        "outside double quotes; a path is names joined by dots, one that holds a dot in double "
+        "quotes",
+    ),
+    "claim path that is not a list": (
+        "issuer: https://b, audiences: [x], scopes_from: scp",
+        "3:55: issuers.b.scopes_from: must be a list, not `scp` (did you mean `[scp]`?)",
+    ),
+    "required claims that are none": (
+        "issuer: https://b, audiences: [x], required_claims: []",
+        "3:59: issuers.b.required_claims: must not be empty",
+    ),
+    "unknown key of hygiene": (
+        "issuer: https://b, audiences: [x], hygiene: {max_lifetme: 1h}",
+        "3:52: issuers.b.hygiene.max_lifetme: unknown key (did you mean `max_lifetime`?)",
+    ),
+    "size of hygiene": (
+        "issuer: https://b, audiences: [x], hygiene: {max_size: 4KB}",
+        "3:62: issuers.b.hygiene.max_size: `4KB` has no such unit; use B, KiB, MiB or GiB (did "
+        "you mean `4KiB`?)",
     ),
 }
 

@@ -42,6 +42,13 @@ CASES = {
             "`attribution.carrier: none`: every call will be refused"
         ],
     ),
+    "roles of clients that no token has": (
+        VALID_START + "inbound: {rules: [{paths: [/a], require: {client_roles: {c: [r]}}}]}\n",
+        [
+            "3:19: warning: inbound.rules[0]: asks for `client_roles`, which only tokens of an "
+            "issuer with `profile: keycloak` have, and there is none: every request will be refused"
+        ],
+    ),
     "a proxy's key without the proxy": (
         f"{VALID_START}outbound: {{unlisted: refuse, connect_ports: [8443]}}\n",
         [

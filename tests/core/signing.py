@@ -21,7 +21,9 @@ def b64(data: bytes) -> str:
 
 def private_key(alg: str, name: str = "a") -> Any:
     """Return the key called *name* that signs with *alg*; the RSA algorithms share theirs."""
-    return _private_key("RSA" if alg[:2] in ("RS", "PS") else alg, name)
+    if alg[:2] in ("RS", "PS"):
+        return _private_key("RSA", name)
+    return _private_key("EdDSA" if alg == "Ed25519" else alg, name)
 
 
 @cache
@@ -97,6 +99,6 @@ def sign(
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     signing_input = f"{b64(protected)}.{b64(body)}".encode()
     signer = key if key is not None else private_key(alg)
-    name = "EdDSA" if alg == "Ed448" else alg
+    name = "EdDSA" if alg in ("Ed25519", "Ed448") else alg
     signature = get_default_algorithms()[name].sign(signing_input, signer)
     return signing_input + b"." + b64(signature).encode()

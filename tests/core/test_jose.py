@@ -81,7 +81,7 @@ def test_bad_form_is_malformed(token: bytes) -> None:
 @pytest.mark.parametrize(
     "alg",
     ["none", "None", "NONE", "nOnE", "HS256", "HS384", "HS512", "rs256", "RS1", "", "ES256K",
-     "RSA-OAEP", "Ed25519", "RS256 "],
+     "RSA-OAEP", "ed25519", "eddsa", "ESP256", "RS256 "],
 )  # fmt: skip
 @pytest.mark.parametrize("signature", ["", "AAAA"])
 def test_other_algorithms_are_refused(alg: str, signature: str) -> None:
@@ -108,6 +108,54 @@ def test_keys_in_the_header_are_ignored(extra: str) -> None:
     assert parsed.header == Header("RS256", None, None)
 
 
+@pytest.mark.parametrize(
+    ("typ", "read"),
+    [
+        ("JWT", "jwt"),
+        ("at+JWT", "at+jwt"),
+        ("application/at+jwt", "at+jwt"),
+        ("Application/JWT", "jwt"),
+        ("application/a/b", "application/a/b"),
+        ("text/jwt", "text/jwt"),
+        ("application/", ""),
+        ("", ""),
+    ],
+)
+def test_types_are_media_types(typ: str, read: str) -> None:
+    """Case does not matter, and ``application/`` is understood (RFC 7515, section 4.1.9)."""
+    parsed = parse_compact(compact(f'{{"alg":"RS256","typ":"{typ}"}}'.encode()))
+    assert isinstance(parsed, Compact)
+    assert parsed.header.typ == read
+
+
+@pytest.mark.parametrize("cty", ["JWT", "jwt", "application/jwt", "Application/JWT"])
+def test_a_nested_token_is_refused(cty: str) -> None:
+    """A signed token that holds another one is not unpacked (RFC 7519, section 5.2)."""
+    token = compact(f'{{"alg":"RS256","cty":"{cty}"}}'.encode())
+    assert reason(token) is Reason.TOKEN_TYPE
+
+
+def test_another_content_type_says_nothing() -> None:
+    """A cty that is not JWT is ignored; one that is no string is malformed."""
+    assert isinstance(parse_compact(compact(b'{"alg":"RS256","cty":"json"}')), Compact)
+    assert reason(compact(b'{"alg":"RS256","cty":["JWT"]}')) is Reason.TOKEN_MALFORMED
+
+
+@pytest.mark.parametrize("enc", ['"A256GCM"', "null", "1"])
+def test_the_header_of_a_jwe_is_refused(enc: str) -> None:
+    """What is a JWS by its parts must not be a JWE by its header (RFC 7516, section 9)."""
+    token = compact(f'{{"alg":"RS256","enc":{enc}}}'.encode())
+    assert reason(token) is Reason.TOKEN_TYPE
+
+
+def test_an_opaque_token_is_named_as_such() -> None:
+    """A token without dots is no JWT, and the operator is told what to ask the issuer for."""
+    parsed = parse_compact(b"0a1b2c3d4e5f")
+    assert isinstance(parsed, Denial)
+    assert parsed.reason is Reason.TOKEN_MALFORMED
+    assert "opaque" in parsed.detail
+
+
 def test_an_encrypted_token_is_named_as_such() -> None:
     """Five parts are a JWE: another type of token, and the operator is told so."""
     parsed = parse_compact(b"a.b.c.d.e")
@@ -124,7 +172,7 @@ def test_details_are_one_short_printable_line(header: bytes) -> None:
     parsed: Any = parse_compact(compact(header))
     assert parsed.detail.isprintable()
     assert parsed.detail.isascii()
-    assert len(parsed.detail) <= 200
+    assert len(parsed.detail) <= 250
 
 
 def test_the_size_denial_states_both_sizes() -> None:

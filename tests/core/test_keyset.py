@@ -27,10 +27,11 @@ def checks(key: VerificationKey, alg: str, token: bytes) -> bool:
     return key.verify(alg, parsed.signing_input, parsed.signature)
 
 
-@pytest.mark.parametrize("alg", [*sorted(ALGORITHMS), "Ed448"])
-def test_every_algorithm_checks_its_own_signatures(alg: str) -> None:
+@pytest.mark.parametrize(
+    ("alg", "name"), [*((alg, alg) for alg in sorted(ALGORITHMS)), ("Ed448", "EdDSA")]
+)
+def test_every_algorithm_checks_its_own_signatures(alg: str, name: str) -> None:
     """A signature by the key is good, by another key is not, and one flipped bit spoils it."""
-    name = "EdDSA" if alg == "Ed448" else alg
     [key] = parse_jwks(jwks(jwk(private_key(alg)))).select(None, name)
     header = {"alg": name}
     assert checks(key, name, sign(b"{}", alg=alg, header=header))
@@ -60,6 +61,36 @@ def test_der_encoded_ecdsa_signatures_are_refused() -> None:
 
     [key] = parse_jwks(jwks(EC)).keys
     assert not key.verify("ES256", b"x", private_key("ES256").sign(b"x", ec.ECDSA(hashes.SHA256())))
+
+
+@pytest.mark.parametrize(("curve", "other"), [("Ed25519", "Ed448"), ("Ed448", "Ed25519")])
+def test_the_names_of_rfc_9864_are_bound_to_their_curve(curve: str, other: str) -> None:
+    """EdDSA is that of the key's curve; Ed25519 and Ed448 are one curve's each."""
+    key = jwk(private_key(curve), kid="k")
+    keys = parse_jwks(jwks(key))
+    assert keys.select("k", curve)
+    assert keys.select("k", "EdDSA")
+    assert not keys.select("k", other)
+    named = parse_jwks(jwks({**key, "alg": curve}))
+    assert named.select("k", curve)
+    assert not named.select("k", "EdDSA")
+    with pytest.raises(KeySetError):
+        parse_jwks(jwks({**key, "alg": other}))
+
+
+def test_a_spiffe_bundle_gives_the_keys_of_jwt_svids_alone() -> None:
+    """Only entries of that use with a kid are taken, and by nobody else (JWT-SVID, section 6)."""
+    svid = {**EC, "kid": "svid", "use": "jwt-svid"}
+    nameless = {name: value for name, value in svid.items() if name != "kid"}
+    x509 = {**RSA, "use": "x509-svid"}
+    without_use = {**ED, "kid": "none"}
+    document = jwks(x509, svid, nameless, {**RSA, "use": "sig"}, without_use)
+    keys = parse_jwks(document, "jwt-svid")
+    assert keys.kids == {"svid"}
+    assert (len(keys), keys.skipped) == (1, 4)
+    assert "svid" not in parse_jwks(document).kids
+    with pytest.raises(KeySetError):
+        parse_jwks(jwks(x509, without_use), "jwt-svid")
 
 
 def test_a_key_is_used_only_for_what_its_type_and_alg_permit() -> None:

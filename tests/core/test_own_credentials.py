@@ -14,7 +14,7 @@ from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential, Principal
 from sidecar.credentials.ledger import Ledger
 
-ISSUERS = frozenset({"https://issuer.example"})
+ISSUERS = frozenset({"https://issuer.example", "spiffe://prod.example"})
 EMPTY = Ledger(10, clock=lambda: 0.0)
 
 
@@ -43,6 +43,8 @@ OURS = json.dumps({"iss": "https://issuer.example", "sub": "alice"}).encode()
         jwt(b'{"iss": "https://issuer.example", "iss": "https://other.example"}'),
         jwt(b'{"iss": "https://other.example", "iss": "https://issuer.example"}'),
         jwt(b'{"x": {"iss": "https://issuer.example"}}'),
+        jwt(b'{"sub": "spiffe://prod.example/web"}'),
+        jwt(b'{"sub": "spiffe://prod.example", "iss": "https://spire.example"}'),
     ],
 )
 def test_handles_and_tokens_of_our_issuers_are_ours(value: bytes) -> None:
@@ -59,6 +61,7 @@ def test_handles_and_tokens_of_our_issuers_are_ours(value: bytes) -> None:
         b"Bearer a.b.c",
         b"Bearer " + jwt(b'{"iss": "https://issuer.example.org"}'),
         b"Bearer " + jwt(b'{"iss": ["https://issuer.example"]}'),
+        b"Bearer " + jwt(b'{"sub": "spiffe://other.example/prod.example"}'),
         b"Bearer " + jwt(b"not json"),
         b"AWS4-HMAC-SHA256 Credential=AKID/20260101/eu/s3/aws4_request, Signature=abc",
     ],

@@ -192,8 +192,12 @@ def test_a_rule_may_ask_for_an_audience() -> None:
 
 def test_who_issued_a_token_and_for_whom_comes_before_its_rights() -> None:
     """Another token is needed in any case, whatever this one may do."""
-    rights = {"scopes": Names(frozenset({"x"})), "roles": Names(frozenset({"X"}))}
-    both = Requirement(issuers=frozenset({"a"}), audiences=frozenset({"a"}), **rights)
+    both = Requirement(
+        scopes=Names(frozenset({"x"})),
+        roles=Names(frozenset({"X"})),
+        issuers=frozenset({"a"}),
+        audiences=frozenset({"a"}),
+    )
     assert refused(both, issued("b", "b")).reason is Reason.ISSUER_MISMATCH
     assert refused(both, issued("a", "b")).reason is Reason.AUDIENCE_MISMATCH
     assert refused(both, issued("a", "a")).reason is Reason.SCOPE_MISSING
@@ -206,3 +210,26 @@ def test_observing_covers_issuer_and_audience_of_a_rule() -> None:
     assert isinstance(permit, Permit)
     assert permit.unmet is not None
     assert permit.unmet.reason is Reason.ISSUER_MISMATCH
+
+
+def test_roles_of_a_client_are_asked_for_by_client() -> None:
+    """A realm role, or the same role of another client, does not do."""
+    required = Requirement(
+        client_roles=(
+            ("orders", Names(frozenset({"admin"}))),
+            ("my.app", Names(frozenset({"a", "b"}), "any")),
+        )
+    )
+    guarded = rule("r", "/", requirement=required)
+    held = {"orders": frozenset({"admin"}), "my.app": frozenset({"b"})}
+    bob = Principal("shop", "https://issuer.example", "bob", client_roles=held)
+    assert isinstance(authorize(guarded, bob), Permit)
+    elsewhere = {"billing": frozenset({"admin"}), "my.app": frozenset({"a"})}
+    for principal in (
+        Principal("shop", "https://issuer.example", "eve", roles=frozenset({"admin", "a"})),
+        Principal("shop", "https://issuer.example", "eve", client_roles=elsewhere),
+    ):
+        denied = authorize(guarded, principal)
+        assert isinstance(denied, Denial)
+        assert denied.reason is Reason.ROLE_MISSING
+        assert "of the client orders" in denied.detail

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sidecar.core.outcome import Denial, Reason
-from sidecar.core.profiles import MAX_NAMES, PROFILES, ProfileName, read_scopes
+from sidecar.core.profiles import PROFILES, ProfileName
+from sidecar.core.rights import MAX_NAMES, read_scopes
 
 LOGOUT: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 GENERIC, RFC9068, KEYCLOAK = (PROFILES[n] for n in ("generic", "rfc9068", "keycloak"))
@@ -17,7 +18,6 @@ GENERIC, RFC9068, KEYCLOAK = (PROFILES[n] for n in ("generic", "rfc9068", "keycl
         ("generic", None, True),
         ("generic", "jwt", True),
         ("generic", "at+jwt", True),
-        ("generic", "application/at+jwt", True),
         ("generic", "application/jwt", False),
         ("generic", "logout+jwt", False),
         ("generic", "dpop+jwt", False),
@@ -28,7 +28,19 @@ GENERIC, RFC9068, KEYCLOAK = (PROFILES[n] for n in ("generic", "rfc9068", "keycl
         ("rfc9068", None, False),
         ("rfc9068", "jwt", False),
         ("rfc9068", "at+jwt", True),
-        ("rfc9068", "application/at+jwt", True),
+        ("rfc9068", "application/at+jwt", False),
+        ("spring", None, True),
+        ("kubernetes", None, True),
+        ("kubernetes", "jwt", False),
+        ("spiffe", None, True),
+        ("spiffe", "jose", True),
+        ("spiffe", "at+jwt", False),
+        ("entra", "jwt", True),
+        ("entra", None, False),
+        ("auth0", "at+jwt", True),
+        ("auth0", None, False),
+        ("okta", None, True),
+        ("cognito", None, True),
     ],
 )
 def test_header_types(name: ProfileName, typ: str | None, accepted: bool) -> None:

@@ -20,6 +20,8 @@ from sidecar.core.verification import (
 from tests.core.signing import ISSUER, NOW, claims, jwk, jwks, key_set, private_key, sign
 
 OTHER_ISSUER = "https://other.test"
+MAX_DETAIL = 600
+"""Characters; what the token says is in there, so it must not be the sender's to choose."""
 
 
 class Rendering:
@@ -64,7 +66,7 @@ def make(
 
 def reason(verdict: Verdict) -> Reason:
     assert isinstance(verdict, Rejected), verdict
-    assert len(verdict.denial.detail) <= 200
+    assert len(verdict.denial.detail) <= MAX_DETAIL
     assert verdict.denial.detail.isascii()
     assert verdict.denial.detail.isprintable()
     return verdict.denial.reason
@@ -90,8 +92,9 @@ def test_a_good_token_is_verified() -> None:
 
 @pytest.mark.parametrize(
     "alg",
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
-)
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+     "Ed25519", "Ed448"],
+)  # fmt: skip
 def test_every_asymmetric_algorithm_verifies(alg: str) -> None:
     """A token signed with any supported algorithm is verified, and one forged with it is not."""
     verifier = make(keys=False)
@@ -448,3 +451,35 @@ def test_keys_for_an_issuer_without_policy_are_an_error() -> None:
     """A misspelt issuer name is found at once."""
     with pytest.raises(ValueError, match="no policy"):
         make().install("shpo", key_set())
+
+
+# --- trust domains ---
+
+
+def test_a_token_without_iss_is_of_the_trust_domain_of_its_subject() -> None:
+    """A JWT-SVID needs no iss; any other token does, and an iss that is known decides."""
+    domain = policy(name="mesh", issuer="spiffe://prod.test", profile="spiffe")
+    verifier = make(policy(), domain)
+    svid = claims(iss=None, sub="spiffe://prod.test/web")
+    assert verifier.verify(sign(svid), now=NOW) == KeyNeeded("mesh", "a")
+    assert reason(verifier.verify(sign({**svid, "sub": "alice"}), now=NOW)) is Reason.CLAIM_MISSING
+    other = {**svid, "iss": "https://spire.test"}
+    assert verifier.verify(sign(other), now=NOW) == KeyNeeded("mesh", "a")
+    verdict = verifier.verify(sign({**svid, "iss": ISSUER}), now=NOW)
+    assert isinstance(verdict, Verified)
+    assert verdict.credential.principal.issuer_name == "shop"
+    without = make(policy())
+    assert reason(without.verify(sign(other), now=NOW)) is Reason.ISSUER_MISMATCH
+    assert reason(without.verify(sign(svid), now=NOW)) is Reason.CLAIM_MISSING
+
+
+def test_an_issuer_under_its_other_url_is_recognised() -> None:
+    """The log says which two URLs differ, and what to write."""
+    public = policy(issuer="https://login.test/realms/shop")
+    token = sign(claims(iss="http://keycloak:8080/realms/shop"))
+    verdict = make(public).verify(token, now=NOW)
+    assert isinstance(verdict, Rejected)
+    assert verdict.denial.reason is Reason.ISSUER_MISMATCH
+    for said in ("http://keycloak:8080/realms/shop", "https://login.test", "discovery_url"):
+        assert said in verdict.denial.detail
+    assert not verdict.denial.public

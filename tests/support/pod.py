@@ -90,15 +90,18 @@ async def pod(
     control: Path | None = None,
     outbound: Mapping[str, object] | None = None,
     refuses_address: Callable[[str], str | None] = lambda _address: None,
+    issuer: Mapping[str, object] | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Pod]:
-    """Run a pod; *inbound*, *destination* and *outbound* replace fields of the model.
+    """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
     the first is asked about tokens.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
-    issuers = {"shop": _issuer("shop", mint, directory, cooldown_seconds, introspection)}
+    shop = _issuer("shop", mint, directory, cooldown_seconds, introspection)
+    issuers = {"shop": replace(shop, **(issuer or {}))}  # type: ignore[arg-type]
     if other_mint is not None:
         issuers["other"] = _issuer("other", other_mint, directory, cooldown_seconds)
     jwks_file = directory / "shop.json"
@@ -126,7 +129,12 @@ async def pod(
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
-        wiring = Wiring(config, write_access_log=log.append, refuses_address=refuses_address)
+        wiring = Wiring(
+            config,
+            write_access_log=log.append,
+            refuses_address=refuses_address,
+            wall_clock=wall_clock,
+        )
         sidecar = Sidecar(wiring)
         async with sidecar.running(lambda _line: None) as bound:
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, wiring, log)

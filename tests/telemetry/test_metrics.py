@@ -308,6 +308,7 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_admission(lambda: 0)
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
+    metrics.watch_hygiene(lambda: [(("shop", "size"), 1)])
     metrics.watch_carriers(lambda: {"strict": 0})
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
     metrics.connected_past("profiles")
