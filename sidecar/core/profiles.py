@@ -88,6 +88,14 @@ class Profile:
                     Reason.TOKEN_TYPE,
                     f"the token has the claim {name}, so it is an ID token, not an access token",
                 )
+        if "cnf" in claims:
+            # RFC 9449, section 7.1; RFC 8705, section 3: in other hands it is worth nothing, and
+            # whose hands these are is not looked at here.
+            return Denial(
+                Reason.TOKEN_TYPE,
+                "the token is bound to its holder's key (cnf: DPoP or mutual TLS), which is not "
+                "checked here; send one that is not",
+            )
         events = claims.get("events")
         if isinstance(events, dict) and _LOGOUT_EVENT in events:
             return Denial(Reason.TOKEN_TYPE, "the token is a logout token, not an access token")

@@ -500,6 +500,8 @@ KINDS = _attacks(
     ("an ID token (c_hash)", _signed_claims(c_hash="x"), TYPE),
     ("an ID token (s_hash)", _signed_claims(s_hash="x"), TYPE),
     ("a token said to be an ID token (token_use)", _signed_claims(token_use="id"), TYPE),
+    ("a stolen token that is bound by DPoP", _signed_claims(cnf={"jkt": "x"}), TYPE),
+    ("a stolen token that is bound to a certificate", _signed_claims(cnf={"x5t#S256": "x"}), TYPE),
     ("a logout token",
      _signed_claims(events={"http://schemas.openid.net/event/backchannel-logout": {}}), TYPE),
     ("an encrypted token", lambda f: b".".join((b64(b'{"alg":"RSA-OAEP","enc":"A256GCM"}').encode(),

@@ -74,6 +74,15 @@ def test_other_tokens_of_the_issuer_are_no_access_tokens(
     assert denial.reason is Reason.TOKEN_TYPE
 
 
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}, {}, None])
+def test_a_bound_token_is_no_bearer_token(name: ProfileName, cnf: object) -> None:
+    """Whatever it is bound to, nobody checks here who holds it (RFC 9449, section 7.1)."""
+    denial = PROFILES[name].refuse_type("at+jwt", {"cnf": cnf})
+    assert denial is not None
+    assert denial.reason is Reason.TOKEN_TYPE
+
+
 @pytest.mark.parametrize("claims", [{"nonce": "n"}, {"events": {"other": 1}}, {"events": "x"}])
 def test_claims_that_merely_resemble_other_tokens_are_fine(claims: dict[str, Any]) -> None:
     """A nonce alone (Keycloak copies it) or an app's own events claim refuses nothing."""
