@@ -145,6 +145,9 @@ async def _content(url: URL, response: aiohttp.ClientResponse, max_bytes: int) -
         raise _error(url, f"answered with status {response.status}", "http_error")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise _error(url, "answered with a content coding nobody asked for", "http_error")
+    # Said beforehand, it need not be received to be refused.
+    if (response.content_length or 0) > max_bytes:
+        raise _error(url, f"the document is larger than {max_bytes} bytes", "http_error")
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
@@ -180,7 +183,7 @@ def _cause(error: Exception) -> str:
     """Say what broke, in our words where aiohttp's would repeat the URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not accepted: {error.certificate_error}"
+            return f"its certificate is not accepted: {_certificate_fault(error)}"
         case aiohttp.ClientConnectorDNSError():
             return "the name does not resolve"
         case aiohttp.ClientSSLError():
@@ -195,6 +198,14 @@ def _cause(error: Exception) -> str:
             return "the answer was not valid HTTP"
         case _:
             return f"the request failed ({type(error).__name__})"
+
+
+def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """Return what a person needs of OpenSSL's message: not its code and line numbers."""
+    fault = error.certificate_error
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return fault.verify_message.rstrip(".")
+    return str(fault)
 
 
 def _error(url: URL, cause: str, kind: FetchFault) -> FetchError:

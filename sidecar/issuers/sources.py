@@ -11,6 +11,7 @@ from math import inf
 from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.config.model import Discovery, Issuer, JwksFile, JwksUri
+from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, json_object, printable
 from sidecar.core.keyset import MAX_DOCUMENT_BYTES
 from sidecar.fetch.client import Fetcher
@@ -191,11 +192,13 @@ def jwks_uri_of(metadata: bytes, *, issuer: str) -> str:
     try:
         document = json_object(metadata)
     except EncodingError as error:
-        raise SourceError(f"the provider metadata is {error}", "invalid_document") from None
+        cause = f"the provider metadata is {error}{found_instead(metadata)}"
+        raise SourceError(cause, "invalid_document") from None
     said = document.get("issuer")
     if said != issuer:
         raise SourceError(
-            f"the provider metadata says issuer {_shown(said)}, configured is {issuer}",
+            f"the provider metadata says issuer {_shown(said)}, configured is {issuer}"
+            f"{_difference(said, issuer)}",
             "issuer_mismatch",
         )
     jwks_uri = document.get("jwks_uri")
@@ -206,3 +209,10 @@ def jwks_uri_of(metadata: bytes, *, issuer: str) -> str:
 
 def _shown(issuer: object) -> str:
     return printable(issuer, limit=200) if isinstance(issuer, str) else "(not a string)"
+
+
+def _difference(said: object, issuer: str) -> str:
+    """Name a difference that is easily overlooked."""
+    if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
+        return ""
+    return ": they differ in the slash at the end"
