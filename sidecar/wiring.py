@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sidecar import __version__, settings
 from sidecar.config import model
@@ -65,16 +65,21 @@ class Wiring:
         attribute_over: AttributeOver = resolve_from_ledger,
         write_access_log: Callable[[bytes], object] | None = None,
         refuses_address: Callable[[str], str | None] = why_refused,
+        keys_clock: Callable[[], float] = time.time,
+        keys_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """*write_access_log* takes batches of lines; standard output where it is not given.
 
-        *refuses_address* says why the proxy may not go to an address.
+        *refuses_address* says why the proxy may not go to an address. *keys_clock* and
+        *keys_sleep* are the time by which keys age and are asked for.
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
         """
         self.config = config
         self.clock = time.monotonic
+        self._keys_clock = keys_clock
+        self._keys_sleep = keys_sleep
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
         self.access_log = AccessLog(
@@ -303,8 +308,8 @@ class Wiring:
         return isinstance(verdict, Verified)
 
     def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
-        def install(keys: KeySet) -> None:
-            self.verifier.install(issuer.name, keys)
+        def install(keys: KeySet) -> int:
+            forgotten = self.verifier.install(issuer.name, keys, now=time.time())
             # A key that left the set speaks for nobody, requests in progress included.
             self.ledger.close_unless(
                 lambda credential: (
@@ -312,14 +317,16 @@ class Wiring:
                     or self._is_still_good(credential)
                 )
             )
+            return forgotten
 
         return IssuerKeys(
             issuer,
             fetch=self.fetcher,
             install=install,
-            clock=time.time,
+            clock=self._keys_clock,
             jitter=random.random,
             report=self.metrics.issuer(issuer.name),
+            sleep=self._keys_sleep,
         )
 
 

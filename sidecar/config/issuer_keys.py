@@ -45,6 +45,8 @@ def _build(fields: Fields) -> Issuer | Invalid:
     source = _source(fields)
     if "issuer" in fields.values:
         _note_issuer(fields)
+    _bound_refresh(fields)
+    _check_files(fields, source)
     if fields.is_broken or source is None:
         return INVALID
     kept = {name: value for name, value in fields.values.items() if name not in _SOURCES}
@@ -84,6 +86,33 @@ def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     if (problem := problem_with(path)) is not None:
         fields.error("jwks_file", problem)
     return JwksFile(path)
+
+
+def _bound_refresh(fields: Fields) -> None:
+    """Let the bounds hold the interval: those that were not written give way."""
+    interval = fields.values.get("refresh_interval_seconds")
+    for name, target, beyond in (
+        ("refresh_min", "refresh_min_seconds", min),
+        ("refresh_max", "refresh_max_seconds", max),
+    ):
+        bound = fields.values.get(target)
+        if interval is None or bound is None or beyond(bound, interval) == bound:
+            continue
+        if fields.entry(name) is None:
+            fields.values[target] = interval
+        else:
+            side = "above" if name == "refresh_min" else "below"
+            fields.error(name, f"is {side} `refresh_interval`")
+
+
+def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) -> None:
+    for name in ("ca", "keys_cache"):
+        path = fields.values.get(name)
+        if path is None:
+            continue
+        if isinstance(source, JwksFile):
+            fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
+        fields.values[name] = fields.place(name).resolve(path)
 
 
 def _require_encryption(fields: Fields, key: str, url: str) -> None:
@@ -138,8 +167,28 @@ ISSUER: Final = Section(
             default_of(Issuer, "max_token_age_seconds"), "unlimited"),
         Key("require_exp", Boolean(), "Refuse tokens without `exp`.",
             default=default_of(Issuer, "require_exp")),
-        Key("refresh_interval", duration(10, 86400), "Time between two fetches of the keys.",
+        Key("refresh_interval", duration(10, 86400),
+            "Time between two fetches of the keys where the answer has no `max-age`.",
             "refresh_interval_seconds", default_of(Issuer, "refresh_interval_seconds")),
+        Key("refresh_min", duration(10, 86400),
+            "Least time between two fetches, whatever the answer says.",
+            "refresh_min_seconds", default_of(Issuer, "refresh_min_seconds")),
+        Key("refresh_max", duration(10, 86400),
+            "Most time between two fetches, whatever the answer says: so long may a key still be "
+            "accepted that the issuer withdrew.",
+            "refresh_max_seconds", default_of(Issuer, "refresh_max_seconds")),
+        Key("stale_for", duration(60, 30 * 86400),
+            "How long keys stay in force while the issuer cannot be asked; then 503.",
+            "stale_for_seconds", default_of(Issuer, "stale_for_seconds")),
+        Key("startup", Choice(("wait", "serve")),
+            "`wait`: ready only while there are keys. `serve`: ready without, and tokens get 503.",
+            default=default_of(Issuer, "startup")),
+        Key("keys_cache", Text("path", values.file_path),
+            "Directory for a copy of the fetched keys, used at a start while the issuer is down.",
+            default=default_of(Issuer, "keys_cache"), default_text="none"),
+        Key("ca", Text("path", values.file_path),
+            "Authorities (PEM) that vouch for the servers of metadata and keys.",
+            default=default_of(Issuer, "ca"), default_text="the system's"),
         Key("refresh_cooldown", duration(1, 3600),
             "Least time between two fetches that unknown `kid` values may cause.",
             "refresh_cooldown_seconds", default_of(Issuer, "refresh_cooldown_seconds")),
