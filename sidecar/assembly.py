@@ -126,6 +126,8 @@ class Sidecar:
             await self._admin.stop()
             if self._control is not None:
                 await self._control.stop()
+            for introspection in self._wiring.introspection.values():
+                await introspection.close()
             await self._wiring.fetcher.close()
             self._wiring.deadlines.stop()
             self._wiring.access_log.close()

@@ -11,6 +11,7 @@ from sidecar.config.proxy_names import authorities
 from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
+from sidecar.core.claims import Introspected
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
@@ -42,6 +43,17 @@ def issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
         leeway_seconds=issuer.leeway_seconds,
         max_token_age_seconds=issuer.max_token_age_seconds,
         require_exp=issuer.require_exp,
+        introspection=_introspected(issuer.introspection),
+    )
+
+
+def _introspected(asked: model.Introspection | None) -> Introspected | None:
+    if asked is None:
+        return None
+    return Introspected(
+        opaque=asked.about != "jwt",
+        jwt=asked.about != "opaque",
+        positive_seconds=asked.cache.positive_seconds,
     )
 
 

@@ -59,7 +59,14 @@ def _some(noun: str, lines: list[str]) -> Iterator[str]:
 
 def _issuer(issuer: Issuer) -> str:
     audiences = "any audience" if issuer.audiences is None else ", ".join(issuer.audiences)
-    return f"{issuer.name}: {issuer.issuer} for {audiences}, keys from {_keys(issuer.keys)}"
+    keys = _keys(issuer.keys)
+    asked = "" if issuer.introspection is None else _asked(issuer.introspection.about)
+    return f"{issuer.name}: {issuer.issuer} for {audiences}, keys from {keys}{asked}"
+
+
+def _asked(about: str) -> str:
+    tokens = {"opaque": "opaque tokens", "jwt": "its JWTs", "all": "opaque tokens and its JWTs"}
+    return f", asked about {tokens[about]}"
 
 
 def _keys(keys: JwksFile | JwksUri | Discovery) -> str:

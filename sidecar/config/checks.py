@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Config, Require, Rule
+from sidecar.config.model import Address, Allow, Config, Introspection, Require, Rule
 from sidecar.config.problems import Findings, Place, nearest, quoted
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
@@ -22,6 +22,7 @@ def check(draft: Draft, findings: Findings) -> None:
     _check_listeners(draft.listeners, findings)
     _check_app(draft, findings)
     _check_issuers(draft.issuer_urls, findings)
+    _check_introspecting(draft.introspecting, findings)
     _check_rule_names(draft.rules, findings)
     _check_shadowing(draft.rules, findings)
     for what, located in (("rules", draft.rules), ("destinations", draft.destinations)):
@@ -132,6 +133,15 @@ def _check_issuers(urls: Sequence[Located[str]], findings: Findings) -> None:
         if earlier is not located:
             message = f"is the same issuer as {earlier.path} at {earlier.place}"
             findings.error(located.place, located.path, message)
+
+
+def _check_introspecting(found: Sequence[Located[Introspection]], findings: Findings) -> None:
+    for located in found[1:]:
+        message = (
+            f"asks about opaque tokens, as {found[0].path} at {found[0].place} does, and such a "
+            "token does not say whose it is; write `for: jwt` in all but one"
+        )
+        findings.error(located.place, located.path, message)
 
 
 def _check_rule_names(rules: Sequence[Located[Rule]], findings: Findings) -> None:

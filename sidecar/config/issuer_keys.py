@@ -3,8 +3,16 @@
 from typing import Final
 
 from sidecar.config import endpoints, values
+from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
-from sidecar.config.model import ASYMMETRIC_ALGORITHMS, Discovery, Issuer, JwksFile, JwksUri
+from sidecar.config.model import (
+    ASYMMETRIC_ALGORITHMS,
+    Discovery,
+    Introspection,
+    Issuer,
+    JwksFile,
+    JwksUri,
+)
 from sidecar.config.positions import Node, SequenceNode
 from sidecar.config.reading import Located, Reading
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
@@ -47,6 +55,8 @@ def _build(fields: Fields) -> Issuer | Invalid:
         _note_issuer(fields)
     _bound_refresh(fields)
     _check_files(fields, source)
+    if isinstance(asked := fields.values.get("introspection"), Introspection):
+        _check_introspection(fields, asked, source)
     if fields.is_broken or source is None:
         return INVALID
     kept = {name: value for name, value in fields.values.items() if name not in _SOURCES}
@@ -124,6 +134,24 @@ def _require_encryption(fields: Fields, key: str, url: str) -> None:
         fields.error(key, message)
 
 
+def _check_introspection(
+    fields: Fields, asked: Introspection, source: JwksFile | JwksUri | Discovery | None
+) -> None:
+    if asked.url is None and isinstance(source, JwksFile | JwksUri):
+        message = "needs a `url`: without discovery nothing else names the endpoint"
+        fields.error("introspection", message)
+    is_plaintext = asked.url is not None and endpoints.is_plaintext(asked.url)
+    if is_plaintext and not fields.values.get("allow_plaintext", True):
+        message = (
+            "would send tokens and the client's secret over http://, where anyone on the way can "
+            "read them; use https:// or write `allow_plaintext: true`"
+        )
+        fields.error("introspection", message)
+    if asked.about != "jwt":
+        place, path = fields.place("introspection"), fields.path_of("introspection")
+        fields.reading.draft.introspecting.append(Located(asked, place, path))
+
+
 def _note_issuer(fields: Fields) -> None:
     issuer = fields.values["issuer"]
     place, path = fields.place("issuer"), fields.path_of("issuer")
@@ -187,13 +215,17 @@ ISSUER: Final = Section(
             "Directory for a copy of the fetched keys, used at a start while the issuer is down.",
             default=default_of(Issuer, "keys_cache"), default_text="none"),
         Key("ca", Text("path", values.file_path),
-            "Authorities (PEM) that vouch for the servers of metadata and keys.",
+            "Authorities (PEM) that vouch for the issuer's servers; read again when it changes.",
             default=default_of(Issuer, "ca"), default_text="the system's"),
         Key("refresh_cooldown", duration(1, 3600),
             "Least time between two fetches that unknown `kid` values may cause.",
             "refresh_cooldown_seconds", default_of(Issuer, "refresh_cooldown_seconds")),
-        Key("allow_plaintext", Boolean(), "Permit `http://` beyond loopback when fetching keys.",
+        Key("allow_plaintext", Boolean(),
+            "Permit `http://` beyond loopback when fetching keys and introspecting.",
             default=default_of(Issuer, "allow_plaintext")),
+        Key("introspection", INTROSPECTION,
+            "Ask the issuer about tokens (RFC 7662): those that are no JWT, or all.",
+            default=default_of(Issuer, "introspection"), default_text="off"),
     ),
     build=_build,
 )  # fmt: skip

@@ -75,6 +75,34 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionCache:
+    """How long an issuer's answers stand, and how many of its refusals are kept."""
+
+    positive_seconds: float = 60.0
+    """Never past ``exp``. Entries and bytes are those of the verified-token cache."""
+    negative_seconds: float = 5.0
+    max_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """Where and how an issuer is asked about tokens (RFC 7662)."""
+
+    url: str | None = None
+    """``None``: the provider metadata names it."""
+    auth: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    about: Literal["opaque", "jwt", "all"] = "opaque"
+    cache: IntrospectionCache = IntrospectionCache()
+    timeout_seconds: float = 3.0
+    max_concurrent: int = 16
+    max_waiting: int = 256
+    max_rate: int = 100
+    """Questions a second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """One trusted issuer: whose tokens, for which audiences, under which keys."""
 
@@ -106,6 +134,7 @@ class Issuer:
     """Least time between two fetches that unknown ``kid`` values may cause."""
     allow_plaintext: bool = False
     """Permit ``http://`` to something other than a loopback literal."""
+    introspection: Introspection | None = None
 
 
 # --- TLS and forwarding fields ---

@@ -58,6 +58,15 @@ class FetchError(Exception):
         """Of the answer that was not accepted, where there was one."""
 
 
+@dataclass(frozen=True, slots=True)
+class FormAnswer:
+    """A complete answer to a form, whatever its status."""
+
+    status: int
+    content: bytes = field(repr=False)
+    """Empty unless the status is 200: nobody reads what an error says of itself."""
+
+
 class Fetcher:
     """Guarded HTTP client: at most one session, made lazily, closed by whoever made this.
 
@@ -84,6 +93,7 @@ class Fetcher:
         timeout_seconds: float,
         allow_plaintext: bool = False,
         named_by: str | None = None,
+        ca: str | None = None,
     ) -> bytes:
         """Return the content of a 200 answer; see ``get_document``."""
         document = await self.get_document(
@@ -92,6 +102,7 @@ class Fetcher:
             timeout_seconds=timeout_seconds,
             allow_plaintext=allow_plaintext,
             named_by=named_by,
+            ca=ca,
         )
         return document.content
 
@@ -118,6 +129,35 @@ class Fetcher:
         """
         return await self._opened().get(
             url,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
+            allow_plaintext=allow_plaintext,
+            named_by=named_by,
+            ca=ca,
+        )
+
+    async def post_form(
+        self,
+        url: str,
+        form: Sequence[tuple[str, str]],
+        *,
+        authorization: str | None,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool = False,
+        named_by: str | None = None,
+        ca: str | None = None,
+    ) -> FormAnswer:
+        """Send *form* and return the answer; the other arguments are those of ``get_document``.
+
+        A redirect is an error: what is sent is a secret, and meant for this one place.
+
+        Raises ``FetchError``.
+        """
+        return await self._opened().post_form(
+            url,
+            form,
+            authorization=authorization,
             max_bytes=max_bytes,
             timeout_seconds=timeout_seconds,
             allow_plaintext=allow_plaintext,

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,7 +17,15 @@ from yarl import URL
 
 from sidecar import __version__
 from sidecar.fetch import guard
-from sidecar.fetch.client import NO_FIELDS, AnswerFields, Document, FetchError, FetchFault, Lookup
+from sidecar.fetch.client import (
+    NO_FIELDS,
+    AnswerFields,
+    Document,
+    FetchError,
+    FetchFault,
+    FormAnswer,
+    Lookup,
+)
 from sidecar.fetch.trust import Trust, TrustError
 
 MAX_REDIRECTS: Final = 3
@@ -130,6 +139,50 @@ class Session:
                 target, f"no complete answer within {timeout_seconds:g} s", "network_error"
             ) from None
         raise _error(target, f"more than {MAX_REDIRECTS} redirects", "http_error")
+
+    async def post_form(
+        self,
+        url: str,
+        form: Sequence[tuple[str, str]],
+        *,
+        authorization: str | None,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool,
+        named_by: str | None,
+        ca: str | None = None,
+    ) -> FormAnswer:
+        """Send *form* once and return the answer; see ``Fetcher.post_form``."""
+        origin = _parsed(named_by) if named_by is not None else None
+        target = _checked(_parsed(url), origin, allow_plaintext=allow_plaintext)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        try:
+            async with (
+                asyncio.timeout(timeout_seconds),
+                self._session.post(
+                    target,
+                    data=urlencode(form).encode(),
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=self._trusted(target, ca),
+                ) as response,
+            ):
+                if 300 <= response.status <= 399:
+                    raise _error(target, "redirected; a secret is not sent on", "http_error")
+                if response.status != 200:
+                    return FormAnswer(response.status, b"")
+                return FormAnswer(200, await _content(target, response, max_bytes))
+        except TimeoutError:
+            raise _error(
+                target, f"no complete answer within {timeout_seconds:g} s", "network_error"
+            ) from None
+        except _AddressRefused as refused:
+            raise _error(target, str(refused), "refused_address") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # An error of aiohttp may hold the request's fields.
+            raise _error(target, _cause(error), "network_error") from None
 
     def _trusted(self, url: URL, ca: str | None) -> ssl.SSLContext | bool:
         """Return what says whose certificates are accepted; ``True`` is what the session has."""

@@ -26,7 +26,13 @@ from sidecar.core.propagation import (
     without_members,
 )
 from sidecar.core.token_sources import Sought, TokenSources
-from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
+from sidecar.core.verification import (
+    IntrospectionNeeded,
+    KeyNeeded,
+    Rejected,
+    Verified,
+    Verifier,
+)
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -54,6 +60,20 @@ class KeySource(Protocol):
 
     def refusal(self, kid: str | None) -> Reason | None: ...
     def obtain(self) -> Awaitable[None]: ...
+
+
+class Inquiry(Protocol):
+    """A question to an issuer about one token."""
+
+    @property
+    def verdict(self) -> Verified | Rejected: ...
+    def settled(self) -> Awaitable[None]: ...
+
+
+class Inquirer(Protocol):
+    """Where one issuer is asked about tokens; a denial where it is not asked."""
+
+    def ask(self, token: bytes) -> Inquiry | Denial: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +107,7 @@ class InboundHandler:
         wall_clock: Callable[[], float],
         random: Callable[[int], bytes],
         admission: ExclusiveAdmission | None = None,
+        introspection: Mapping[str, Inquirer] | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together."""
         self.settings = settings
@@ -94,6 +115,7 @@ class InboundHandler:
         self.policy = policy
         self.verifier = verifier
         self.keys = keys
+        self.introspection = {} if introspection is None else introspection
         self.ledger = ledger
         self.pool = pool
         self.metrics = metrics
@@ -146,8 +168,8 @@ class InboundExchange:
 
     __slots__ = (
         "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
-        "_generation", "_handler", "_head", "_identity", "_lines", "_path", "_permit", "_query",
-        "_route", "_rule", "_sought", "_token", "_turn",
+        "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path", "_permit",
+        "_query", "_route", "_rule", "_sought", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -162,6 +184,7 @@ class InboundExchange:
         self._credential: Credential | None = None
         self._identity = b""
         self._generation = 0
+        self._inquiry: Inquiry | None = None
         self._permit: Permit | None = None
         self._turn: Turn | None = None
         self._context: IncomingContext | None = None
@@ -214,6 +237,8 @@ class InboundExchange:
         if self._permit is not None:
             return self._forward(self._permit)
         assert self._rule is not None
+        if self._inquiry is not None:
+            return self._answered(self._inquiry, self._rule)
         return self._verify(self._rule, may_wait=False)
 
     def _take_out_ours(self) -> list[bytes]:
@@ -270,6 +295,26 @@ class InboundExchange:
                         reason or Reason.KEYS_UNAVAILABLE, f"issuer {issuer}: {_key_detail(reason)}"
                     )
                 )
+            case IntrospectionNeeded(issuer_name=issuer):
+                return self._inquire(issuer)
+            case never:
+                assert_never(never)
+
+    def _inquire(self, issuer: str) -> Action:
+        inquiry = self._handler.introspection[issuer].ask(self._token)
+        if isinstance(inquiry, Denial):
+            return self._refuse(inquiry)
+        self._inquiry = inquiry
+        return Pending(inquiry.settled())
+
+    def _answered(self, inquiry: Inquiry, rule: PolicyRule) -> Action:
+        match inquiry.verdict:
+            case Verified() as verified:
+                action = self._believe(verified, rule)
+                self._generation = -1  # keys may have changed between the answer and now
+                return action
+            case Rejected(denial=denial):
+                return self._refuse(denial)
             case never:
                 assert_never(never)
 
@@ -357,13 +402,21 @@ class InboundExchange:
         handler = self._handler
         if self._generation == handler.verifier.generation:
             return None
-        match handler.verifier.verify(self._token, now=handler.wall_clock()):
+        now = handler.wall_clock()
+        match handler.verifier.verify(self._token, now=now):
             case Verified():
                 return None
             case Rejected(denial=denial):
                 return denial
             case KeyNeeded():
                 return Denial(Reason.KEY_UNKNOWN, "the token's key was withdrawn meanwhile")
+            case IntrospectionNeeded(vouched=vouched):
+                # The issuer said yes when the request began, and a request is not asked about
+                # twice: of what it said, only the end is looked at again.
+                credential = self._credential
+                if vouched or credential is None or now < credential.expires_at:
+                    return None
+                return Denial(Reason.TOKEN_EXPIRED, "the token expired while the request waited")
             case never:
                 assert_never(never)
 

@@ -51,6 +51,23 @@ def test_usable(sidecar: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [("opaque", "opaque tokens"), ("jwt", "its JWTs"), ("all", "opaque tokens and its JWTs")],
+)
+def test_introspection(sidecar: Run, tmp_path: Path, asked: str, shown: str) -> None:
+    """Which tokens an issuer is asked about is in its line."""
+    (tmp_path / "asked.yaml").write_text(
+        GOOD.replace(
+            "audiences: any", f"audiences: any, introspection: {{auth: none, for: {asked}}}"
+        )
+    )
+    done = sidecar("check", "--config", "asked.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("  issuer shop"))
+    assert line.endswith(f"/.well-known/openid-configuration, asked about {shown}")
+
+
 def test_tls(sidecar: Run, tmp_path: Path) -> None:
     """Files of TLS are looked into, and the summary says who must show what."""
     authority = Authority()
