@@ -11,10 +11,12 @@ from sidecar.config.proxy_names import authorities
 from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
+from sidecar.core.claims import Introspected
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
 from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
@@ -41,6 +43,17 @@ def issuer_policy(issuer: model.Issuer) -> IssuerPolicy:
         leeway_seconds=issuer.leeway_seconds,
         max_token_age_seconds=issuer.max_token_age_seconds,
         require_exp=issuer.require_exp,
+        introspection=_introspected(issuer.introspection),
+    )
+
+
+def _introspected(asked: model.Introspection | None) -> Introspected | None:
+    if asked is None:
+        return None
+    return Introspected(
+        opaque=asked.about != "jwt",
+        jwt=asked.about != "opaque",
+        positive_seconds=asked.cache.positive_seconds,
     )
 
 
@@ -51,8 +64,10 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
             requirement = None
         case model.Allow.AUTHENTICATED:
             requirement = Requirement()
-        case model.Require(scopes=scopes, roles=roles):
-            requirement = Requirement(_names(scopes), _names(roles))
+        case model.Require(scopes=scopes, roles=roles, issuers=issuers, audiences=audiences):
+            requirement = Requirement(
+                _names(scopes), _names(roles), _set_of(issuers), _set_of(audiences)
+            )
     return PolicyRule(
         name=rule.name,
         paths=rule.paths,
@@ -69,6 +84,16 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
 
 def _names(demand: model.Demand | None) -> Names | None:
     return None if demand is None else Names(frozenset(demand.names), demand.match)
+
+
+def _set_of(names: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def token_sources(config: model.Config) -> TokenSources | None:
+    """Return what looks for tokens, ``None`` where ``Authorization`` is the only place."""
+    sources = config.inbound.token_sources
+    return None if sources == AUTHORIZATION_ONLY else TokenSources(sources)
 
 
 def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
@@ -89,6 +114,7 @@ def inbound_settings(config: model.Config) -> InboundSettings:
         token_to_app=inbound.token_to_app,
         paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
         carriers=_carriers(config),
+        sources=token_sources(config),
     )
 
 
@@ -111,6 +137,9 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
         hosts=AcceptedHosts(destination.hosts),
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
+        sources=token_sources(config),
+        # What the app may send of its own may be a token of the same issuer.
+        issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )
 
 
@@ -118,8 +147,13 @@ def proxy_settings(config: model.Config) -> ProxySettings:
     return ProxySettings(
         unlisted=config.outbound.unlisted,
         connect_ports=frozenset(config.outbound.connect_ports),
-        issuers=frozenset(issuer.issuer for issuer in config.issuers.values()),
+        issuers=_trusted(config),
+        sources=token_sources(config),
     )
+
+
+def _trusted(config: model.Config) -> frozenset[str]:
+    return frozenset(issuer.issuer for issuer in config.issuers.values())
 
 
 def proxied_names(config: model.Config) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sidecar import __version__, settings
 from sidecar.config import model
@@ -20,11 +20,12 @@ from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.policy import Policy
 from sidecar.core.principal import Credential
-from sidecar.core.verification import Verified, Verifier
+from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
-from sidecar.fetch.client import Fetcher
+from sidecar.fetch.client import Fetcher, Lookup
 from sidecar.inbound.exchange import InboundHandler
+from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
@@ -65,23 +66,30 @@ class Wiring:
         attribute_over: AttributeOver = resolve_from_ledger,
         write_access_log: Callable[[bytes], object] | None = None,
         refuses_address: Callable[[str], str | None] = why_refused,
+        keys_clock: Callable[[], float] = time.time,
+        keys_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        issuer_lookup: Lookup | None = None,
     ) -> None:
         """*write_access_log* takes batches of lines; standard output where it is not given.
 
-        *refuses_address* says why the proxy may not go to an address.
+        *refuses_address* says why the proxy may not go to an address. *keys_clock* and
+        *keys_sleep* are the time by which keys age and are asked for; *issuer_lookup* finds the
+        addresses of issuers, where it is not the system.
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
         """
         self.config = config
         self.clock = time.monotonic
+        self._keys_clock = keys_clock
+        self._keys_sleep = keys_sleep
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
         self.access_log = AccessLog(
             write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
         )
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
-        self.fetcher = Fetcher()
+        self.fetcher = Fetcher(lookup=issuer_lookup)
         self.verifier = Verifier(
             (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
             render=identity_lines,
@@ -90,11 +98,18 @@ class Wiring:
             cache_max_bytes=config.token_cache.max_bytes,
         )
         self.keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        self.introspection = {
+            name: self._introspection(issuer, issuer.introspection)
+            for name, issuer in config.issuers.items()
+            if issuer.introspection is not None
+        }
         self.carriers = Carriers(
             settings.carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
         )
         self.tls = TlsEndpoints(self.metrics, self.clock)
-        self._names = NameTable(classify)
+        sources = settings.token_sources(config)
+        self._classify = classify if sources is None else sources.classifier(classify)
+        self._names = NameTable(self._classify)
         self._ids = HandleSource()
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
@@ -153,6 +168,7 @@ class Wiring:
             ),
             verifier=self.verifier,
             keys=self.keys,
+            introspection=self.introspection,
             ledger=self.ledger,
             pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
             metrics=metrics,
@@ -167,7 +183,7 @@ class Wiring:
             _forwarding(handler, via=inbound.via, fields=fields),
             limits,
             accepts=lambda _peer: True,
-            names=None if fields is None else NameTable(classifier(classify)),
+            names=None if fields is None else NameTable(classifier(self._classify)),
         )
 
     def _admission(self) -> ExclusiveAdmission | None:
@@ -298,11 +314,31 @@ class Wiring:
 
     def _is_still_good(self, credential: Credential) -> bool:
         verdict = self.verifier.verify(credential.token, now=time.time())
-        return isinstance(verdict, Verified)
+        # A key that goes leaves open what an issuer said of a token of its own.
+        return isinstance(verdict, Verified | IntrospectionNeeded)
+
+    def _introspection(
+        self, issuer: model.Issuer, asked: model.Introspection
+    ) -> IntrospectionClient:
+        def withdrawn(token: bytes) -> None:
+            # Requests in progress included: what was good once is not sent on any more.
+            for entry in tuple(self.ledger.find_token(token)):
+                self.ledger.close(entry)
+
+        return IntrospectionClient(
+            issuer,
+            asked,
+            fetch=self.fetcher,
+            judge=self.verifier.introspected,
+            withdrawn=withdrawn,
+            clock=self.clock,
+            wall_clock=time.time,
+            report=self.metrics.introspection(issuer.name),
+        )
 
     def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
-        def install(keys: KeySet) -> None:
-            self.verifier.install(issuer.name, keys)
+        def install(keys: KeySet) -> int:
+            forgotten = self.verifier.install(issuer.name, keys, now=time.time())
             # A key that left the set speaks for nobody, requests in progress included.
             self.ledger.close_unless(
                 lambda credential: (
@@ -310,14 +346,16 @@ class Wiring:
                     or self._is_still_good(credential)
                 )
             )
+            return forgotten
 
         return IssuerKeys(
             issuer,
             fetch=self.fetcher,
             install=install,
-            clock=time.time,
+            clock=self._keys_clock,
             jitter=random.random,
             report=self.metrics.issuer(issuer.name),
+            sleep=self._keys_sleep,
         )
 
 

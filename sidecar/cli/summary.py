@@ -16,6 +16,7 @@ from sidecar.config.model import (
     Rule,
 )
 from sidecar.config.problems import printable
+from sidecar.core.token_sources import AUTHORIZATION_ONLY
 
 MOST_SHOWN: Final = 20
 """Rules, issuers and destinations each; the rest is counted."""
@@ -27,6 +28,8 @@ def summary(config: Config) -> Iterator[str]:
     yield "The configuration is usable. It would"
     callers = f"callers{_tls(inbound.tls)}"
     yield f"  listen on {inbound.listen} for {callers}, in front of {inbound.app} ({inbound.mode})"
+    if inbound.token_sources != AUTHORIZATION_ONLY:
+        yield printable(f"  look for the token in {' or '.join(map(str, inbound.token_sources))}")
     yield f"  listen on {config.admin.listen} for metrics and probes"
     if config.admin.control is not None:
         yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
@@ -56,7 +59,14 @@ def _some(noun: str, lines: list[str]) -> Iterator[str]:
 
 def _issuer(issuer: Issuer) -> str:
     audiences = "any audience" if issuer.audiences is None else ", ".join(issuer.audiences)
-    return f"{issuer.name}: {issuer.issuer} for {audiences}, keys from {_keys(issuer.keys)}"
+    keys = _keys(issuer.keys)
+    asked = "" if issuer.introspection is None else _asked(issuer.introspection.about)
+    return f"{issuer.name}: {issuer.issuer} for {audiences}, keys from {keys}{asked}"
+
+
+def _asked(about: str) -> str:
+    tokens = {"opaque": "opaque tokens", "jwt": "its JWTs", "all": "opaque tokens and its JWTs"}
+    return f", asked about {tokens[about]}"
 
 
 def _keys(keys: JwksFile | JwksUri | Discovery) -> str:
@@ -88,6 +98,11 @@ def _access(rule: Rule) -> str:
                 f"{noun} {_demand(demand)}"
                 for noun, demand in (("scopes", rights.scopes), ("roles", rights.roles))
                 if demand is not None
+            ]
+            parts += [
+                f"a token {word} {' or '.join(names)}"
+                for word, names in (("of", rights.issuers), ("for", rights.audiences))
+                if names is not None
             ]
             return " and ".join(parts)
 

@@ -4,12 +4,12 @@ Works on the draft that the sections leave behind, so that it also runs where so
 else is wrong. What concerns one section alone is checked by that section.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Config, Rule
-from sidecar.config.problems import Findings, Place
+from sidecar.config.model import Address, Allow, Config, Introspection, Require, Rule
+from sidecar.config.problems import Findings, Place, nearest, quoted
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
 
@@ -22,6 +22,7 @@ def check(draft: Draft, findings: Findings) -> None:
     _check_listeners(draft.listeners, findings)
     _check_app(draft, findings)
     _check_issuers(draft.issuer_urls, findings)
+    _check_introspecting(draft.introspecting, findings)
     _check_rule_names(draft.rules, findings)
     _check_shadowing(draft.rules, findings)
     for what, located in (("rules", draft.rules), ("destinations", draft.destinations)):
@@ -39,6 +40,36 @@ def check_tokens_can_exist(draft: Draft, place: Place, findings: Findings) -> No
     if any(rule.value.access is not Allow.ANYONE for rule in draft.rules):
         message = "no issuer is configured, but a rule asks for a token"
         findings.error(place, "issuers", message)
+
+
+def check_issuer_names(draft: Draft, known: Collection[str], findings: Findings) -> None:
+    """Report issuers that rules mention and that are not *known*."""
+    for located in draft.issuer_names:
+        if located.value not in known:
+            message = f"{quoted(located.value)} is none of `issuers`"
+            findings.error(located.place, located.path, message, nearest(located.value, known))
+
+
+def check_audiences(draft: Draft, config: Config, findings: Findings) -> None:
+    """Report audiences of rules that the issuers' own lists leave out.
+
+    Such a rule can still be met, by a token with several audiences.
+    """
+    for located in draft.rules:
+        access = located.value.access
+        if not isinstance(access, Require) or access.audiences is None:
+            continue
+        issuers = [config.issuers[name] for name in access.issuers or config.issuers]
+        accepted: set[str] = set()
+        for issuer in issuers:
+            accepted.update(access.audiences if issuer.audiences is None else issuer.audiences)
+        for audience in access.audiences:
+            if audience not in accepted:
+                message = (
+                    f"the audience {quoted(audience)} is in no `audiences` of its issuers: only a "
+                    "token that names it beside one of those will do"
+                )
+                findings.warn(located.place, f"{located.path}.require.audiences", message)
 
 
 def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
@@ -102,6 +133,15 @@ def _check_issuers(urls: Sequence[Located[str]], findings: Findings) -> None:
         if earlier is not located:
             message = f"is the same issuer as {earlier.path} at {earlier.place}"
             findings.error(located.place, located.path, message)
+
+
+def _check_introspecting(found: Sequence[Located[Introspection]], findings: Findings) -> None:
+    for located in found[1:]:
+        message = (
+            f"asks about opaque tokens, as {found[0].path} at {found[0].place} does, and such a "
+            "token does not say whose it is; write `for: jwt` in all but one"
+        )
+        findings.error(located.place, located.path, message)
 
 
 def _check_rule_names(rules: Sequence[Located[Rule]], findings: Findings) -> None:

@@ -31,6 +31,7 @@ from sidecar.config.reading import Located, Reading
 from sidecar.config.rule_names import EVERYTHING, named
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, assemble, default_of
 from sidecar.config.tls_keys import LISTENER_TLS
+from sidecar.config.token_source_keys import TokenSourceKind, check_sources
 from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 DEFAULT_LISTEN: Final = Address("0.0.0.0", 15406)  # noqa: S104 - callers come from other pods
@@ -69,14 +70,36 @@ def _any(fields: Fields) -> Demand | Invalid:
 def _require(fields: Fields) -> Require | Invalid:
     if not fields.node.entries:
         fields.reading.findings.error(
-            fields.node.place, fields.path, "must name scopes or roles, or be `authenticated`"
+            fields.node.place,
+            fields.path,
+            "must name scopes, roles, issuers or audiences, or be `authenticated`",
         )
         return INVALID
     return INVALID if fields.is_broken else Require(**fields.values)
 
 
+class IssuerName:
+    """The name of an issuer, noted to be looked for among those that there are."""
+
+    label = "name"
+    bounds = ""
+    _text: Final = Text("name", values.name, values.NAME_PATTERN)
+
+    def read(self, node: Node, path: str, reading: Reading) -> str | Invalid:
+        name = self._text.read(node, path, reading)
+        if not isinstance(name, Invalid):
+            reading.draft.issuer_names.append(Located(name, node.place, path))
+        return name
+
+    def schema(self) -> Schema:
+        return self._text.schema()
+
+    def show(self, value: object) -> object:
+        return value
+
+
 class RequireKind:
-    """The word ``authenticated``, or a map of rights."""
+    """The word ``authenticated``, or a map of what the token must have."""
 
     label = "`authenticated`, or map"
     bounds = ""
@@ -86,6 +109,10 @@ class RequireKind:
             Key("scopes", DemandKind(Text("string", values.scope, is_free=True)),
                 "Scopes the token must carry."),
             Key("roles", DemandKind(free_text("string")), "Roles the token must carry."),
+            Key("issuers", ListOf(IssuerName()),
+                "Names under `issuers`: only tokens of one of them will do."),
+            Key("audiences", ListOf(free_text("string")),
+                "One of them must be in `aud`, beside one of the issuer's own `audiences`."),
         ),
         build=_require,
     )  # fmt: skip
@@ -173,6 +200,7 @@ def _inbound(fields: Fields) -> Inbound | Invalid:
         if key in fields.values:
             note(fields)
     _check_token_size(fields)
+    check_sources(fields)
     if fields.values.get("rules", ()) is None:
         draft.rules.append(Located(EVERYTHING, fields.node.place, fields.path_of("rules")))
         fields.values["rules"] = (EVERYTHING,)
@@ -243,6 +271,10 @@ INBOUND: Final = InboundKind(
             "What the app gets as `Authorization`: nothing, a placeholder that is worth nothing "
             "elsewhere, or the caller's token.",
             default=default_of(Inbound, "token_to_app")),
+        Key("token_sources", ListOf(TokenSourceKind()),
+            "Where in a request the token may be; there may be one in all. What is found is "
+            "removed ([tokens](tokens.md)).",
+            default=default_of(Inbound, "token_sources"), default_text="`[authorization]`"),
         Key("max_token", size(256, 64 << 10), "Longest token that is looked at.",
             "max_token_bytes", default_of(Inbound, "max_token_bytes")),
         Key("rules", ListOf(RULE), "First match wins; no match is refused.", default=None,

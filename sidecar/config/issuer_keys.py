@@ -3,8 +3,16 @@
 from typing import Final
 
 from sidecar.config import endpoints, values
+from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
-from sidecar.config.model import ASYMMETRIC_ALGORITHMS, Discovery, Issuer, JwksFile, JwksUri
+from sidecar.config.model import (
+    ASYMMETRIC_ALGORITHMS,
+    Discovery,
+    Introspection,
+    Issuer,
+    JwksFile,
+    JwksUri,
+)
 from sidecar.config.positions import Node, SequenceNode
 from sidecar.config.reading import Located, Reading
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
@@ -45,6 +53,10 @@ def _build(fields: Fields) -> Issuer | Invalid:
     source = _source(fields)
     if "issuer" in fields.values:
         _note_issuer(fields)
+    _bound_refresh(fields)
+    _check_files(fields, source)
+    if isinstance(asked := fields.values.get("introspection"), Introspection):
+        _check_introspection(fields, asked, source)
     if fields.is_broken or source is None:
         return INVALID
     kept = {name: value for name, value in fields.values.items() if name not in _SOURCES}
@@ -86,6 +98,33 @@ def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     return JwksFile(path)
 
 
+def _bound_refresh(fields: Fields) -> None:
+    """Let the bounds hold the interval: those that were not written give way."""
+    interval = fields.values.get("refresh_interval_seconds")
+    for name, target, beyond in (
+        ("refresh_min", "refresh_min_seconds", min),
+        ("refresh_max", "refresh_max_seconds", max),
+    ):
+        bound = fields.values.get(target)
+        if interval is None or bound is None or beyond(bound, interval) == bound:
+            continue
+        if fields.entry(name) is None:
+            fields.values[target] = interval
+        else:
+            side = "above" if name == "refresh_min" else "below"
+            fields.error(name, f"is {side} `refresh_interval`")
+
+
+def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) -> None:
+    for name in ("ca", "keys_cache"):
+        path = fields.values.get(name)
+        if path is None:
+            continue
+        if isinstance(source, JwksFile):
+            fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
+        fields.values[name] = fields.place(name).resolve(path)
+
+
 def _require_encryption(fields: Fields, key: str, url: str) -> None:
     if endpoints.is_plaintext(url) and not fields.values.get("allow_plaintext", True):
         message = (
@@ -93,6 +132,24 @@ def _require_encryption(fields: Fields, key: str, url: str) -> None:
             "use https:// or write `allow_plaintext: true`"
         )
         fields.error(key, message)
+
+
+def _check_introspection(
+    fields: Fields, asked: Introspection, source: JwksFile | JwksUri | Discovery | None
+) -> None:
+    if asked.url is None and isinstance(source, JwksFile | JwksUri):
+        message = "needs a `url`: without discovery nothing else names the endpoint"
+        fields.error("introspection", message)
+    is_plaintext = asked.url is not None and endpoints.is_plaintext(asked.url)
+    if is_plaintext and not fields.values.get("allow_plaintext", True):
+        message = (
+            "would send tokens and the client's secret over http://, where anyone on the way can "
+            "read them; use https:// or write `allow_plaintext: true`"
+        )
+        fields.error("introspection", message)
+    if asked.about != "jwt":
+        place, path = fields.place("introspection"), fields.path_of("introspection")
+        fields.reading.draft.introspecting.append(Located(asked, place, path))
 
 
 def _note_issuer(fields: Fields) -> None:
@@ -138,13 +195,37 @@ ISSUER: Final = Section(
             default_of(Issuer, "max_token_age_seconds"), "unlimited"),
         Key("require_exp", Boolean(), "Refuse tokens without `exp`.",
             default=default_of(Issuer, "require_exp")),
-        Key("refresh_interval", duration(10, 86400), "Time between two fetches of the keys.",
+        Key("refresh_interval", duration(10, 86400),
+            "Time between two fetches of the keys where the answer has no `max-age`.",
             "refresh_interval_seconds", default_of(Issuer, "refresh_interval_seconds")),
+        Key("refresh_min", duration(10, 86400),
+            "Least time between two fetches, whatever the answer says.",
+            "refresh_min_seconds", default_of(Issuer, "refresh_min_seconds")),
+        Key("refresh_max", duration(10, 86400),
+            "Most time between two fetches, whatever the answer says: so long may a key still be "
+            "accepted that the issuer withdrew.",
+            "refresh_max_seconds", default_of(Issuer, "refresh_max_seconds")),
+        Key("stale_for", duration(60, 30 * 86400),
+            "How long keys stay in force while the issuer cannot be asked; then 503.",
+            "stale_for_seconds", default_of(Issuer, "stale_for_seconds")),
+        Key("startup", Choice(("wait", "serve")),
+            "`wait`: ready only while there are keys. `serve`: ready without, and tokens get 503.",
+            default=default_of(Issuer, "startup")),
+        Key("keys_cache", Text("path", values.file_path),
+            "Directory for a copy of the fetched keys, used at a start while the issuer is down.",
+            default=default_of(Issuer, "keys_cache"), default_text="none"),
+        Key("ca", Text("path", values.file_path),
+            "Authorities (PEM) that vouch for the issuer's servers; read again when it changes.",
+            default=default_of(Issuer, "ca"), default_text="the system's"),
         Key("refresh_cooldown", duration(1, 3600),
             "Least time between two fetches that unknown `kid` values may cause.",
             "refresh_cooldown_seconds", default_of(Issuer, "refresh_cooldown_seconds")),
-        Key("allow_plaintext", Boolean(), "Permit `http://` beyond loopback when fetching keys.",
+        Key("allow_plaintext", Boolean(),
+            "Permit `http://` beyond loopback when fetching keys and introspecting.",
             default=default_of(Issuer, "allow_plaintext")),
+        Key("introspection", INTROSPECTION,
+            "Ask the issuer about tokens (RFC 7662): those that are no JWT, or all.",
+            default=default_of(Issuer, "introspection"), default_text="off"),
     ),
     build=_build,
 )  # fmt: skip

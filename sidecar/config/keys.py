@@ -3,12 +3,13 @@
 import os
 from typing import Final
 
-from sidecar.config.checks import check_tokens_can_exist
+from sidecar.config.checks import check_issuer_names, check_tokens_can_exist
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
 from sidecar.config.kinds import INVALID, Choice, Integer, Invalid, Text
 from sidecar.config.model import Address, Admin, Config, Log, TokenCache
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
+from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
@@ -39,6 +40,9 @@ def _config(fields: Fields) -> Config | Invalid:
         check_tokens_can_exist(
             fields.reading.draft, fields.place("issuers"), fields.reading.findings
         )
+    issuers = fields.entry("issuers")
+    known = issuers.value.entries if issuers and isinstance(issuers.value, MappingNode) else {}
+    check_issuer_names(fields.reading.draft, known, fields.reading.findings)
     return INVALID if fields.is_broken else Config(**fields.values)
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Literal
 
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
 Profile = Literal["generic", "rfc9068", "keycloak"]
@@ -74,6 +75,34 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionCache:
+    """How long an issuer's answers stand, and how many of its refusals are kept."""
+
+    positive_seconds: float = 60.0
+    """Never past ``exp``. Entries and bytes are those of the verified-token cache."""
+    negative_seconds: float = 5.0
+    max_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """Where and how an issuer is asked about tokens (RFC 7662)."""
+
+    url: str | None = None
+    """``None``: the provider metadata names it."""
+    auth: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    about: Literal["opaque", "jwt", "all"] = "opaque"
+    cache: IntrospectionCache = IntrospectionCache()
+    timeout_seconds: float = 3.0
+    max_concurrent: int = 16
+    max_waiting: int = 256
+    max_rate: int = 100
+    """Questions a second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """One trusted issuer: whose tokens, for which audiences, under which keys."""
 
@@ -89,10 +118,23 @@ class Issuer:
     """Refuse tokens whose ``iat`` is longer ago than this."""
     require_exp: bool = True
     refresh_interval_seconds: float = 300.0
+    """Between two fetches of the keys where the answer does not say when to ask again."""
+    refresh_min_seconds: float = 60.0
+    """Bounds of what the answer may say."""
+    refresh_max_seconds: float = 900.0
+    stale_for_seconds: float = 86400.0
+    """How long keys stay in force that could not be confirmed."""
+    startup: Literal["wait", "serve"] = "wait"
+    """Whether being ready takes these keys."""
+    keys_cache: str | None = None
+    """Directory of a copy on disk, for a start while the issuer is down."""
+    ca: str | None = None
+    """Authorities that vouch for where the keys are; ``None``: those of the system."""
     refresh_cooldown_seconds: float = 10.0
     """Least time between two fetches that unknown ``kid`` values may cause."""
     allow_plaintext: bool = False
     """Permit ``http://`` to something other than a loopback literal."""
+    introspection: Introspection | None = None
 
 
 # --- TLS and forwarding fields ---
@@ -154,6 +196,10 @@ class Require:
 
     scopes: Demand | None = None
     roles: Demand | None = None
+    issuers: tuple[str, ...] | None = None
+    """Names in ``Config.issuers``; one of them is enough."""
+    audiences: tuple[str, ...] | None = None
+    """One of them is enough, beside what the issuer's own list asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +259,8 @@ class Inbound:
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"
     token_to_app: Literal["withhold", "placeholder", "forward"] = "withhold"  # noqa: S105 - a word
+    token_sources: tuple[TokenSource, ...] = AUTHORIZATION_ONLY
+    """Where in a request its token may be."""
     max_token_bytes: int = 16 * 1024
     allow_encoded_slash: bool = False
     allow_semicolon: bool = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sidecar.config.checks import check, check_attribution
+from sidecar.config.checks import check, check_attribution, check_audiences
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
 from sidecar.config.model import Config
@@ -19,4 +19,6 @@ def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> 
     if isinstance(config, Invalid):
         return None
     check_attribution(reading.draft, config, findings)
+    if not findings.errors:
+        check_audiences(reading.draft, config, findings)
     return None if findings.errors else config

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from sidecar.config.model import Address, Destination, Origin, Rule
+from sidecar.config.model import Address, Destination, Introspection, Origin, Rule
 from sidecar.config.problems import Findings, Place
 
 T = TypeVar("T")
@@ -30,8 +30,12 @@ class Draft:
 
     listeners: list[Located[Address]] = field(default_factory=list)
     issuer_urls: list[Located[str]] = field(default_factory=list)
+    introspecting: list[Located[Introspection]] = field(default_factory=list)
+    """Those that are asked about opaque tokens."""
     rules: list[Located[Rule]] = field(default_factory=list)
     """Those without a name of their own have the empty one until all are read."""
+    issuer_names: list[Located[str]] = field(default_factory=list)
+    """Those that rules mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
 

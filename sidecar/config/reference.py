@@ -8,6 +8,7 @@ from sidecar.config.inbound_keys import DemandKind, RequireKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
 from sidecar.config.sections import REQUIRED, Key, MapOf, Section
+from sidecar.config.token_source_keys import TokenSourceKind
 
 HEADER = "| Key | Type | Default | Bounds | Meaning |\n| --- | --- | --- | --- | --- |\n"
 
@@ -38,6 +39,8 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return ".<name>", section
         case ListOf(item=Section() as item):
             return "[]", item
+        case ListOf(item=TokenSourceKind() as item):
+            return "[]", item.section
         case RequireKind():
             return "", kind.section
         case DemandKind():

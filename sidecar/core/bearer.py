@@ -1,7 +1,8 @@
 """Find the bearer token in the Authorization fields of a request (RFC 6750, section 2.1).
 
-Owns the credential's syntax. What the token says, and whether to believe it, belong to
-``sidecar.core.jose`` and ``sidecar.core.verification``.
+Owns the credential's syntax. Other places for a token are in ``sidecar.core.token_sources``; what
+the token says, and whether to believe it, belong to ``sidecar.core.jose`` and
+``sidecar.core.verification``.
 """
 
 from collections.abc import Sequence
@@ -37,12 +38,17 @@ def read_bearer(values: Sequence[bytes]) -> bytes | Denial | None:
     if value[:7].lower() != b"bearer ":
         return _not_bearer(value)
     token = value[7:].strip(b" ")
-    if token.rstrip(b"=").translate(None, _B64TOKEN) or not token or token[0] == 0x3D:
+    if not is_b64token(token):
         return Denial(
             Reason.TOKEN_MALFORMED,
             "what follows Bearer in Authorization is not a token (RFC 6750, section 2.1)",
         )
     return token
+
+
+def is_b64token(value: bytes) -> bool:
+    """Whether *value* has the form of a bearer token (``b64token``)."""
+    return value != b"" and value[0] != 0x3D and not value.rstrip(b"=").translate(None, _B64TOKEN)
 
 
 def _not_bearer(value: bytes) -> Denial:

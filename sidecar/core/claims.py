@@ -28,6 +28,16 @@ MAX_NUMERIC_DATE: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
+class Introspected:
+    """Which tokens of an issuer it is asked about, and how long its yes stands (RFC 7662)."""
+
+    opaque: bool
+    jwt: bool
+    """Besides being verified: the issuer knows what it revoked."""
+    positive_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerPolicy:
     """What this service demands of one issuer's tokens.
 
@@ -46,6 +56,7 @@ class IssuerPolicy:
     max_token_age_seconds: float | None = None
     """Refuse a token whose ``iat`` is longer ago than this (plus leeway), or absent."""
     require_exp: bool = True
+    introspection: Introspected | None = None
 
     def __post_init__(self) -> None:
         if unknown := self.algorithms - ALGORITHMS:

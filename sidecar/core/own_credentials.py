@@ -16,15 +16,17 @@ from sidecar.core.attribution import HANDLE_PATTERN, Lookup
 
 _HANDLE = re.compile(HANDLE_PATTERN)
 _WORD = re.compile(rb"[A-Za-z0-9._=-]+")
+_OPAQUE = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+"""``b64token`` of RFC 6750: a live request's token need not be a JWT."""
 
 
 def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
-    """Whether *value*, of an Authorization field, holds what must not go to a third party.
+    """Whether *value*, of a field or cookie, holds what must not go to a third party.
 
     A token's signature and times do not matter here: an expired token still says who its user is,
     and what we do not accept may be accepted elsewhere.
     """
-    if _HANDLE.search(value):
+    if _HANDLE.search(value) or any(any(lookup.find_token(w)) for w in _OPAQUE.findall(value)):
         return True
     return any(
         any(any(lookup.find_token(part)) for part in word.split(b"="))

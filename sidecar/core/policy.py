@@ -38,6 +38,10 @@ class Requirement:
 
     scopes: Names | None = None
     roles: Names | None = None
+    issuers: frozenset[str] | None = None
+    """Names of the issuers whose tokens will do; ``None``: all that are trusted."""
+    audiences: frozenset[str] | None = None
+    """One of them must be in ``aud``, beside one that the issuer's own list accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,18 @@ def authorize(rule: PolicyRule, principal: Principal | None) -> Permit | Denial:
 
 def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
     scopes, roles = requirement.scopes, requirement.roles
+    issuers, audiences = requirement.issuers, requirement.audiences
+    if issuers is not None and principal.issuer_name not in issuers:
+        return Denial(
+            Reason.ISSUER_MISMATCH,
+            f"the rule takes tokens of {_listed(issuers)}; this one is of {principal.issuer_name}",
+        )
+    if audiences is not None and audiences.isdisjoint(_audiences_of(principal)):
+        return Denial(
+            Reason.AUDIENCE_MISMATCH,
+            f"the rule takes tokens for {_listed(audiences)}; this one is for "
+            f"{_listed(_audiences_of(principal))}",
+        )
     if scopes is not None and scopes.missing_from(principal.scopes):
         return Denial(
             Reason.SCOPE_MISSING,
@@ -180,6 +196,12 @@ def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
             f"the rule requires {roles}; the token has {_listed(principal.roles)}",
         )
     return None
+
+
+def _audiences_of(principal: Principal) -> frozenset[str]:
+    """Return ``aud``, which was read before and is a string or a list of strings, if anything."""
+    audience = principal.claims.get("aud", ())
+    return frozenset((audience,) if isinstance(audience, str) else audience)
 
 
 def _listed(names: frozenset[str]) -> str:

@@ -1,7 +1,8 @@
 """Decide whether a token is to be believed, and remember those that are.
 
-Owns the order of the checks and the verified-token cache. Fetching a key that is missing belongs
-to ``sidecar.issuers``: here a missing key is an answer, ``KeyNeeded``, and no wait.
+Owns the order of the checks and the verified-token cache. Fetching a key that is missing belongs to
+``sidecar.issuers``, and so does asking the issuer about a token: here what is missing is an answer,
+``KeyNeeded`` or ``IntrospectionNeeded``, and no wait.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import Final
 
 from sidecar.core.claims import IssuerPolicy, parse_claims, read_lifetime, read_principal
 from sidecar.core.encoding import printable
+from sidecar.core.introspection import Answer, is_opaque, judge_opaque, refuse_jwt
 from sidecar.core.jose import Compact, parse_compact, too_large
 from sidecar.core.keyset import KeySet, VerificationKey
 from sidecar.core.outcome import Denial, Reason
@@ -19,7 +21,15 @@ from sidecar.core.principal import Credential, Principal
 from sidecar.core.profiles import Claims
 from sidecar.core.token_cache import TokenCache
 
-__all__ = ["IssuerPolicy", "KeyNeeded", "Rejected", "Verdict", "Verified", "Verifier"]
+__all__ = [
+    "IntrospectionNeeded",
+    "IssuerPolicy",
+    "KeyNeeded",
+    "Rejected",
+    "Verdict",
+    "Verified",
+    "Verifier",
+]
 
 _COST_PER_TOKEN_BYTE: Final = 4
 _COST_PER_ENTRY: Final = 1024
@@ -54,7 +64,16 @@ class KeyNeeded:
     kid: str | None
 
 
-Verdict = Verified | Rejected | KeyNeeded
+@dataclass(frozen=True, slots=True)
+class IntrospectionNeeded:
+    """Undecided: the issuer has to be asked (``sidecar.core.introspection``)."""
+
+    issuer_name: str
+    vouched: bool
+    """The token is a JWT that is good by itself at the moment asked about."""
+
+
+Verdict = Verified | Rejected | KeyNeeded | IntrospectionNeeded
 
 
 @dataclass(init=False, repr=False, eq=False, slots=True)
@@ -66,7 +85,10 @@ class _Entry:
     valid_until: Final[float]
     kid: Final[str | None]
     alg: Final[str]
-    key: Final[VerificationKey]
+    key: Final[VerificationKey | None]
+    """``None``: an opaque token, for which its issuer spoke."""
+    said_bytes: Final[int]
+    """Size of the issuer's answer, besides the token's own."""
 
     def __init__(
         self,
@@ -75,7 +97,8 @@ class _Entry:
         valid_until: float,
         kid: str | None,
         alg: str,
-        key: VerificationKey,
+        key: VerificationKey | None,
+        said_bytes: int = 0,
     ) -> None:
         self.verified = verified
         self.valid_from = valid_from
@@ -83,6 +106,7 @@ class _Entry:
         self.kid = kid
         self.alg = alg
         self.key = key
+        self.said_bytes = said_bytes
 
     @property
     def issuer_name(self) -> str:
@@ -90,7 +114,8 @@ class _Entry:
 
     @property
     def cost_bytes(self) -> int:
-        return _COST_PER_TOKEN_BYTE * len(self.verified.credential.token) + _COST_PER_ENTRY
+        size_bytes = len(self.verified.credential.token) + self.said_bytes
+        return _COST_PER_TOKEN_BYTE * size_bytes + _COST_PER_ENTRY
 
 
 class Verifier:
@@ -109,7 +134,10 @@ class Verifier:
         cache_max_entries: int,
         cache_max_bytes: int,
     ) -> None:
-        """Raise ``ValueError`` when two policies share a name or an ``iss``."""
+        """Raise ``ValueError`` when two policies share a name or an ``iss``.
+
+        An opaque token does not say whose it is, so one issuer at most may be asked about them.
+        """
         self._policies: dict[str, IssuerPolicy] = {}
         for policy in policies:
             if policy.issuer in self._policies:
@@ -118,6 +146,14 @@ class Verifier:
         self._names = frozenset(policy.name for policy in self._policies.values())
         if len(self._names) != len(self._policies):
             raise ValueError("two issuers have the same name")
+        asked = [
+            policy
+            for policy in self._policies.values()
+            if policy.introspection is not None and policy.introspection.opaque
+        ]
+        if len(asked) > 1:
+            raise ValueError("two issuers introspect opaque tokens")
+        self._opaque: IssuerPolicy | None = asked[0] if asked else None
         self._keys: dict[str, KeySet] = {}
         self._cache: TokenCache[_Entry] = TokenCache(
             max_entries=cache_max_entries, max_bytes=cache_max_bytes
@@ -126,6 +162,8 @@ class Verifier:
         self._max_token_bytes = max_token_bytes
         self.hits = 0
         self.misses = 0
+        self._last_used: dict[tuple[str, VerificationKey], float] = {}
+        """When each key last vouched for a token that was new; as many as there are keys."""
         self.generation = 0
         """Changes with every key set that is installed: what was verified before may not be now."""
 
@@ -139,7 +177,29 @@ class Verifier:
         self.misses += 1
         outcome = self._verify_anew(token, now)
         if isinstance(outcome, _Entry):
+            policy = self._policies[outcome.verified.credential.principal.issuer]
+            if policy.introspection is not None and policy.introspection.jwt:
+                return IntrospectionNeeded(policy.name, vouched=True)
             self._cache.put(token, outcome)
+            return outcome.verified
+        return Rejected(outcome) if isinstance(outcome, Denial) else outcome
+
+    def introspected(self, token: bytes, answer: Answer, *, asked_at: float, now: float) -> Verdict:
+        """Judge *token* at *now* by what its issuer, asked at *asked_at*, said of it.
+
+        A yes is remembered from *asked_at* for the issuer's ``positive_seconds``, never past
+        ``exp``; a no ends what was remembered.
+        """
+        self._cache.discard(token)
+        outcome = self._verify_anew(token, now)
+        if isinstance(outcome, IntrospectionNeeded):
+            assert self._opaque is not None
+            outcome = self._opaque_entry(token, answer, self._opaque, asked_at, now)
+        elif isinstance(outcome, _Entry):
+            outcome = self._vouched_entry(outcome, answer, asked_at)
+        if isinstance(outcome, _Entry):
+            if outcome.valid_from <= now < outcome.valid_until:
+                self._cache.put(token, outcome)
             return outcome.verified
         return Rejected(outcome) if isinstance(outcome, Denial) else outcome
 
@@ -154,29 +214,86 @@ class Verifier:
         self._cache.discard(token)
         return None
 
-    def install(self, issuer_name: str, keys: KeySet) -> None:
-        """Use *keys* for the issuer from now on.
+    def install(self, issuer_name: str, keys: KeySet, *, now: float = 0.0) -> int:
+        """Use *keys* for the issuer from now on; the empty set leaves it without any.
 
-        Tokens whose key the new set would no longer choose are forgotten. Raises ``ValueError``
-        for an issuer without policy.
+        Tokens whose key the new set would no longer choose are forgotten. Returns how many of
+        them would still have been good at *now*. Raises ``ValueError`` for an issuer without
+        policy.
         """
         if issuer_name not in self._names:
             raise ValueError(f"no policy for the issuer {printable(issuer_name)}")
         if self._keys.get(issuer_name) == keys:
-            return
+            return 0
         self._keys[issuer_name] = keys
         self.generation += 1
         # Few keys vouch for many tokens, and the loop waits for this.
         selected = cache(keys.select)
-        self._cache.retain(
-            lambda entry: (
-                entry.issuer_name != issuer_name or entry.key in selected(entry.kid, entry.alg)
-            )
+        forgotten = [0]
+
+        def holds(entry: _Entry) -> bool:
+            if (
+                entry.issuer_name != issuer_name
+                or entry.key is None
+                or entry.key in selected(entry.kid, entry.alg)
+            ):
+                return True
+            forgotten[0] += now < entry.valid_until
+            return False
+
+        self._cache.retain(holds)
+        for name, key in [*self._last_used]:
+            if name == issuer_name and key not in keys.keys:
+                del self._last_used[name, key]
+        return forgotten[0]
+
+    def last_used(self, issuer_name: str, key: VerificationKey) -> float | None:
+        """Return when *key* last vouched for a token that was not known; ``None``: it did not."""
+        return self._last_used.get((issuer_name, key))
+
+    def _opaque_entry(
+        self, token: bytes, answer: Answer, policy: IssuerPolicy, asked_at: float, now: float
+    ) -> _Entry | Denial:
+        judged = judge_opaque(answer, policy, now)
+        if isinstance(judged, Denial):
+            return judged
+        principal, lifetime = judged
+        credential = Credential(
+            principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
+        )
+        return _Entry(
+            Verified(credential, self._render(principal)),
+            # The answer is no older than the question, also for a clock that was set back.
+            max(lifetime.valid_from, asked_at),
+            min(lifetime.valid_until, lifetime.expires_at, asked_at + _positive_seconds(policy)),
+            None,
+            "",
+            None,
+            answer.size_bytes,
         )
 
-    def _verify_anew(self, token: bytes, now: float) -> _Entry | Denial | KeyNeeded:
+    def _vouched_entry(self, entry: _Entry, answer: Answer, asked_at: float) -> _Entry | Denial:
+        principal = entry.verified.credential.principal
+        policy = self._policies[principal.issuer]
+        denial = refuse_jwt(answer, principal, policy)
+        if denial is not None:
+            return denial
+        return _Entry(
+            entry.verified,
+            max(entry.valid_from, asked_at),
+            min(entry.valid_until, asked_at + _positive_seconds(policy)),
+            entry.kid,
+            entry.alg,
+            entry.key,
+        )
+
+    def _verify_anew(
+        self, token: bytes, now: float
+    ) -> _Entry | Denial | KeyNeeded | IntrospectionNeeded:
         compact = parse_compact(token)
         if isinstance(compact, Denial):
+            if self._opaque is not None and is_opaque(token):
+                return IntrospectionNeeded(self._opaque.name, vouched=False)
             return compact
         claims = parse_claims(compact.payload)
         if isinstance(claims, Denial):
@@ -200,6 +317,7 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
+        self._last_used[policy.name, key] = now
         credential = Credential(
             principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
         )
@@ -251,6 +369,10 @@ class Verifier:
                 f"the token's signature was not made with a key of {printable(policy.name)}",
             )
         return KeyNeeded(policy.name, compact.header.kid)
+
+
+def _positive_seconds(policy: IssuerPolicy) -> float:
+    return 0.0 if policy.introspection is None else policy.introspection.positive_seconds
 
 
 def _algorithm_refused(alg: str, policy: IssuerPolicy) -> Denial:

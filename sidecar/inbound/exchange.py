@@ -25,7 +25,14 @@ from sidecar.core.propagation import (
     carried_back,
     without_members,
 )
-from sidecar.core.verification import KeyNeeded, Rejected, Verified, Verifier
+from sidecar.core.token_sources import Sought, TokenSources
+from sidecar.core.verification import (
+    IntrospectionNeeded,
+    KeyNeeded,
+    Rejected,
+    Verified,
+    Verifier,
+)
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -55,6 +62,20 @@ class KeySource(Protocol):
     def obtain(self) -> Awaitable[None]: ...
 
 
+class Inquiry(Protocol):
+    """A question to an issuer about one token."""
+
+    @property
+    def verdict(self) -> Verified | Rejected: ...
+    def settled(self) -> Awaitable[None]: ...
+
+
+class Inquirer(Protocol):
+    """Where one issuer is asked about tokens; a denial where it is not asked."""
+
+    def ask(self, token: bytes) -> Inquiry | Denial: ...
+
+
 @dataclass(frozen=True, slots=True)
 class InboundSettings:
     """What the operator decided about the listener."""
@@ -64,6 +85,8 @@ class InboundSettings:
     paths: PathOptions
     carriers: frozenset[CompatCarrier] = frozenset()
     """Where a handle is put besides the dedicated header."""
+    sources: TokenSources | None = None
+    """Where the token may be; ``None``: in ``Authorization`` alone."""
 
 
 class InboundHandler:
@@ -84,12 +107,15 @@ class InboundHandler:
         wall_clock: Callable[[], float],
         random: Callable[[int], bytes],
         admission: ExclusiveAdmission | None = None,
+        introspection: Mapping[str, Inquirer] | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together."""
         self.settings = settings
+        self.sources = settings.sources
         self.policy = policy
         self.verifier = verifier
         self.keys = keys
+        self.introspection = {} if introspection is None else introspection
         self.ledger = ledger
         self.pool = pool
         self.metrics = metrics
@@ -142,8 +168,8 @@ class InboundExchange:
 
     __slots__ = (
         "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
-        "_generation", "_handler", "_head", "_identity", "_lines", "_path", "_permit", "_query",
-        "_route", "_rule", "_token", "_turn",
+        "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path", "_permit",
+        "_query", "_route", "_rule", "_sought", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -158,12 +184,14 @@ class InboundExchange:
         self._credential: Credential | None = None
         self._identity = b""
         self._generation = 0
+        self._inquiry: Inquiry | None = None
         self._permit: Permit | None = None
         self._turn: Turn | None = None
         self._context: IncomingContext | None = None
         self._aliases: tuple[Alias, ...] = ()
         self._entry: Entry | None = None
         self._lines = b""
+        self._sought: Sought | None = None
         self._denial: Denial | None = None
         self._enforced = True
 
@@ -178,6 +206,8 @@ class InboundExchange:
         self._query = mark + query
         self._rule = rule
         sent = self._take_out_ours()
+        if handler.sources is not None:
+            return self._look_around(handler.sources, sent, rule)
         if rule.requirement is None:
             return self._authorize(rule)
         known = self._recall(sent)
@@ -191,10 +221,24 @@ class InboundExchange:
         self._token = token
         return self._verify(rule, may_wait=True)
 
+    def _look_around(self, sources: TokenSources, sent: list[bytes], rule: PolicyRule) -> Action:
+        """Go on as ``start`` does where the token may be elsewhere than in Authorization."""
+        sought = sources.take(sent, self._head.lines, self._head.marked, self._query)
+        self._sought = sought
+        self._query = sought.query
+        if rule.requirement is None:
+            return self._authorize(rule)
+        if isinstance(sought.token, Denial):
+            return self._refuse(sought.token)
+        self._token = sought.token
+        return self._verify(rule, may_wait=True)
+
     def resume(self) -> Action:
         if self._permit is not None:
             return self._forward(self._permit)
         assert self._rule is not None
+        if self._inquiry is not None:
+            return self._answered(self._inquiry, self._rule)
         return self._verify(self._rule, may_wait=False)
 
     def _take_out_ours(self) -> list[bytes]:
@@ -251,6 +295,26 @@ class InboundExchange:
                         reason or Reason.KEYS_UNAVAILABLE, f"issuer {issuer}: {_key_detail(reason)}"
                     )
                 )
+            case IntrospectionNeeded(issuer_name=issuer):
+                return self._inquire(issuer)
+            case never:
+                assert_never(never)
+
+    def _inquire(self, issuer: str) -> Action:
+        inquiry = self._handler.introspection[issuer].ask(self._token)
+        if isinstance(inquiry, Denial):
+            return self._refuse(inquiry)
+        self._inquiry = inquiry
+        return Pending(inquiry.settled())
+
+    def _answered(self, inquiry: Inquiry, rule: PolicyRule) -> Action:
+        match inquiry.verdict:
+            case Verified() as verified:
+                action = self._believe(verified, rule)
+                self._generation = -1  # keys may have changed between the answer and now
+                return action
+            case Rejected(denial=denial):
+                return self._refuse(denial)
             case never:
                 assert_never(never)
 
@@ -338,13 +402,21 @@ class InboundExchange:
         handler = self._handler
         if self._generation == handler.verifier.generation:
             return None
-        match handler.verifier.verify(self._token, now=handler.wall_clock()):
+        now = handler.wall_clock()
+        match handler.verifier.verify(self._token, now=now):
             case Verified():
                 return None
             case Rejected(denial=denial):
                 return denial
             case KeyNeeded():
                 return Denial(Reason.KEY_UNKNOWN, "the token's key was withdrawn meanwhile")
+            case IntrospectionNeeded(vouched=vouched):
+                # The issuer said yes when the request began, and a request is not asked about
+                # twice: of what it said, only the end is looked at again.
+                credential = self._credential
+                if vouched or credential is None or now < credential.expires_at:
+                    return None
+                return Denial(Reason.TOKEN_EXPIRED, "the token expired while the request waited")
             case never:
                 assert_never(never)
 
@@ -357,6 +429,8 @@ class InboundExchange:
                 head.lines[index] = carried_back(
                     mark, head.lines[index], value, self._original
                 ).line
+        if self._sought is not None:
+            self._sought.correct(head.status, head.lines)
         entry = self._entry
         # Not ``in``, which makes and drops an exception wherever bytes are looked for in bytes.
         if entry is not None and b"".join(head.lines).find(entry.handle) >= 0:

@@ -14,7 +14,7 @@ from sidecar.config.model import Discovery, Issuer, JwksFile, JwksUri
 from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, json_object, printable
 from sidecar.core.keyset import MAX_DOCUMENT_BYTES
-from sidecar.fetch.client import Fetcher
+from sidecar.fetch.client import Document, Fetcher
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 """Bound of one document; callers may be waiting for it."""
@@ -36,7 +36,7 @@ class Source(Protocol):
     poll_seconds: float
     """How often ``changed`` is worth asking; ``inf`` where it never is."""
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         """Return the document. Raises ``SourceError`` or ``FetchError``."""
         ...
 
@@ -51,10 +51,14 @@ def source_of(issuer: Issuer, fetch: Fetcher) -> Source:
         case JwksFile(path):
             return FileSource(path)
         case JwksUri(url):
-            return UriSource(url, fetch, allow_plaintext=issuer.allow_plaintext)
+            return UriSource(url, fetch, allow_plaintext=issuer.allow_plaintext, ca=issuer.ca)
         case Discovery(url):
             return DiscoverySource(
-                url, fetch, issuer=issuer.issuer, allow_plaintext=issuer.allow_plaintext
+                url,
+                fetch,
+                issuer=issuer.issuer,
+                allow_plaintext=issuer.allow_plaintext,
+                ca=issuer.ca,
             )
         case never:
             assert_never(never)
@@ -87,7 +91,7 @@ class FileSource:
         self._path = path
         self._read: _Signature | None = None
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         # Looked at before it is read: a change in between is then seen as one later.
         self._read = self._look()
         try:
@@ -100,7 +104,7 @@ class FileSource:
             raise SourceError(
                 f"{self._path}: larger than {MAX_DOCUMENT_BYTES} bytes", "invalid_document"
             )
-        return content
+        return Document(content)
 
     def changed(self) -> bool:
         return self._look() != self._read
@@ -134,17 +138,21 @@ class UriSource:
 
     poll_seconds = inf
 
-    def __init__(self, url: str, fetch: Fetcher, *, allow_plaintext: bool) -> None:
+    def __init__(
+        self, url: str, fetch: Fetcher, *, allow_plaintext: bool, ca: str | None = None
+    ) -> None:
         self._url = url
         self._fetch = fetch
+        self._ca = ca
         self._allow_plaintext = allow_plaintext
 
-    async def read(self) -> bytes:
-        return await self._fetch.get(
+    async def read(self) -> Document:
+        return await self._fetch.get_document(
             self._url,
             max_bytes=MAX_DOCUMENT_BYTES,
             timeout_seconds=FETCH_TIMEOUT_SECONDS,
             allow_plaintext=self._allow_plaintext,
+            ca=self._ca,
         )
 
     def changed(self) -> bool:
@@ -160,26 +168,37 @@ class DiscoverySource:
 
     poll_seconds = inf
 
-    def __init__(self, url: str, fetch: Fetcher, *, issuer: str, allow_plaintext: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        fetch: Fetcher,
+        *,
+        issuer: str,
+        allow_plaintext: bool,
+        ca: str | None = None,
+    ) -> None:
         self._url = url
         self._fetch = fetch
+        self._ca = ca
         self._issuer = issuer
         self._allow_plaintext = allow_plaintext
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         metadata = await self._get(self._url, named_by=None)
-        return await self._get(jwks_uri_of(metadata, issuer=self._issuer), named_by=self._url)
+        jwks_uri = jwks_uri_of(metadata.content, issuer=self._issuer)
+        return await self._get(jwks_uri, named_by=self._url)
 
     def changed(self) -> bool:
         return False
 
-    async def _get(self, url: str, *, named_by: str | None) -> bytes:
-        return await self._fetch.get(
+    async def _get(self, url: str, *, named_by: str | None) -> Document:
+        return await self._fetch.get_document(
             url,
             max_bytes=MAX_DOCUMENT_BYTES,
             timeout_seconds=FETCH_TIMEOUT_SECONDS,
             allow_plaintext=self._allow_plaintext,
             named_by=named_by,
+            ca=self._ca,
         )
 
 

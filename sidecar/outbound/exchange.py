@@ -35,6 +35,7 @@ from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
 from sidecar.core.names import HANDLE_PREFIX
 from sidecar.core.outcome import Denial, Reason
+from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential
 from sidecar.core.propagation import (
     BAGGAGE,
@@ -47,6 +48,7 @@ from sidecar.core.propagation import (
     TRACESTATE,
     carried_back,
 )
+from sidecar.core.token_sources import TokenSources
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -123,6 +125,10 @@ class OutboundSettings:
     """The app may have ids of ours in place of its callers'; otherwise ids are not looked at."""
     observe: bool = False
     """Attach nothing and refuse nothing: forward what the app sent, and count what would be."""
+    sources: TokenSources | None = None
+    """Where callers may have their token; ``None``: in ``Authorization`` alone."""
+    issuers: frozenset[str] = frozenset()
+    """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
 
 
 class OutboundHandler:
@@ -319,6 +325,12 @@ class OutboundExchange:
             for mark, index, _ in head.marked:
                 if mark == AUTHORIZATION:
                     head.lines[index] = b""
+        settings = self._handler.settings
+        if settings.sources is not None and not settings.observe:
+            issuers, ledger = settings.issuers, self._handler.ledger
+            settings.sources.hold_back(
+                head.lines, head.marked, lambda value: is_ours(value, issuers, ledger)
+            )
         drop_handles(head)
 
     def commit(self) -> bytes | Answer:

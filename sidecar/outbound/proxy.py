@@ -12,6 +12,7 @@ from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.propagation import FIRST_MARK, carried_back
+from sidecar.core.token_sources import TokenSources
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.addresses import Addresses
 from sidecar.outbound.exchange import OutboundHandler, drop_handles
@@ -39,6 +40,8 @@ class ProxySettings:
     connect_ports: frozenset[int]
     issuers: frozenset[str]
     """``iss`` of every issuer that is trusted: their tokens go to listed destinations alone."""
+    sources: TokenSources | None = None
+    """Where callers may have their token; ``None``: in ``Authorization`` alone."""
 
 
 class ProxyHandler:
@@ -193,6 +196,11 @@ class UnlistedExchange:
             elif mark not in (CONTEXT, CARRIER, RESERVED):
                 continue
             head.lines[index] = line
+        if handler.settings.sources is not None:
+            issuers, ledger = handler.settings.issuers, handler.ledger
+            handler.settings.sources.hold_back(
+                head.lines, head.marked, lambda value: is_ours(value, issuers, ledger)
+            )
         drop_handles(head)
 
     def commit(self) -> bytes | Answer:

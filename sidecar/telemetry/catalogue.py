@@ -115,6 +115,24 @@ JWKS_LAST_SUCCESS: Final = Family(
     "When an issuer's key set was last loaded, in seconds since the epoch; 0 is never.",
     ("issuer",),
 )
+INTROSPECTIONS: Final = Family(
+    "sidecar_introspections_total",
+    "counter",
+    "Times an issuer's word on a token was needed and not known, by what came of it.",
+    ("issuer", "result"),
+)
+INTROSPECTION_DURATION: Final = Family(
+    "sidecar_introspection_duration_seconds",
+    "histogram",
+    "Time from asking an issuer about a token to its answer, or to giving up.",
+    ("issuer",),
+)
+CIRCUIT_STATE: Final = Family(
+    "sidecar_circuit_state",
+    "gauge",
+    "1 for the state of the circuit in front of what we call, 0 for the others.",
+    ("destination", "state"),
+)
 CONFIG_RELOADS: Final = Family(
     "sidecar_config_reloads_total", "counter", "Attempts to reload the configuration.", ("result",)
 )
@@ -162,7 +180,8 @@ BUILD_INFO: Final = Family(
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
-    TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS, CONFIG_RELOADS,
+    TOKEN_CACHE_LOOKUPS, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
+    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
     TLS_CERTIFICATE_EXPIRY, BUILD_INFO,

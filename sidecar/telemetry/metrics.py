@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, tls
+from sidecar.telemetry import catalogue, introspection, tls
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -37,7 +37,7 @@ MAX_TALLY_SERIES: Final = 256
 MAX_ISSUERS: Final = 100
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
-ISSUER_STATES: Final = ("loading", "fresh", "stale", "failed")
+ISSUER_STATES: Final = ("loading", "fresh", "stale", "blind")
 
 DURATION_BOUNDS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -223,6 +223,7 @@ class Metrics:
         self._token_cache: _TokenCache | None = None
         self._access_log_dropped: Callable[[], int] | None = None
         self._tls: list[tls.TlsMetrics] = []
+        self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._registry = CollectorRegistry()
@@ -283,6 +284,12 @@ class Metrics:
         self._tls.append(metrics := tls.TlsMetrics(endpoint, clock))
         return metrics
 
+    def introspection(self, issuer: str) -> introspection.IntrospectionMetrics:
+        """Return the metrics of asking *issuer*; over ``MAX_ISSUERS`` those of ``other``."""
+        known = self._introspections
+        name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
+        return known.setdefault(name, introspection.IntrospectionMetrics(name))
+
     def config_reloaded(self, successful: bool) -> None:
         """Count an attempt to reload. Start-up is none: it either succeeds or ends the process."""
         self._reloads["success" if successful else "failure"] += 1
@@ -323,6 +330,8 @@ class Metrics:
             yield _counter(catalogue.ACCESS_LOG_DROPPED, [((), self._access_log_dropped())])
         if self._tls:
             yield from self._tls_families()
+        if self._introspections:
+            yield from self._introspection_families()
         reloads = [((result,), count) for result, count in self._reloads.items()]
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]
@@ -368,6 +377,13 @@ class Metrics:
         yield _counter(catalogue.TLS_RELOADS, tls.reload_samples(own))
         yield _gauge(catalogue.TLS_LAST_RELOAD_SUCCESSFUL, tls.current_samples(own))
         yield _gauge(catalogue.TLS_CERTIFICATE_EXPIRY, tls.certificate_samples(own))
+
+    def _introspection_families(self) -> Iterator[Metric]:
+        asked = self._introspections.values()
+        yield _counter(catalogue.INTROSPECTIONS, introspection.result_samples(asked))
+        durations = (((each.name,), each.duration) for each in asked)
+        yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
+        yield _gauge(catalogue.CIRCUIT_STATE, introspection.circuit_samples(asked))
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()

@@ -1,4 +1,4 @@
-"""One complete identity provider on loopback: discovery, key set and token endpoint.
+"""One complete identity provider on loopback: discovery, key set, tokens and introspection.
 
 Owns the HTTP. What tokens say belongs to ``sidecar.testbed.token_mint``, and who may have one to
 ``sidecar.testbed.token_endpoint``. Its tokens protect nothing: passwords are public, and it
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from sidecar.testbed.opaque_tokens import OpaqueTokens
 from sidecar.testbed.token_endpoint import Grant, TokenEndpoint, TokenError
 from sidecar.testbed.token_mint import TokenMint
 from sidecar.testbed.users import SERVICES, USERS
@@ -29,6 +30,7 @@ class IdentityProvider:
     """
 
     mint: TokenMint
+    opaque: OpaqueTokens
 
     def __init__(
         self,
@@ -37,9 +39,14 @@ class IdentityProvider:
         port: int = 0,
         algorithms: Sequence[str] = ("RS256", "ES256"),
         lifetime_seconds: float = 300.0,
+        issues_opaque: bool = False,
     ) -> None:
+        """*issues_opaque*: the token endpoint gives tokens that only introspection can read."""
         self.key_set_requests = 0
         """How often the key set was asked for."""
+        self.introspections = 0
+        """How often a client that showed who it is asked about a token."""
+        self._issues_opaque = issues_opaque
         self._audience = tuple(audience)
         self._port = port
         self._algorithms = tuple(algorithms)
@@ -67,6 +74,11 @@ class IdentityProvider:
         """Where tokens are asked for."""
         return f"{self.issuer}/token"
 
+    @property
+    def introspection_url(self) -> str:
+        """Where tokens are asked about (RFC 7662)."""
+        return f"{self.issuer}/introspect"
+
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
@@ -82,6 +94,7 @@ class IdentityProvider:
             algorithms=self._algorithms,
             lifetime_seconds=self._lifetime_seconds,
         )
+        self.opaque = OpaqueTokens(self.mint)
         return self
 
     async def __aexit__(
@@ -97,6 +110,7 @@ class IdentityProvider:
         application.router.add_get("/.well-known/openid-configuration", self._discovery)
         application.router.add_get("/jwks", self._key_set)
         application.router.add_post("/token", self._token)
+        application.router.add_post("/introspect", self._introspect)
         return application
 
     async def _discovery(self, _request: web.Request) -> web.Response:
@@ -105,6 +119,7 @@ class IdentityProvider:
                 "issuer": self.issuer,
                 "jwks_uri": self.jwks_url,
                 "token_endpoint": self.token_url,
+                "introspection_endpoint": self.introspection_url,
                 "grant_types_supported": ["client_credentials", "password"],
                 "token_endpoint_auth_methods_supported": [
                     "client_secret_basic",
@@ -121,22 +136,42 @@ class IdentityProvider:
         return web.json_response(self.mint.jwks(), content_type="application/jwk-set+json")
 
     async def _token(self, request: web.Request) -> web.Response:
-        if request.content_type != _FORM:
-            return _error(TokenError("invalid_request", f"send a form as {_FORM}"))
-        form = parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
+        form = await _form(request)
+        if isinstance(form, TokenError):
+            return _error(form)
         match self._endpoint.decide(form, request.headers.get("Authorization")):
             case TokenError() as error:
                 return _error(error)
             case Grant(subject, scope):
+                issue = self.opaque.issue if self._issues_opaque else self.mint.token
                 return web.json_response(
                     {
-                        "access_token": self.mint.token(subject),
+                        "access_token": issue(subject),
                         "token_type": "Bearer",
                         "expires_in": int(self.mint.lifetime_seconds),
                         "scope": scope,
                     },
                     headers=_NOT_STORED,
                 )
+
+    async def _introspect(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        if isinstance(form, TokenError):
+            return _error(form)
+        asks = self._endpoint.authenticate(form, request.headers.get("Authorization"))
+        if isinstance(asks, TokenError):
+            return _error(asks)
+        self.introspections += 1
+        token = dict(form).get("token")
+        if not token:
+            return _error(TokenError("invalid_request", "token is missing"))
+        return web.json_response(self.opaque.answer(token), headers=_NOT_STORED)
+
+
+async def _form(request: web.Request) -> list[tuple[str, str]] | TokenError:
+    if request.content_type != _FORM:
+        return TokenError("invalid_request", f"send a form as {_FORM}")
+    return parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
 
 
 def _error(error: TokenError) -> web.Response:

@@ -69,9 +69,15 @@ class TokenEndpoint:
                     "unsupported_grant_type", "use client_credentials or, for a person, password"
                 )
 
-    def _client_credentials(
+    def authenticate(
+        self, parameters: Sequence[tuple[str, str]], authorization: str | None
+    ) -> Service | TokenError:
+        """Return which service sent the form *parameters*, or the error to answer with."""
+        return self._authenticated(dict(parameters), authorization)
+
+    def _authenticated(
         self, form: Mapping[str, str], authorization: str | None
-    ) -> Grant | TokenError:
+    ) -> Service | TokenError:
         match _presented(form, authorization):
             case TokenError() as error:
                 return error
@@ -79,9 +85,17 @@ class TokenEndpoint:
                 service = self._services.get(client_id)
                 if service is None or not _same(secret, service.client_secret):
                     return TokenError("invalid_client", _UNKNOWN_CLIENT, 401, basic)
-                return Grant(client_id, " ".join(sorted(service.scopes)))
+                return service
             case never:
                 assert_never(never)
+
+    def _client_credentials(
+        self, form: Mapping[str, str], authorization: str | None
+    ) -> Grant | TokenError:
+        service = self._authenticated(form, authorization)
+        if isinstance(service, TokenError):
+            return service
+        return Grant(service.client_id, " ".join(sorted(service.scopes)))
 
     def _password(self, form: Mapping[str, str]) -> Grant | TokenError:
         if not form.get("username") or not form.get("password"):

@@ -80,6 +80,10 @@ class TokenMint:
         foreign = SigningKey.generate(published.algorithm, kid=published.kid)
         return foreign.sign(self._claims(subject, {}))
 
+    def claims(self, subject: str, **changes: object) -> dict[str, object]:
+        """Return what a token for *subject* says; *changes* are the ``claims`` of ``token``."""
+        return self._claims(subject, changes)
+
     def _key(self, algorithm: str) -> SigningKey:
         wanted = algorithm or self._algorithms[0]
         return {key.algorithm: key for key in self._current}[wanted]

@@ -57,7 +57,7 @@ async def test_keys_that_never_came(tmp_path: Path) -> None:
     async with pod(tmp_path, control=tmp_path / "c.sock", publish=False):
         told = await status(tmp_path / "c.sock")
     (issuer,) = told["issuers"]
-    assert (issuer["state"], issuer["keys_age_seconds"]) == ("failed", None)
+    assert (issuer["state"], issuer["keys_age_seconds"]) == ("blind", None)
     assert issuer["last_error"]
     assert not told["ready"]
     assert told["missing"] == [f"issuer shop: keys not loaded ({issuer['last_error']})"]

@@ -51,6 +51,23 @@ def test_usable(sidecar: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [("opaque", "opaque tokens"), ("jwt", "its JWTs"), ("all", "opaque tokens and its JWTs")],
+)
+def test_introspection(sidecar: Run, tmp_path: Path, asked: str, shown: str) -> None:
+    """Which tokens an issuer is asked about is in its line."""
+    (tmp_path / "asked.yaml").write_text(
+        GOOD.replace(
+            "audiences: any", f"audiences: any, introspection: {{auth: none, for: {asked}}}"
+        )
+    )
+    done = sidecar("check", "--config", "asked.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("  issuer shop"))
+    assert line.endswith(f"/.well-known/openid-configuration, asked about {shown}")
+
+
 def test_tls(sidecar: Run, tmp_path: Path) -> None:
     """Files of TLS are looked into, and the summary says who must show what."""
     authority = Authority()
@@ -73,6 +90,25 @@ def test_tls(sidecar: Run, tmp_path: Path) -> None:
     done = sidecar("check", "--config", "tls.yaml")
     assert done.returncode == 1
     assert "inbound.tls.key: does not fit the certificate" in done.stdout
+
+
+def test_token_sources(sidecar: Run, tmp_path: Path) -> None:
+    """Where the token is looked for is said unless it is Authorization alone, as in most files."""
+    sources = "[authorization, {cookie: t}, {websocket_protocol_after: bearer}, {query: t}]"
+    require = "require: {roles: [A], issuers: [shop], audiences: [a, b]}"
+    text = GOOD.replace("inbound:\n", f"inbound:\n  token_sources: {sources}\n")
+    (tmp_path / "tokens.yaml").write_text(text.replace("require: authenticated", require))
+    done = sidecar("check", "--config", "tokens.yaml")
+    assert done.returncode == 0
+    said = done.stdout.splitlines()
+    assert (
+        "  look for the token in Authorization or the cookie t or the WebSocket subprotocol after "
+        "bearer or the query parameter t"
+    ) in said
+    assert (
+        "  rule /**: any method on /**: roles A and a token of shop and a token for a or b" in said
+    )
+    assert [line for line in said if "warning: inbound.token_sources[3]: lets tokens come" in line]
 
 
 @pytest.mark.usefixtures("written")

@@ -79,7 +79,7 @@ def test_everything_at_once() -> None:
         missing=("issuer b: keys not loaded (no route)",),
         issuers=(
             issuer("a", state="stale", age=400, error="timed out"),
-            issuer("b", state="failed", age=None, error="no route"),
+            issuer("b", state="blind", age=None, error="no route"),
         ),
         cache=(973, 27),
         attribution=AttributionStatus(
@@ -105,7 +105,7 @@ def test_everything_at_once() -> None:
         "sidecar 1.2.3, up 3 h 12 min, not ready",
         "  missing: issuer b: keys not loaded (no route)",
         "issuer a: stale, keys 6 min old; last error: timed out",
-        "issuer b: failed, no keys; last error: no route",
+        "issuer b: blind, no keys; last error: no route",
         "ledger: 3 of 12,500 entries in use",
         "token cache: 97.3% of 1,000 look-ups hit",
         "attribution: carrier auto; a carrier is expected: profiles demands min_assurance strict",
@@ -169,5 +169,5 @@ def test_long_lists_are_counted() -> None:
 
 def test_a_terminal_is_not_steered() -> None:
     """What a peer's error message may hold is escaped."""
-    shown = text(issuers=(issuer("a", state="failed", age=None, error="\x1b[2J\u202e"),))
-    assert shown[1] == "issuer a: failed, no keys; last error: \\x1b[2J\\u202e"
+    shown = text(issuers=(issuer("a", state="blind", age=None, error="\x1b[2J\u202e"),))
+    assert shown[1] == "issuer a: blind, no keys; last error: \\x1b[2J\\u202e"

@@ -54,6 +54,8 @@ def _meets(
             return not isinstance(value, list) or all(is_valid(v, argument, root) for v in value)
         case "minProperties":
             return not isinstance(value, dict) or len(value) >= argument
+        case "maxProperties":
+            return not isinstance(value, dict) or len(value) <= argument
         case "required":
             return not isinstance(value, dict) or all(name in value for name in argument)
         case "propertyNames":

@@ -337,7 +337,8 @@ RULES = {
     ),
     "require nothing": (
         "[{paths: [/a], require: {}}]",
-        "3:42: inbound.rules[0].require: must name scopes or roles, or be `authenticated`",
+        "3:42: inbound.rules[0].require: must name scopes, roles, issuers or audiences, or be "
+        "`authenticated`",
     ),
     "no rules": ("[]", "3:18: inbound.rules: must not be empty"),
     "no paths": (

@@ -87,6 +87,23 @@ def test_the_token_of_a_live_request_is_ours() -> None:
     assert not is_ours(b"Bearer " + token, ISSUERS, ledger)
 
 
+@pytest.mark.parametrize("token", [b"opaque", b"ory_at_a.b", b"a~b+c/d=="])
+def test_an_opaque_token_of_a_live_request_is_ours(token: bytes) -> None:
+    """It need not look like a JWT, nor stand behind Bearer."""
+    ledger = Ledger(10, clock=lambda: 0.0)
+    credential = Credential(
+        Principal("shop", "https://issuer.example", "alice"),
+        token,
+        sha256(token).digest(),
+        math.inf,
+        -math.inf,
+    )
+    ledger.open(credential, "r", CallTerms(60.0), ledger.new_handle())
+    for value in (b"Bearer " + token, b'Custom a="b", x="' + token + b'"', b"Token token=" + token):
+        assert is_ours(value, ISSUERS, ledger)
+    assert not is_ours(b"Bearer another", ISSUERS, ledger)
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"a." * 50)

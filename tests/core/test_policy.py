@@ -153,3 +153,56 @@ def test_an_observing_rule_permits_and_says_what_it_would_have_refused() -> None
     assert isinstance(permit, Permit)
     assert permit.unmet is not None
     assert permit.unmet.reason is Reason.ROLE_MISSING
+
+
+def issued(issuer_name: str, aud: object) -> Principal:
+    return Principal(issuer_name, "https://x.example", "bob", claims={"aud": aud})
+
+
+def refused(requirement: Requirement, principal: Principal) -> Denial:
+    denial = authorize(rule("r", "/", requirement=requirement), principal)
+    assert isinstance(denial, Denial)
+    return denial
+
+
+def test_a_rule_may_take_tokens_of_some_issuers_only() -> None:
+    """By their names in the configuration; the detail names both sides."""
+    requirement = Requirement(issuers=frozenset({"shop", "partners"}))
+    permit = authorize(rule("r", "/", requirement=requirement), issued("shop", "a"))
+    assert isinstance(permit, Permit)
+    denial = refused(requirement, issued("staff", "a"))
+    assert denial.reason is Reason.ISSUER_MISMATCH
+    assert denial.detail == "the rule takes tokens of [partners, shop]; this one is of staff"
+    assert (denial.reason.facts.status, denial.reason.facts.error) == (401, "invalid_token")
+
+
+def test_a_rule_may_ask_for_an_audience() -> None:
+    """One of several is enough, of several in the token too."""
+    requirement = Requirement(audiences=frozenset({"orders", "billing"}))
+    for aud in ("orders", ["billing"], ["x", "orders"]):
+        permit = authorize(rule("r", "/", requirement=requirement), issued("shop", aud))
+        assert isinstance(permit, Permit)
+    for aud in ("x", "order", ["Orders"], []):
+        denial = refused(requirement, issued("shop", aud))
+        assert denial.reason is Reason.AUDIENCE_MISMATCH
+        assert denial.detail.startswith("the rule takes tokens for [billing, orders]; this one")
+    without = Principal("shop", "https://x.example", "bob")
+    assert refused(requirement, without).reason is Reason.AUDIENCE_MISMATCH
+
+
+def test_who_issued_a_token_and_for_whom_comes_before_its_rights() -> None:
+    """Another token is needed in any case, whatever this one may do."""
+    rights = {"scopes": Names(frozenset({"x"})), "roles": Names(frozenset({"X"}))}
+    both = Requirement(issuers=frozenset({"a"}), audiences=frozenset({"a"}), **rights)
+    assert refused(both, issued("b", "b")).reason is Reason.ISSUER_MISMATCH
+    assert refused(both, issued("a", "b")).reason is Reason.AUDIENCE_MISMATCH
+    assert refused(both, issued("a", "a")).reason is Reason.SCOPE_MISSING
+
+
+def test_observing_covers_issuer_and_audience_of_a_rule() -> None:
+    """The token is genuine and meant for this service: what is observed is the rule."""
+    requirement = Requirement(issuers=frozenset({"a"}))
+    permit = authorize(rule("r", "/", requirement=requirement, enforced=False), issued("b", "x"))
+    assert isinstance(permit, Permit)
+    assert permit.unmet is not None
+    assert permit.unmet.reason is Reason.ISSUER_MISMATCH

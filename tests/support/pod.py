@@ -18,6 +18,7 @@ from sidecar.config.model import (
     Demand,
     Destination,
     Inbound,
+    Introspection,
     Issuer,
     JwksFile,
     Log,
@@ -84,6 +85,7 @@ async def pod(
     publish: bool = True,
     mint: TokenMint | None = None,
     other_mint: TokenMint | None = None,
+    introspection: Introspection | None = None,
     automatic: bool = True,
     control: Path | None = None,
     outbound: Mapping[str, object] | None = None,
@@ -92,10 +94,11 @@ async def pod(
     """Run a pod; *inbound*, *destination* and *outbound* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
-    trust the same issuer; *other_mint* is a second one that is trusted too.
+    trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
+    the first is asked about tokens.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
-    issuers = {"shop": _issuer("shop", mint, directory, cooldown_seconds)}
+    issuers = {"shop": _issuer("shop", mint, directory, cooldown_seconds, introspection)}
     if other_mint is not None:
         issuers["other"] = _issuer("other", other_mint, directory, cooldown_seconds)
     jwks_file = directory / "shop.json"
@@ -129,7 +132,13 @@ async def pod(
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, wiring, log)
 
 
-def _issuer(name: str, mint: TokenMint, directory: Path, cooldown_seconds: float) -> Issuer:
+def _issuer(
+    name: str,
+    mint: TokenMint,
+    directory: Path,
+    cooldown_seconds: float,
+    introspection: Introspection | None = None,
+) -> Issuer:
     """Trust *mint*, whose keys are published in *directory*."""
     jwks_file = directory / f"{name}.json"
     jwks_file.write_text(json.dumps(mint.jwks()))
@@ -140,6 +149,7 @@ def _issuer(name: str, mint: TokenMint, directory: Path, cooldown_seconds: float
         JwksFile(str(jwks_file)),
         refresh_cooldown_seconds=cooldown_seconds,
         profile="keycloak",
+        introspection=introspection,
     )
 
 

@@ -231,7 +231,7 @@ def test_lost_access_log_lines_are_told(metrics: Metrics) -> None:
 @pytest.mark.parametrize("state", ISSUER_STATES)
 def test_an_issuer_is_in_exactly_one_state(metrics: Metrics, state: str) -> None:
     """The state that was reported last is 1 and the others are 0."""
-    metrics.issuer("shop").state_changed("failed")
+    metrics.issuer("shop").state_changed("blind")
     metrics.issuer("shop").state_changed(state)
     states = {
         each: value(metrics, "sidecar_issuer_state", issuer="shop", state=each)
@@ -312,6 +312,7 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
     metrics.connected_past("profiles")
     metrics.issuer("shop").refreshed("success")
+    metrics.introspection("shop").came_to("active")
     tls = metrics.tls("inbound", lambda: 0.0)
     tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))
     tls.handshake_failed("not_tls", "http request", "192.0.2.1")
