@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.config import endpoints, values
+from sidecar.config import ca_files, endpoints, values
 from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
 from sidecar.config.model import (
@@ -120,9 +120,13 @@ def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) 
         path = fields.values.get(name)
         if path is None:
             continue
-        if isinstance(source, JwksFile):
+        # The introspection endpoint, too, is asked under `ca`.
+        is_used = name == "ca" and fields.entry("introspection") is not None
+        if isinstance(source, JwksFile) and not is_used:
             fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
-        fields.values[name] = fields.place(name).resolve(path)
+        fields.values[name] = path = fields.place(name).resolve(path)
+        if name == "ca" and (problem := ca_files.problem_with(path)) is not None:
+            fields.error(name, problem)
 
 
 def _require_encryption(fields: Fields, key: str, url: str) -> None:

@@ -108,12 +108,19 @@ def why_address_refused(address: str) -> str | None:
     if literal is None:
         return "not an IP address"
     if literal in _LOCAL_NAT64:
-        # Whoever runs the network chose how long the prefix is, so both ways are judged.
-        packed = literal.packed
-        for inner in (packed[-4:], packed[6:8] + packed[9:11]):  # RFC 6052, section 2.2
-            if cause := _why_refused(IPv4Address(inner)):
-                return cause
+        return _why_translation_refused(literal.packed)
     return _why_refused(_carried(literal))
+
+
+def _why_translation_refused(packed: bytes) -> str | None:
+    """Judge an address that the pod's own network translates (RFC 6052, section 2.2).
+
+    Whoever runs it chose how long the prefix is, so it is read with the shortest and the longest.
+    """
+    readings = [IPv4Address(inner) for inner in (packed[-4:], packed[6:8] + packed[9:11])]
+    # Read with the wrong one of the two it begins with zeros.
+    meant = [inner for inner in readings if inner not in _THIS_NETWORK] or readings[:1]
+    return next(filter(None, map(_why_refused, meant)), None)
 
 
 def _why_refused(carried: Address) -> str | None:

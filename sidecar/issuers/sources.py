@@ -6,6 +6,7 @@ Owns obtaining the document's bytes. Reading keys out of them belongs to
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Literal, Protocol, assert_never
@@ -205,8 +206,20 @@ class DiscoverySource:
 def jwks_uri_of(metadata: bytes, *, issuer: str) -> str:
     """Return ``jwks_uri`` of provider *metadata* that is *issuer*'s own.
 
+    Raises ``SourceError``.
+    """
+    jwks_uri = own_metadata(metadata, issuer=issuer).get("jwks_uri")
+    if not isinstance(jwks_uri, str):
+        raise SourceError("the provider metadata has no jwks_uri", "invalid_document")
+    return jwks_uri
+
+
+def own_metadata(metadata: bytes, *, issuer: str) -> Mapping[str, object]:
+    """Return provider *metadata* that is *issuer*'s own.
+
     The ``issuer`` member must be identical, character for character (RFC 8414, section
-    3.3): else one issuer's metadata could vouch for another's keys. Raises ``SourceError``.
+    3.3): else one issuer's metadata could vouch for another's keys, or name where our secret
+    is sent. Raises ``SourceError``.
     """
     try:
         document = json_object(metadata)
@@ -220,10 +233,7 @@ def jwks_uri_of(metadata: bytes, *, issuer: str) -> str:
             f"{_difference(said, issuer)}",
             "issuer_mismatch",
         )
-    jwks_uri = document.get("jwks_uri")
-    if not isinstance(jwks_uri, str):
-        raise SourceError("the provider metadata has no jwks_uri", "invalid_document")
-    return jwks_uri
+    return document
 
 
 def _shown(issuer: object) -> str:
