@@ -55,7 +55,7 @@ class DiscoveredEndpoint:
         *,
         issuer: str,
         allow_plaintext: bool,
-        ca: str | None,
+        ca: str | None = None,
         clock: Callable[[], float],
     ) -> None:
         """*clock* is monotonic."""
