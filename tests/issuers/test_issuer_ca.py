@@ -37,6 +37,5 @@ async def test_keys_under_an_authority_of_their_own(
     assert trusting.installed.sets == [frozenset({"one"})]
     assert not other.is_loaded()
     assert other.keys.last_error == (
-        f"127.0.0.1:{port}: its certificate is not accepted: "
-        "unable to get local issuer certificate"
+        f"127.0.0.1:{port}: its certificate is not accepted: unable to get local issuer certificate"
     )
