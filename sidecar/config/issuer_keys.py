@@ -1,8 +1,9 @@
 """The keys of one issuer, and how they become ``model.Issuer``."""
 
+import os
 from typing import Final
 
-from sidecar.config import ca_files, endpoints, values
+from sidecar.config import endpoints, values
 from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
 from sidecar.config.model import (
@@ -116,17 +117,36 @@ def _bound_refresh(fields: Fields) -> None:
 
 
 def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) -> None:
+    """Make paths absolute as seen from the file, and look into what they name."""
     for name in ("ca", "keys_cache"):
         path = fields.values.get(name)
         if path is None:
             continue
-        # The introspection endpoint, too, is asked under `ca`.
-        is_used = name == "ca" and fields.entry("introspection") is not None
-        if isinstance(source, JwksFile) and not is_used:
+        asks = name == "ca" and fields.entry("introspection") is not None
+        if isinstance(source, JwksFile) and not asks:
             fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
         fields.values[name] = path = fields.place(name).resolve(path)
-        if name == "ca" and (problem := ca_files.problem_with(path)) is not None:
+        problem = _problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
+        if problem:
             fields.error(name, problem)
+
+
+def _problem_with_authorities(path: str) -> str:
+    # cryptography comes with the check; a configuration without such a file does not need it.
+    from sidecar.tls.files import TlsFileError, TlsPaths, check_authorities, read
+
+    try:
+        check_authorities(read(TlsPaths(ca=path)))
+    except TlsFileError as problem:
+        return str(problem)
+    return ""
+
+
+def _problem_with_directory(path: str) -> str:
+    try:
+        return "" if os.path.isdir(path) else "is not a directory"
+    except ValueError:
+        return "is not a path"
 
 
 def _require_encryption(fields: Fields, key: str, url: str) -> None:

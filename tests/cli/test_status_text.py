@@ -1,5 +1,6 @@
 """What a person reads of a status."""
 
+import msgspec
 import pytest
 
 from sidecar.admin.status import (
@@ -7,6 +8,7 @@ from sidecar.admin.status import (
     CarrierStatus,
     DestinationStatus,
     IssuerStatus,
+    KeyStatus,
     LedgerStatus,
     Status,
     TokenCacheStatus,
@@ -171,3 +173,32 @@ def test_a_terminal_is_not_steered() -> None:
     """What a peer's error message may hold is escaped."""
     shown = text(issuers=(issuer("a", state="blind", age=None, error="\x1b[2J\u202e"),))
     assert shown[1] == "issuer a: blind, no keys; last error: \\x1b[2J\\u202e"
+
+
+def test_keys() -> None:
+    """Keys with their last use, the next refresh, and a clock that differs; within a bound."""
+    keys = (
+        KeyStatus(kid="a", last_used_seconds=3.0),
+        KeyStatus(kid="\x1b[2J", last_used_seconds=None),
+        KeyStatus(kid=None, last_used_seconds=7200.0),
+    )
+    told = IssuerStatus(
+        name="a",
+        issuer="https://idp.example",
+        state="fresh",
+        keys_age_seconds=42,
+        last_error="",
+        next_refresh_seconds=258.4,
+        keys=keys,
+        clock_offset_seconds=-75.0,
+    )
+    assert text(issuers=(told,))[1:5] == [
+        "issuer a: fresh, keys 42 s old, next refresh in 4 min, its clock 75 s behind",
+        "  key a: last new token 3 s ago",
+        "  key \\x1b[2J: not used yet",
+        "  key without kid: last new token 2 h 0 min ago",
+    ]
+    many = msgspec.structs.replace(told, keys=keys[:1] * 23, clock_offset_seconds=1.0)
+    shown = text(issuers=(many,))
+    assert shown[1].endswith("next refresh in 4 min")
+    assert shown[22] == "  and 3 more keys"

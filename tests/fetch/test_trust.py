@@ -1,147 +1,93 @@
-"""Authorities of one issuer's own (``ca``): real TLS, real files, as secrets are mounted."""
+"""A file of authorities of the operator's own: only those, and read again when it changes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from sidecar.fetch.client import Fetcher, FetchError
-from tests.fetch.conftest import Names
-from tests.support.certificates import HOUR, Authority, Pair, server_context
-
-Serve = Callable[[Pair], Awaitable[int]]
+from tests.support.certificates import Authority, server_context
 
 
 @pytest.fixture
 def authority() -> Authority:
-    """Who signs the issuer's certificate."""
+    """Who vouches for the server."""
     return Authority()
 
 
 @pytest.fixture
-async def serve(tmp_path: Path, names: Names) -> AsyncIterator[Serve]:
-    """Serve keys at https://idp.test:PORT with a certificate."""
-    names.addresses["idp.test"] = names.addresses["other.test"] = ["127.0.0.1"]
+async def url(authority: Authority, tmp_path: Path) -> AsyncIterator[str]:
+    """An https server with content, reached by a redirect to itself."""
 
-    async def keys(_: web.Request) -> web.Response:
-        return web.Response(body=b"{}")
+    async def content(_request: web.Request) -> web.Response:
+        return web.Response(body=b"content")
 
-    async def away(_: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": f"https://other.test:{ports[0]}/keys"})
+    async def redirect(_request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/keys"})
 
-    async def begin(pair: Pair) -> int:
-        app = web.Application()
-        app.router.add_get("/keys", keys)
-        app.router.add_get("/away", away)
-        server = TestServer(app, scheme="https", host="127.0.0.1")
-        stack.push_async_callback(server.close)
-        await server.start_server(ssl=server_context(pair, tmp_path))
-        assert server.port is not None
-        ports.append(server.port)
-        return server.port
-
-    ports: list[int] = []
-    async with AsyncExitStack() as stack:
-        yield begin
+    app = web.Application()
+    app.router.add_get("/keys", content)
+    app.router.add_get("/", redirect)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    context = server_context(authority.issue("127.0.0.1"), tmp_path)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
 
 
-async def get(fetcher: Fetcher, url: str, ca: str | None) -> bytes:
-    return await fetcher.get(url, max_bytes=9, timeout_seconds=30, ca=ca)
+async def get(fetcher: Fetcher, url: str, ca: str) -> bytes:
+    return await fetcher.get(url, max_bytes=100, timeout_seconds=30, ca=ca)
 
 
-async def refusal(fetcher: Fetcher, url: str, ca: str | None) -> str:
-    with pytest.raises(FetchError) as caught:
-        await get(fetcher, url, ca)
-    assert caught.value.kind == "network_error"
-    said = str(caught.value)
-    assert said.isprintable()
-    assert "/keys" not in said
-    return said
-
-
-async def test_only_who_names_an_authority_trusts_it(
-    fetcher: Fetcher, serve: Serve, authority: Authority, tmp_path: Path
-) -> None:
-    """One client serves issuers that trust different authorities, and mixes none of them."""
-    port = await serve(authority.issue("idp.test", "other.test"))
-    url = f"https://idp.test:{port}/keys"
-    ours, others = authority.write(tmp_path), Authority("another").write(tmp_path, "other.crt")
-    for _ in range(2):
-        assert await get(fetcher, url, ours) == b"{}"
-        assert await get(fetcher, f"https://idp.test:{port}/away", ours) == b"{}"
-        for ca in (None, others):
-            said = await refusal(fetcher, url, ca)
-            assert said == (
-                f"idp.test:{port}: its certificate is not accepted: "
-                "unable to get local issuer certificate"
-            )
+async def test_a_file_that_changes(url: str, authority: Authority, tmp_path: Path) -> None:
+    """Trust follows the file, without a new client; the system's authorities are not asked."""
+    ca = authority.write(tmp_path)
+    async with Fetcher() as fetcher:
+        assert await get(fetcher, url, ca) == b"content"
+        (tmp_path / "ca.crt").write_bytes(Authority("another").pem)
+        with pytest.raises(FetchError, match="certificate is not accepted"):
+            await get(fetcher, url, ca)
+        (tmp_path / "ca.crt").write_bytes(Authority("another").pem + authority.pem)
+        assert await get(fetcher, url, ca) == b"content"
 
 
 @pytest.mark.parametrize(
-    ("names_of", "starts", "ends", "cause"),
+    ("content", "cause"),
     [
-        (("idp.test",), -2 * HOUR, -HOUR, "certificate has expired"),
-        (("idp.test",), HOUR, 2 * HOUR, "certificate is not yet valid"),
-        (("evil.test",), -HOUR, HOUR,
-         "Hostname mismatch, certificate is not valid for 'idp.test'"),
-        (("127.0.0.1",), -HOUR, HOUR,
-         "Hostname mismatch, certificate is not valid for 'idp.test'"),
+        (None, "the `ca` file cannot be read: No such file or directory"),
+        (b"", "the `ca` file holds no certificate in PEM"),
+        (b"x" * 2_000_000, "the `ca` file is larger than 1024KiB"),
     ],
-)  # fmt: skip
-async def test_certificates_that_prove_nothing(
-    fetcher: Fetcher, serve: Serve, authority: Authority, tmp_path: Path,
-    names_of: tuple[str, ...], starts: object, ends: object, cause: str,
-) -> None:  # fmt: skip
-    """A trusted authority does not make up for time or name, and the error says which."""
-    pair = authority.issue(*names_of, starts=starts, ends=ends)  # type: ignore[arg-type]
-    port = await serve(pair)
-    said = await refusal(fetcher, f"https://idp.test:{port}/keys", authority.write(tmp_path))
-    assert said == f"idp.test:{port}: its certificate is not accepted: {cause}"
-
-
-async def test_a_changed_file_is_used_for_the_next_fetch(
-    fetcher: Fetcher, serve: Serve, authority: Authority, tmp_path: Path
+)
+async def test_a_file_that_is_none(
+    url: str, authority: Authority, tmp_path: Path, content: bytes | None, cause: str
 ) -> None:
-    """Written anew in place, or by turning a link as Kubernetes does: at once, and both ways."""
-    port = await serve(authority.issue("idp.test"))
-    url = f"https://idp.test:{port}/keys"
-    ca = Authority("before").write(tmp_path)
-    await refusal(fetcher, url, ca)
-    authority.write(tmp_path)
-    assert await get(fetcher, url, ca) == b"{}"
-
-    for number, each in enumerate((authority, Authority("after"))):
-        (tmp_path / str(number)).mkdir()
-        each.write(tmp_path / str(number))
-    mounted = tmp_path / "..data"
-    mounted.symlink_to("0")
-    ca = str(mounted / "ca.crt")
-    assert await get(fetcher, url, ca) == b"{}"
-    (tmp_path / "turning").symlink_to("1")
-    (tmp_path / "turning").rename(mounted)
-    assert "not accepted" in await refusal(fetcher, url, ca)
+    """Without a usable file nobody is trusted, also where there was one before."""
+    ca = Path(authority.write(tmp_path))
+    async with Fetcher() as fetcher:
+        assert await get(fetcher, url, str(ca)) == b"content"
+        ca.unlink()
+        if content is not None:
+            ca.write_bytes(content)
+        with pytest.raises(FetchError, match=cause) as caught:
+            await get(fetcher, url, str(ca))
+    assert caught.value.kind == "network_error"
+    assert str(tmp_path) not in str(caught.value)
 
 
-async def test_a_file_that_cannot_be_used(
-    fetcher: Fetcher, serve: Serve, authority: Authority, tmp_path: Path
-) -> None:
-    """It is named, nothing is asked under what was trusted before, and it may come back."""
-    port = await serve(authority.issue("idp.test"))
-    url = f"https://idp.test:{port}/keys"
-    ca = authority.write(tmp_path)
-    assert await get(fetcher, url, ca) == b"{}"
-    Path(ca).write_bytes(b"")
-    for _ in range(2):
-        said = await refusal(fetcher, url, ca)
-        assert said == f"idp.test:{port}: the `ca` file holds no certificate in PEM"
-    Path(ca).unlink()
-    said = await refusal(fetcher, url, ca)
-    assert said == f"idp.test:{port}: the `ca` file cannot be read: No such file or directory"
-    Path(ca).mkdir()
-    assert "the `ca` file is not a regular file" in await refusal(fetcher, url, ca)
-    Path(ca).rmdir()
-    authority.write(tmp_path)
-    assert await get(fetcher, url, ca) == b"{}"
+async def test_each_file_is_its_own(url: str, authority: Authority, tmp_path: Path) -> None:
+    """What one issuer's file vouches for holds for requests that name it and no others."""
+    good = authority.write(tmp_path)
+    other = Authority("another").write(tmp_path, "other.crt")
+    async with Fetcher() as fetcher:
+        results = await asyncio.gather(
+            get(fetcher, url, good),
+            get(fetcher, url, other),
+            fetcher.get(url, max_bytes=100, timeout_seconds=30),
+            return_exceptions=True,
+        )
+    assert results[0] == b"content"
+    assert all(isinstance(result, FetchError) for result in results[1:])

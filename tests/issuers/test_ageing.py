@@ -43,7 +43,7 @@ async def test_the_answer_says_when(
     assert bench.time.now - began == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("seconds", "loaded"), [(86_399, True), (86_401, False)])
+@pytest.mark.parametrize(("seconds", "loaded"), [(86_396, True), (86_401, False)])
 async def test_the_stale_budget(
     bench: Bench, provider: Provider, seconds: float, loaded: bool
 ) -> None:

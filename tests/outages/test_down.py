@@ -1,5 +1,6 @@
 """The issuer is gone: at the start, later, and for longer than keys are kept."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.core.attribution import Entry
 from tests.issuers.support import ManualTime
-from tests.outages.rows import Row
-from tests.outages.support import Provider, pod
+from tests.outages.rows import SERVED, UNAVAILABLE, Row
+from tests.outages.support import CALLERS, Provider, pod
 
 
 async def test_down_at_the_start(provider: Provider, row: Row) -> None:
@@ -133,3 +135,21 @@ async def test_killed_for_longer_than_stale_for(provider: Provider, row: Row) ->
         await running.suffers(row)
         await provider.start()
         await running.recovers(row)
+
+
+async def test_requests_under_way_when_the_keys_are_given_up(provider: Provider) -> None:
+    """A request that the app is still answering makes no more calls with its token."""
+    async with pod(provider, stale_for_seconds=600.0) as running:
+        await running.prepare()
+        running.app.automatic = False
+        asking = asyncio.create_task(running.ask(running.known[0]))
+        request = [await running.app.next() for _ in range(CALLERS + 1)][-1]
+        entry = running.wiring.ledger.find(request.handle.encode())
+        assert isinstance(entry, Entry)
+        assert entry.live
+        await provider.kill()
+        await running.until_state("blind")
+        assert not isinstance(running.wiring.ledger.find(request.handle.encode()), Entry)
+        assert await running.ask(running.known[0]) == UNAVAILABLE
+        request.answer()
+        assert await asking == SERVED
