@@ -90,6 +90,7 @@ COMPILED: Final = (
 INTERPRETED: Final = {
     "sidecar/core/hints.py": "words for refusals only",
     "sidecar/core/outcome.py": "mypyc cannot compile an enumeration with a __new__ of its own",
+    "sidecar/core/documents.py": "speaks of broken documents only",
     "sidecar/core/problem.py": "writes refusals only",
     "sidecar/credentials/admission.py": "runs only where callers take turns",
     "sidecar/telemetry/catalogue.py": "names and texts",

@@ -98,7 +98,7 @@ class Sidecar:
         return [
             f"issuer {name}: keys not loaded ({keys.last_error or 'still loading'})"
             for name, keys in self._wiring.keys.items()
-            if not keys.loaded
+            if not keys.loaded and self._wiring.config.issuers[name].startup == "wait"
         ]
 
     @asynccontextmanager
@@ -111,6 +111,8 @@ class Sidecar:
         try:
             bound = await self._bind(announce)
             self._wiring.deadlines.start(asyncio.get_running_loop())
+            for keys in self._wiring.keys.values():
+                keys.recall()
             async with asyncio.TaskGroup() as group:
                 background = [group.create_task(keys.run()) for keys in self._wiring.keys.values()]
                 if (rotation := self._wiring.tls.rotation) is not None:
@@ -134,7 +136,9 @@ class Sidecar:
         """Give the keys a moment, so that the usual start says ``ready``; never wait for them."""
         with suppress(TimeoutError):
             async with asyncio.timeout(5.0):
-                await asyncio.gather(*(keys.obtain() for keys in self._wiring.keys.values()))
+                await asyncio.gather(
+                    *(each.obtain() for each in self._wiring.keys.values() if not each.loaded)
+                )
 
     async def _bind(self, announce: Callable[[str], None]) -> Bound:
         config = self._wiring.config

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sidecar import __version__, settings
 from sidecar.config import model
@@ -23,7 +23,7 @@ from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
-from sidecar.fetch.client import Fetcher
+from sidecar.fetch.client import Fetcher, Lookup
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
@@ -68,11 +68,16 @@ class Wiring:
         write_access_log: Callable[[bytes], object] | None = None,
         refuses_address: Callable[[str], str | None] = why_refused,
         wall_clock: Callable[[], float] = time.time,
+        keys_clock: Callable[[], float] = time.time,
+        keys_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        issuer_lookup: Lookup | None = None,
     ) -> None:
         """*write_access_log* takes batches of lines; standard output where it is not given.
 
         *refuses_address* says why the proxy may not go to an address. *wall_clock* is what tokens
-        are judged by, in seconds since the epoch.
+        are judged by, in seconds since the epoch; *keys_clock* and *keys_sleep* are the time by
+        which keys age and are asked for; *issuer_lookup* finds the addresses of issuers, where it
+        is not the system.
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
@@ -80,13 +85,15 @@ class Wiring:
         self.config = config
         self.clock = time.monotonic
         self._wall_clock = wall_clock
+        self._keys_clock = keys_clock
+        self._keys_sleep = keys_sleep
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
         self.access_log = AccessLog(
             write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
         )
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
-        self.fetcher = Fetcher()
+        self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
         self.verifier = Verifier(
             (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
@@ -337,8 +344,8 @@ class Wiring:
         )
 
     def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
-        def install(keys: KeySet) -> None:
-            self.verifier.install(issuer.name, keys)
+        def install(keys: KeySet) -> int:
+            forgotten = self.verifier.install(issuer.name, keys, now=self._wall_clock())
             # A key that left the set speaks for nobody, requests in progress included.
             self.ledger.close_unless(
                 lambda credential: (
@@ -346,14 +353,16 @@ class Wiring:
                     or self._is_still_good(credential)
                 )
             )
+            return forgotten
 
         return IssuerKeys(
             issuer,
             fetch=self.fetcher,
             install=install,
-            clock=time.time,
+            clock=self._keys_clock,
             jitter=random.random,
             report=self.metrics.issuer(issuer.name),
+            sleep=self._keys_sleep,
         )
 
 

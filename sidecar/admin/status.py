@@ -10,17 +10,29 @@ from msgspec import Struct
 STATUS_PATH: Final = "/status"
 
 
+class KeyStatus(Struct, frozen=True, kw_only=True):
+    """One key in force."""
+
+    kid: str | None
+    last_used_seconds: float | None
+    """Since it last vouched for a token that was not known; ``None``: it did not yet."""
+
+
 class IssuerStatus(Struct, frozen=True, kw_only=True):
     """What is known of one issuer's keys."""
 
     name: str
     issuer: str
     state: str
-    """``loading``, ``fresh``, ``stale`` or ``failed``."""
+    """``loading``, ``fresh``, ``stale`` or ``blind``."""
     keys_age_seconds: float | None
     """Since they were last fetched; ``None``: there are none."""
     last_error: str
     """Why the last fetch failed; empty when it did not."""
+    next_refresh_seconds: float = 0.0
+    keys: tuple[KeyStatus, ...] = ()
+    clock_offset_seconds: float | None = None
+    """How far the issuer's clock was ahead of ours in its last answer, to the second."""
 
 
 class LedgerStatus(Struct, frozen=True, kw_only=True):

@@ -7,11 +7,13 @@ from sidecar.admin.status import (
     CarrierStatus,
     DestinationStatus,
     IssuerStatus,
+    KeyStatus,
     LedgerStatus,
     Status,
     TokenCacheStatus,
 )
 from sidecar.config.model import Address, Config, Destination
+from sidecar.core.keyset import VerificationKey
 from sidecar.core.verification import Verifier
 from sidecar.credentials.ledger import Ledger
 from sidecar.issuers.keys import IssuerKeys
@@ -80,9 +82,18 @@ class StatusSource:
             name=name,
             issuer=self._config.issuers[name].issuer,
             state=keys.state,
-            keys_age_seconds=None if age is None else round(age, 3),
+            keys_age_seconds=_rounded(age),
             last_error=_text(keys.last_error),
+            next_refresh_seconds=round(max(0.0, keys.next_refresh_seconds), 3),
+            keys=tuple(self._key(name, key) for key in keys.keys),
+            clock_offset_seconds=_rounded(keys.clock_offset_seconds),
         )
+
+    def _key(self, issuer_name: str, key: VerificationKey) -> KeyStatus:
+        last_used = self._verifier.last_used(issuer_name, key)
+        age = None if last_used is None else max(0.0, self._wall_clock() - last_used)
+        kid = None if key.kid is None else _text(key.kid)
+        return KeyStatus(kid=kid, last_used_seconds=_rounded(age))
 
     def _attribution(self) -> AttributionStatus:
         return AttributionStatus(
@@ -107,6 +118,10 @@ class StatusSource:
             mode=destination.mode or self._config.outbound.mode,
             calls=None if route.name == OTHER else dict(route.outcomes),
         )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _text(text: str) -> str:

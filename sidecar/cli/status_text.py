@@ -1,6 +1,6 @@
 """The status of a sidecar as lines for a person."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from sidecar.admin.status import (
@@ -8,6 +8,7 @@ from sidecar.admin.status import (
     CarrierStatus,
     DestinationStatus,
     IssuerStatus,
+    KeyStatus,
     Status,
     TokenCacheStatus,
 )
@@ -17,6 +18,7 @@ from sidecar.config.problems import printable
 MOST_SHOWN: Final = 20
 """Issuers and destinations each; ``--output json`` has them all."""
 
+_CLOCK_SHOWN_SECONDS: Final = 2.0
 _WITHOUT: Final = "none"
 _DONE: Final = ("attached", "anonymous", "forwarded")
 
@@ -31,7 +33,7 @@ def _lines(status: Status) -> Iterator[str]:
     if not status.draining:
         for item in status.missing:
             yield f"  missing: {item}"
-    yield from _some("issuer", [_issuer(issuer) for issuer in status.issuers])
+    yield from _issuers(status.issuers)
     yield f"ledger: {status.ledger.entries:,} of {status.ledger.capacity:,} entries in use"
     yield f"token cache: {_hit_rate(status.token_cache)}"
     yield from _attribution(status.attribution)
@@ -51,11 +53,38 @@ def _some(noun: str, texts: list[str]) -> Iterator[str]:
         yield f"and {counted(len(texts) - MOST_SHOWN, f'more {noun}')}"
 
 
+def _issuers(issuers: Sequence[IssuerStatus]) -> Iterator[str]:
+    for issuer in issuers[:MOST_SHOWN]:
+        yield f"issuer {_issuer(issuer)}"
+        for key in issuer.keys[:MOST_SHOWN]:
+            yield f"  {_key(key)}"
+        if len(issuer.keys) > MOST_SHOWN:
+            yield f"  and {counted(len(issuer.keys) - MOST_SHOWN, 'more key')}"
+    if len(issuers) > MOST_SHOWN:
+        yield f"and {counted(len(issuers) - MOST_SHOWN, 'more issuer')}"
+
+
 def _issuer(issuer: IssuerStatus) -> str:
     age = issuer.keys_age_seconds
     keys = "no keys" if age is None else f"keys {_duration(age)} old"
+    due = issuer.next_refresh_seconds
+    refresh = f", next refresh in {_duration(due)}" if due else ""
+    offset = issuer.clock_offset_seconds
+    # Its answers name whole seconds, and take a while to come.
+    clock = (
+        f", its clock {_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+        if offset is not None and abs(offset) >= _CLOCK_SHOWN_SECONDS
+        else ""
+    )
     error = f"; last error: {issuer.last_error}" if issuer.last_error else ""
-    return f"{issuer.name}: {issuer.state}, {keys}{error}"
+    return f"{issuer.name}: {issuer.state}, {keys}{refresh}{clock}{error}"
+
+
+def _key(key: KeyStatus) -> str:
+    name = "key without kid" if key.kid is None else f"key {key.kid}"
+    if key.last_used_seconds is None:
+        return f"{name}: not used yet"
+    return f"{name}: last new token {_duration(key.last_used_seconds)} ago"
 
 
 def _hit_rate(cache: TokenCacheStatus) -> str:

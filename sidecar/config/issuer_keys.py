@@ -1,5 +1,6 @@
 """The keys of one issuer, and how they become ``model.Issuer``."""
 
+import os
 from typing import Final
 
 from sidecar.config import endpoints, token_keys, values
@@ -55,6 +56,8 @@ def _build(fields: Fields) -> Issuer | Invalid:
     source = _source(fields)
     if "issuer" in fields.values:
         _note_issuer(fields)
+    _bound_refresh(fields)
+    _check_files(fields, source)
     if isinstance(asked := fields.values.get("introspection"), Introspection):
         _check_introspection(fields, asked, source)
     if fields.is_broken or source is None:
@@ -100,6 +103,56 @@ def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     if (problem := problem_with(path, token_keys.key_use(fields))) is not None:
         fields.error("jwks_file", problem)
     return JwksFile(path)
+
+
+def _bound_refresh(fields: Fields) -> None:
+    """Let the bounds hold the interval: those that were not written give way."""
+    interval = fields.values.get("refresh_interval_seconds")
+    for name, target, beyond in (
+        ("refresh_min", "refresh_min_seconds", min),
+        ("refresh_max", "refresh_max_seconds", max),
+    ):
+        bound = fields.values.get(target)
+        if interval is None or bound is None or beyond(bound, interval) == bound:
+            continue
+        if fields.entry(name) is None:
+            fields.values[target] = interval
+        else:
+            side = "above" if name == "refresh_min" else "below"
+            fields.error(name, f"is {side} `refresh_interval`")
+
+
+def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) -> None:
+    """Make paths absolute as seen from the file, and look into what they name."""
+    for name in ("ca", "keys_cache"):
+        path = fields.values.get(name)
+        if path is None:
+            continue
+        asks = name == "ca" and fields.entry("introspection") is not None
+        if isinstance(source, JwksFile) and not asks:
+            fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
+        fields.values[name] = path = fields.place(name).resolve(path)
+        problem = _problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
+        if problem:
+            fields.error(name, problem)
+
+
+def _problem_with_authorities(path: str) -> str:
+    # cryptography comes with the check; a configuration without such a file does not need it.
+    from sidecar.tls.files import TlsFileError, TlsPaths, check_authorities, read
+
+    try:
+        check_authorities(read(TlsPaths(ca=path)))
+    except TlsFileError as problem:
+        return str(problem)
+    return ""
+
+
+def _problem_with_directory(path: str) -> str:
+    try:
+        return "" if os.path.isdir(path) else "is not a directory"
+    except ValueError:
+        return "is not a path"
 
 
 def _require_encryption(fields: Fields, key: str, url: str) -> None:
@@ -177,8 +230,28 @@ ISSUER: Final = Section(
         Key("hygiene", token_keys.HYGIENE,
             "What is worth a warning in tokens that are good.",
             default=default_of(Issuer, "hygiene"), default_text="nothing"),
-        Key("refresh_interval", duration(10, 86400), "Time between two fetches of the keys.",
+        Key("refresh_interval", duration(10, 86400),
+            "Time between two fetches of the keys where the answer has no `max-age`.",
             "refresh_interval_seconds", default_of(Issuer, "refresh_interval_seconds")),
+        Key("refresh_min", duration(10, 86400),
+            "Least time between two fetches, whatever the answer says.",
+            "refresh_min_seconds", default_of(Issuer, "refresh_min_seconds")),
+        Key("refresh_max", duration(10, 86400),
+            "Most time between two fetches, whatever the answer says: so long may a key still be "
+            "accepted that the issuer withdrew.",
+            "refresh_max_seconds", default_of(Issuer, "refresh_max_seconds")),
+        Key("stale_for", duration(60, 30 * 86400),
+            "How long keys stay in force while the issuer cannot be asked; then 503.",
+            "stale_for_seconds", default_of(Issuer, "stale_for_seconds")),
+        Key("startup", Choice(("wait", "serve")),
+            "`wait`: ready only while there are keys. `serve`: ready without, and tokens get 503.",
+            default=default_of(Issuer, "startup")),
+        Key("keys_cache", Text("path", values.file_path),
+            "Directory for a copy of the fetched keys, used at a start while the issuer is down.",
+            default=default_of(Issuer, "keys_cache"), default_text="none"),
+        Key("ca", Text("path", values.file_path),
+            "Authorities (PEM) that vouch for the issuer's servers; read again when it changes.",
+            default=default_of(Issuer, "ca"), default_text="the system's"),
         Key("refresh_cooldown", duration(1, 3600),
             "Least time between two fetches that unknown `kid` values may cause.",
             "refresh_cooldown_seconds", default_of(Issuer, "refresh_cooldown_seconds")),

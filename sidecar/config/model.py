@@ -138,6 +138,18 @@ class Issuer:
     """Refuse tokens whose ``iat`` is longer ago than this."""
     require_exp: bool = True
     refresh_interval_seconds: float = 300.0
+    """Between two fetches of the keys where the answer does not say when to ask again."""
+    refresh_min_seconds: float = 60.0
+    """Bounds of what the answer may say."""
+    refresh_max_seconds: float = 900.0
+    stale_for_seconds: float = 86400.0
+    """How long keys stay in force that could not be confirmed."""
+    startup: Literal["wait", "serve"] = "wait"
+    """Whether being ready takes these keys."""
+    keys_cache: str | None = None
+    """Directory of a copy on disk, for a start while the issuer is down."""
+    ca: str | None = None
+    """Authorities that vouch for where the keys are; ``None``: those of the system."""
     refresh_cooldown_seconds: float = 10.0
     """Least time between two fetches that unknown ``kid`` values may cause."""
     allow_plaintext: bool = False

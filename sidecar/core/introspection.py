@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sidecar.core.attribution import is_handle
 from sidecar.core.claims import IssuerPolicy, Lifetime, read_lifetime, read_principal
+from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object, printable
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
@@ -62,7 +63,7 @@ def read_answer(content: bytes) -> Answer:
     try:
         members = json_object(content)
     except EncodingError as error:
-        raise AnswerError(f"the answer is {error}") from None
+        raise AnswerError(f"the answer is {error}{found_instead(content)}") from None
     active = members.get("active")
     if not isinstance(active, bool):
         raise AnswerError("the answer's active is neither true nor false")

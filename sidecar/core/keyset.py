@@ -12,6 +12,7 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
+from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object
 from sidecar.core.jose import ALGORITHMS, MAX_KID_LENGTH, KeyUse
 from sidecar.core.signatures import Ed25519Key, PublicKey, is_signed
@@ -129,7 +130,7 @@ def parse_jwks(document: bytes, use: KeyUse = "sig") -> KeySet:
     try:
         entries = json_object(document).get("keys")
     except EncodingError as error:
-        raise KeySetError(f"the key set is {error}") from None
+        raise KeySetError(f"the key set is {error}{found_instead(document)}") from None
     if not isinstance(entries, list):
         raise KeySetError("the key set has no array named keys")
     if len(entries) > MAX_KEYS:

@@ -170,6 +170,8 @@ class Verifier:
         self._max_token_bytes = max_token_bytes
         self.hits = 0
         self.misses = 0
+        self._last_used: dict[tuple[str, VerificationKey], float] = {}
+        """When each key last vouched for a token that was new; as many as there are keys."""
         self.generation = 0
         """Changes with every key set that is installed: what was verified before may not be now."""
 
@@ -220,27 +222,42 @@ class Verifier:
         self._cache.discard(token)
         return None
 
-    def install(self, issuer_name: str, keys: KeySet) -> None:
-        """Use *keys* for the issuer from now on.
+    def install(self, issuer_name: str, keys: KeySet, *, now: float = 0.0) -> int:
+        """Use *keys* for the issuer from now on; the empty set leaves it without any.
 
-        Tokens whose key the new set would no longer choose are forgotten. Raises ``ValueError``
-        for an issuer without policy.
+        Tokens whose key the new set would no longer choose are forgotten. Returns how many of
+        them would still have been good at *now*. Raises ``ValueError`` for an issuer without
+        policy.
         """
         if issuer_name not in self._names:
             raise ValueError(f"no policy for the issuer {printable(issuer_name)}")
         if self._keys.get(issuer_name) == keys:
-            return
+            return 0
         self._keys[issuer_name] = keys
         self.generation += 1
         # Few keys vouch for many tokens, and the loop waits for this.
         selected = cache(keys.select)
-        self._cache.retain(
-            lambda entry: (
+        forgotten = [0]
+
+        def holds(entry: _Entry) -> bool:
+            if (
                 entry.issuer_name != issuer_name
                 or entry.key is None
                 or entry.key in selected(entry.kid, entry.alg)
-            )
-        )
+            ):
+                return True
+            forgotten[0] += now < entry.valid_until
+            return False
+
+        self._cache.retain(holds)
+        for name, key in [*self._last_used]:
+            if name == issuer_name and key not in keys.keys:
+                del self._last_used[name, key]
+        return forgotten[0]
+
+    def last_used(self, issuer_name: str, key: VerificationKey) -> float | None:
+        """Return when *key* last vouched for a token that was not known; ``None``: it did not."""
+        return self._last_used.get((issuer_name, key))
 
     def _opaque_entry(
         self, token: bytes, answer: Answer, policy: IssuerPolicy, asked_at: float, now: float
@@ -308,6 +325,7 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
+        self._last_used[policy.name, key] = now
         if policy.hygiene is not None and self._unclean_token is not None:
             for kind in unclean(policy.hygiene, claims, len(token)):
                 self._unclean_token(policy.name, kind)

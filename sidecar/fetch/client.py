@@ -23,6 +23,27 @@ FetchFault = Literal["network_error", "http_error", "refused_address"]
 accept (status, coding, size, redirects). ``refused_address``: we did not even ask."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerFields:
+    """What an answer said of itself, as written; empty where it said nothing."""
+
+    cache_control: str = ""
+    age: str = ""
+    date: str = ""
+    retry_after: str = ""
+
+
+NO_FIELDS = AnswerFields()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The content of a 200 answer, and what the answer said of itself."""
+
+    content: bytes = field(repr=False)
+    fields: AnswerFields = NO_FIELDS
+
+
 class FetchError(Exception):
     """A document could not be fetched.
 
@@ -30,9 +51,11 @@ class FetchError(Exception):
     the query or credentials of the URL.
     """
 
-    def __init__(self, message: str, kind: FetchFault) -> None:
+    def __init__(self, message: str, kind: FetchFault, fields: AnswerFields = NO_FIELDS) -> None:
         super().__init__(message)
         self.kind: FetchFault = kind
+        self.fields = fields
+        """Of the answer that was not accepted, where there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +93,37 @@ class Fetcher:
         timeout_seconds: float,
         allow_plaintext: bool = False,
         named_by: str | None = None,
+        ca: str | None = None,
     ) -> bytes:
-        """Return the content of a 200 answer, at most *max_bytes* long.
+        """Return the content of a 200 answer; see ``get_document``."""
+        document = await self.get_document(
+            url,
+            max_bytes=max_bytes,
+            timeout_seconds=timeout_seconds,
+            allow_plaintext=allow_plaintext,
+            named_by=named_by,
+            ca=ca,
+        )
+        return document.content
+
+    async def get_document(
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        allow_plaintext: bool = False,
+        named_by: str | None = None,
+        ca: str | None = None,
+    ) -> Document:
+        """Return a 200 answer whose content is at most *max_bytes* long.
 
         *timeout_seconds* bounds everything together: lookup, connection, redirects (at most
         three) and content. *allow_plaintext* permits ``http://`` to something other than a
         loopback literal or ``localhost``. *named_by* is the URL of the document in which
-        *url* was found, if any: the rules for redirects then hold between the two.
+        *url* was found, if any: the rules for redirects then hold between the two. *ca* is the
+        path of a file with the only authorities that may vouch for the servers asked; it is read
+        again when it changes.
 
         Raises ``FetchError``.
         """
@@ -86,6 +133,7 @@ class Fetcher:
             timeout_seconds=timeout_seconds,
             allow_plaintext=allow_plaintext,
             named_by=named_by,
+            ca=ca,
         )
 
     async def post_form(
@@ -98,8 +146,9 @@ class Fetcher:
         timeout_seconds: float,
         allow_plaintext: bool = False,
         named_by: str | None = None,
+        ca: str | None = None,
     ) -> FormAnswer:
-        """Send *form* and return the answer; the other arguments are those of ``get``.
+        """Send *form* and return the answer; the other arguments are those of ``get_document``.
 
         A redirect is an error: what is sent is a secret, and meant for this one place.
 
@@ -113,6 +162,7 @@ class Fetcher:
             timeout_seconds=timeout_seconds,
             allow_plaintext=allow_plaintext,
             named_by=named_by,
+            ca=ca,
         )
 
     def _opened(self) -> "Session":

@@ -29,7 +29,9 @@ _METADATA: Final = frozenset(
 )
 _THIS_NETWORK: Final = ip_network("0.0.0.0/8")
 _NAT64: Final = ip_network("64:ff9b::/96")
+_TRANSLATED: Final = ip_network("::ffff:0:0:0/96")  # RFC 2765, section 2.1
 _COMPATIBLE: Final = ip_network("::/96")
+_LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")  # RFC 8215
 
 _VISIBLE_ASCII: Final = re.compile(r"[!-~]+", re.ASCII)
 _HOST_NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
@@ -105,7 +107,23 @@ def why_address_refused(address: str) -> str | None:
     literal = _literal(address)
     if literal is None:
         return "not an IP address"
-    carried = _carried(literal)
+    if literal in _LOCAL_NAT64:
+        return _why_translation_refused(literal.packed)
+    return _why_refused(_carried(literal))
+
+
+def _why_translation_refused(packed: bytes) -> str | None:
+    """Judge an address that the pod's own network translates (RFC 6052, section 2.2).
+
+    Whoever runs it chose how long the prefix is, so it is read with the shortest and the longest.
+    """
+    readings = [IPv4Address(inner) for inner in (packed[-4:], packed[6:8] + packed[9:11])]
+    # Read with the wrong one of the two it begins with zeros.
+    meant = [inner for inner in readings if inner not in _THIS_NETWORK] or readings[:1]
+    return next(filter(None, map(_why_refused, meant)), None)
+
+
+def _why_refused(carried: Address) -> str | None:
     if carried.is_link_local:
         return "link-local addresses are refused"
     if carried in _METADATA:
@@ -119,19 +137,23 @@ def why_address_refused(address: str) -> str | None:
 
 def _literal(host: str) -> Address | None:
     try:
-        return ip_address(host)
+        literal = ip_address(host)
     except ValueError:
         return None
+    if isinstance(literal, IPv6Address) and literal.scope_id is not None:
+        # With its zone an address equals no other, and is in no network.
+        return IPv6Address(int(literal))
+    return literal
 
 
 def _carried(address: Address) -> Address:
-    """Return the IPv4 address inside a mapped, compatible, 6to4 or NAT64 address, or itself."""
+    """Return the IPv4 address inside a mapped, translated, 6to4 or NAT64 address, or itself."""
     match address:
         case IPv6Address(ipv4_mapped=IPv4Address() as inner):
             return inner
         case IPv6Address(sixtofour=IPv4Address() as inner):
             return inner
-        case IPv6Address() if address in _NAT64:
+        case IPv6Address() if address in _NAT64 or address in _TRANSLATED:
             return IPv4Address(address.packed[-4:])
         case IPv6Address() if address in _COMPATIBLE and int(address) > 1:
             return IPv4Address(address.packed[-4:])

@@ -17,7 +17,16 @@ from yarl import URL
 
 from sidecar import __version__
 from sidecar.fetch import guard
-from sidecar.fetch.client import FetchError, FetchFault, FormAnswer, Lookup
+from sidecar.fetch.client import (
+    NO_FIELDS,
+    AnswerFields,
+    Document,
+    FetchError,
+    FetchFault,
+    FormAnswer,
+    Lookup,
+)
+from sidecar.fetch.trust import Trust, TrustError
 
 MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -98,6 +107,8 @@ class Session:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
+        self._trusts: dict[str, Trust] = {}
+        """By path, of which there are as many as the configuration names."""
 
     async def close(self) -> None:
         """Close every connection."""
@@ -111,15 +122,16 @@ class Session:
         timeout_seconds: float,
         allow_plaintext: bool,
         named_by: str | None,
-    ) -> bytes:
-        """Return the content of a 200 answer; see ``Fetcher.get``."""
+        ca: str | None = None,
+    ) -> Document:
+        """Return a 200 answer; see ``Fetcher.get``."""
         origin = _parsed(named_by) if named_by is not None else None
         target = _checked(_parsed(url), origin, allow_plaintext=allow_plaintext)
         try:
             async with asyncio.timeout(timeout_seconds):
                 for _ in range(MAX_REDIRECTS + 1):
-                    answer = await self._ask(target, max_bytes)
-                    if isinstance(answer, bytes):
+                    answer = await self._ask(target, max_bytes, self._trusted(target, ca))
+                    if isinstance(answer, Document):
                         return answer
                     target = _checked(answer, target, allow_plaintext=allow_plaintext)
         except TimeoutError:
@@ -138,6 +150,7 @@ class Session:
         timeout_seconds: float,
         allow_plaintext: bool,
         named_by: str | None,
+        ca: str | None = None,
     ) -> FormAnswer:
         """Send *form* once and return the answer; see ``Fetcher.post_form``."""
         origin = _parsed(named_by) if named_by is not None else None
@@ -149,7 +162,11 @@ class Session:
             async with (
                 asyncio.timeout(timeout_seconds),
                 self._session.post(
-                    target, data=urlencode(form).encode(), headers=headers, allow_redirects=False
+                    target,
+                    data=urlencode(form).encode(),
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=self._trusted(target, ca),
                 ) as response,
             ):
                 if 300 <= response.status <= 399:
@@ -167,13 +184,23 @@ class Session:
             # An error of aiohttp may hold the request's fields.
             raise _error(target, _cause(error), "network_error") from None
 
-    async def _ask(self, url: URL, max_bytes: int) -> bytes | URL:
-        """Return the content, or the URL to which the server redirects."""
+    def _trusted(self, url: URL, ca: str | None) -> ssl.SSLContext | bool:
+        """Return what says whose certificates are accepted; ``True`` is what the session has."""
+        if ca is None:
+            return True
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            return self._trusts.setdefault(ca, Trust(ca)).context()
+        except TrustError as error:
+            raise _error(url, f"the `ca` file {error}", "network_error") from None
+
+    async def _ask(self, url: URL, max_bytes: int, trust: ssl.SSLContext | bool) -> Document | URL:
+        """Return the document, or the URL to which the server redirects."""
+        try:
+            async with self._session.get(url, allow_redirects=False, ssl=trust) as response:
                 if response.status in _REDIRECTS:
                     return _location(url, response)
-                return await _content(url, response, max_bytes)
+                content = await _content(url, response, max_bytes)
+                return Document(content, _fields(response))
         except _AddressRefused as refused:
             raise _error(url, str(refused), "refused_address") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -182,15 +209,30 @@ class Session:
 
 async def _content(url: URL, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     if response.status != 200:
-        raise _error(url, f"answered with status {response.status}", "http_error")
+        cause = f"answered with status {response.status}"
+        raise _error(url, cause, "http_error", _fields(response))
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise _error(url, "answered with a content coding nobody asked for", "http_error")
+    # Said beforehand, it need not be received to be refused.
+    if (response.content_length or 0) > max_bytes:
+        raise _error(url, f"the document is larger than {max_bytes} bytes", "http_error")
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > max_bytes:
             raise _error(url, f"the document is larger than {max_bytes} bytes", "http_error")
     return bytes(content)
+
+
+def _fields(response: aiohttp.ClientResponse) -> AnswerFields:
+    headers = response.headers
+    return AnswerFields(
+        # A list may be spread over several lines (RFC 9110, section 5.3).
+        cache_control=", ".join(headers.getall("Cache-Control", [])),
+        age=headers.get("Age", ""),
+        date=headers.get("Date", ""),
+        retry_after=headers.get("Retry-After", ""),
+    )
 
 
 def _location(url: URL, response: aiohttp.ClientResponse) -> URL:
@@ -220,7 +262,7 @@ def _cause(error: Exception) -> str:
     """Say what broke, in our words where aiohttp's would repeat the URL."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not accepted: {error.certificate_error}"
+            return f"its certificate is not accepted: {_certificate_fault(error)}"
         case aiohttp.ClientConnectorDNSError():
             return "the name does not resolve"
         case aiohttp.ClientSSLError():
@@ -237,9 +279,17 @@ def _cause(error: Exception) -> str:
             return f"the request failed ({type(error).__name__})"
 
 
-def _error(url: URL, cause: str, kind: FetchFault) -> FetchError:
+def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """Return what a person needs of OpenSSL's message: not its code and line numbers."""
+    fault = error.certificate_error
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return fault.verify_message.rstrip(".")
+    return str(fault)
+
+
+def _error(url: URL, cause: str, kind: FetchFault, fields: AnswerFields = NO_FIELDS) -> FetchError:
     """Name the host of *url* and nothing else of it."""
     host = url.raw_host or "no host"
     port = "" if url.explicit_port is None else f":{url.explicit_port}"
     shown = f"[{host}]" if ":" in host else host
-    return FetchError(" ".join(f"{shown[:255]}{port}: {cause}".split()), kind)
+    return FetchError(" ".join(f"{shown[:255]}{port}: {cause}".split()), kind, fields)

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
 
-from sidecar.core.encoding import EncodingError, json_object, printable
 from sidecar.core.keyset import MAX_DOCUMENT_BYTES
 from sidecar.fetch.client import Fetcher, FetchError
-from sidecar.issuers.sources import FETCH_TIMEOUT_SECONDS, SourceError
+from sidecar.issuers.sources import FETCH_TIMEOUT_SECONDS, SourceError, own_metadata
 
 FRESH_SECONDS: Final = 3600.0
 """How long metadata is believed. Endpoints move as rarely as issuers do."""
@@ -56,6 +55,7 @@ class DiscoveredEndpoint:
         *,
         issuer: str,
         allow_plaintext: bool,
+        ca: str | None = None,
         clock: Callable[[], float],
     ) -> None:
         """*clock* is monotonic."""
@@ -63,6 +63,7 @@ class DiscoveredEndpoint:
         self._fetch = fetch
         self._issuer = issuer
         self._allow_plaintext = allow_plaintext
+        self._ca = ca
         self._clock = clock
         self._known = ""
         self._failure: FetchError | SourceError | None = None
@@ -84,6 +85,7 @@ class DiscoveredEndpoint:
                 max_bytes=MAX_DOCUMENT_BYTES,
                 timeout_seconds=FETCH_TIMEOUT_SECONDS,
                 allow_plaintext=self._allow_plaintext,
+                ca=self._ca,
             )
             self._known = introspection_endpoint_of(metadata, issuer=self._issuer)
         except (FetchError, SourceError) as failure:
@@ -99,18 +101,7 @@ def introspection_endpoint_of(metadata: bytes, *, issuer: str) -> str:
 
     Another issuer's metadata must not name where our secret is sent. Raises ``SourceError``.
     """
-    try:
-        document = json_object(metadata)
-    except EncodingError as error:
-        raise SourceError(f"the provider metadata is {error}", "invalid_document") from None
-    said = document.get("issuer")
-    if said != issuer:
-        shown = printable(said, limit=200) if isinstance(said, str) else "(not a string)"
-        raise SourceError(
-            f"the provider metadata says issuer {shown}, configured is {issuer}",
-            "issuer_mismatch",
-        )
-    endpoint = document.get("introspection_endpoint")
+    endpoint = own_metadata(metadata, issuer=issuer).get("introspection_endpoint")
     if not isinstance(endpoint, str):
         raise SourceError("the provider metadata has no introspection_endpoint", "invalid_document")
     return endpoint

@@ -101,6 +101,7 @@ class IntrospectionClient:
         self._name = issuer.name
         self._asked = asked
         self._allow_plaintext = issuer.allow_plaintext
+        self._ca = issuer.ca
         self._fetch = fetch
         self._judge = judge
         self._withdrawn = withdrawn
@@ -201,6 +202,7 @@ class IntrospectionClient:
                 timeout_seconds=self._asked.timeout_seconds,
                 allow_plaintext=self._allow_plaintext,
                 named_by=self._endpoint.named_by,
+                ca=self._ca,
             )
             return read_answer(_usable(answer))
         except FetchError as error:
@@ -300,6 +302,7 @@ def _endpoint_of(
         fetch,
         issuer=issuer.issuer,
         allow_plaintext=issuer.allow_plaintext,
+        ca=issuer.ca,
         clock=clock,
     )
 

@@ -6,14 +6,16 @@ Owns obtaining the document's bytes. Reading keys out of them belongs to
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.config.model import Discovery, Issuer, JwksFile, JwksUri
+from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, json_object, printable
 from sidecar.core.keyset import MAX_DOCUMENT_BYTES
-from sidecar.fetch.client import Fetcher
+from sidecar.fetch.client import Document, Fetcher
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 """Bound of one document; callers may be waiting for it."""
@@ -35,7 +37,7 @@ class Source(Protocol):
     poll_seconds: float
     """How often ``changed`` is worth asking; ``inf`` where it never is."""
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         """Return the document. Raises ``SourceError`` or ``FetchError``."""
         ...
 
@@ -50,10 +52,14 @@ def source_of(issuer: Issuer, fetch: Fetcher) -> Source:
         case JwksFile(path):
             return FileSource(path)
         case JwksUri(url):
-            return UriSource(url, fetch, allow_plaintext=issuer.allow_plaintext)
+            return UriSource(url, fetch, allow_plaintext=issuer.allow_plaintext, ca=issuer.ca)
         case Discovery(url):
             return DiscoverySource(
-                url, fetch, issuer=issuer.issuer, allow_plaintext=issuer.allow_plaintext
+                url,
+                fetch,
+                issuer=issuer.issuer,
+                allow_plaintext=issuer.allow_plaintext,
+                ca=issuer.ca,
             )
         case never:
             assert_never(never)
@@ -86,7 +92,7 @@ class FileSource:
         self._path = path
         self._read: _Signature | None = None
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         # Looked at before it is read: a change in between is then seen as one later.
         self._read = self._look()
         try:
@@ -99,7 +105,7 @@ class FileSource:
             raise SourceError(
                 f"{self._path}: larger than {MAX_DOCUMENT_BYTES} bytes", "invalid_document"
             )
-        return content
+        return Document(content)
 
     def changed(self) -> bool:
         return self._look() != self._read
@@ -133,17 +139,21 @@ class UriSource:
 
     poll_seconds = inf
 
-    def __init__(self, url: str, fetch: Fetcher, *, allow_plaintext: bool) -> None:
+    def __init__(
+        self, url: str, fetch: Fetcher, *, allow_plaintext: bool, ca: str | None = None
+    ) -> None:
         self._url = url
         self._fetch = fetch
+        self._ca = ca
         self._allow_plaintext = allow_plaintext
 
-    async def read(self) -> bytes:
-        return await self._fetch.get(
+    async def read(self) -> Document:
+        return await self._fetch.get_document(
             self._url,
             max_bytes=MAX_DOCUMENT_BYTES,
             timeout_seconds=FETCH_TIMEOUT_SECONDS,
             allow_plaintext=self._allow_plaintext,
+            ca=self._ca,
         )
 
     def changed(self) -> bool:
@@ -159,50 +169,79 @@ class DiscoverySource:
 
     poll_seconds = inf
 
-    def __init__(self, url: str, fetch: Fetcher, *, issuer: str, allow_plaintext: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        fetch: Fetcher,
+        *,
+        issuer: str,
+        allow_plaintext: bool,
+        ca: str | None = None,
+    ) -> None:
         self._url = url
         self._fetch = fetch
+        self._ca = ca
         self._issuer = issuer
         self._allow_plaintext = allow_plaintext
 
-    async def read(self) -> bytes:
+    async def read(self) -> Document:
         metadata = await self._get(self._url, named_by=None)
-        return await self._get(jwks_uri_of(metadata, issuer=self._issuer), named_by=self._url)
+        jwks_uri = jwks_uri_of(metadata.content, issuer=self._issuer)
+        return await self._get(jwks_uri, named_by=self._url)
 
     def changed(self) -> bool:
         return False
 
-    async def _get(self, url: str, *, named_by: str | None) -> bytes:
-        return await self._fetch.get(
+    async def _get(self, url: str, *, named_by: str | None) -> Document:
+        return await self._fetch.get_document(
             url,
             max_bytes=MAX_DOCUMENT_BYTES,
             timeout_seconds=FETCH_TIMEOUT_SECONDS,
             allow_plaintext=self._allow_plaintext,
             named_by=named_by,
+            ca=self._ca,
         )
 
 
 def jwks_uri_of(metadata: bytes, *, issuer: str) -> str:
     """Return ``jwks_uri`` of provider *metadata* that is *issuer*'s own.
 
-    The ``issuer`` member must be identical, character for character (RFC 8414, section
-    3.3): else one issuer's metadata could vouch for another's keys. Raises ``SourceError``.
+    Raises ``SourceError``.
     """
-    try:
-        document = json_object(metadata)
-    except EncodingError as error:
-        raise SourceError(f"the provider metadata is {error}", "invalid_document") from None
-    said = document.get("issuer")
-    if said != issuer:
-        raise SourceError(
-            f"the provider metadata says issuer {_shown(said)}, configured is {issuer}",
-            "issuer_mismatch",
-        )
-    jwks_uri = document.get("jwks_uri")
+    jwks_uri = own_metadata(metadata, issuer=issuer).get("jwks_uri")
     if not isinstance(jwks_uri, str):
         raise SourceError("the provider metadata has no jwks_uri", "invalid_document")
     return jwks_uri
 
 
+def own_metadata(metadata: bytes, *, issuer: str) -> Mapping[str, object]:
+    """Return provider *metadata* that is *issuer*'s own.
+
+    The ``issuer`` member must be identical, character for character (RFC 8414, section
+    3.3): else one issuer's metadata could vouch for another's keys, or name where our secret
+    is sent. Raises ``SourceError``.
+    """
+    try:
+        document = json_object(metadata)
+    except EncodingError as error:
+        cause = f"the provider metadata is {error}{found_instead(metadata)}"
+        raise SourceError(cause, "invalid_document") from None
+    said = document.get("issuer")
+    if said != issuer:
+        raise SourceError(
+            f"the provider metadata says issuer {_shown(said)}, configured is {issuer}"
+            f"{_difference(said, issuer)}",
+            "issuer_mismatch",
+        )
+    return document
+
+
 def _shown(issuer: object) -> str:
     return printable(issuer, limit=200) if isinstance(issuer, str) else "(not a string)"
+
+
+def _difference(said: object, issuer: str) -> str:
+    """Name a difference that is easily overlooked."""
+    if not isinstance(said, str) or said.rstrip("/") != issuer.rstrip("/"):
+        return ""
+    return ": they differ in the slash at the end"

@@ -37,7 +37,7 @@ MAX_TALLY_SERIES: Final = 256
 MAX_ISSUERS: Final = 100
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
-ISSUER_STATES: Final = ("loading", "fresh", "stale", "failed")
+ISSUER_STATES: Final = ("loading", "fresh", "stale", "blind")
 
 DURATION_BOUNDS: Final[tuple[float, ...]] = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

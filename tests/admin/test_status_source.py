@@ -57,7 +57,7 @@ async def test_keys_that_never_came(tmp_path: Path) -> None:
     async with pod(tmp_path, control=tmp_path / "c.sock", publish=False):
         told = await status(tmp_path / "c.sock")
     (issuer,) = told["issuers"]
-    assert (issuer["state"], issuer["keys_age_seconds"]) == ("failed", None)
+    assert (issuer["state"], issuer["keys_age_seconds"]) == ("blind", None)
     assert issuer["last_error"]
     assert not told["ready"]
     assert told["missing"] == [f"issuer shop: keys not loaded ({issuer['last_error']})"]
@@ -160,3 +160,16 @@ async def test_no_handle_or_token_is_told(tmp_path: Path) -> None:
         text = json.dumps(await status(tmp_path / "c.sock"))
     assert token[:20] not in text
     assert "sdc1" not in text
+
+
+async def test_keys_and_their_last_use(tmp_path: Path) -> None:
+    """Each key in force is named, with the time since it last vouched for a new token."""
+    async with pod(tmp_path, control=tmp_path / "c.sock") as running:
+        (before,) = (await status(tmp_path / "c.sock"))["issuers"]
+        await fetch(running.bound.inbound, "/users/x", bearer=running.mint.token("alice"))
+        (after,) = (await status(tmp_path / "c.sock"))["issuers"]
+    assert before["keys"] == [{"kid": "es256-1", "last_used_seconds": None}]
+    (key,) = after["keys"]
+    assert 0 <= key["last_used_seconds"] < 60
+    assert 0 < after["next_refresh_seconds"] <= 330
+    assert after["clock_offset_seconds"] is None

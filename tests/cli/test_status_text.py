@@ -1,5 +1,6 @@
 """What a person reads of a status."""
 
+import msgspec
 import pytest
 
 from sidecar.admin.status import (
@@ -7,6 +8,7 @@ from sidecar.admin.status import (
     CarrierStatus,
     DestinationStatus,
     IssuerStatus,
+    KeyStatus,
     LedgerStatus,
     Status,
     TokenCacheStatus,
@@ -79,7 +81,7 @@ def test_everything_at_once() -> None:
         missing=("issuer b: keys not loaded (no route)",),
         issuers=(
             issuer("a", state="stale", age=400, error="timed out"),
-            issuer("b", state="failed", age=None, error="no route"),
+            issuer("b", state="blind", age=None, error="no route"),
         ),
         cache=(973, 27),
         attribution=AttributionStatus(
@@ -105,7 +107,7 @@ def test_everything_at_once() -> None:
         "sidecar 1.2.3, up 3 h 12 min, not ready",
         "  missing: issuer b: keys not loaded (no route)",
         "issuer a: stale, keys 6 min old; last error: timed out",
-        "issuer b: failed, no keys; last error: no route",
+        "issuer b: blind, no keys; last error: no route",
         "ledger: 3 of 12,500 entries in use",
         "token cache: 97.3% of 1,000 look-ups hit",
         "attribution: carrier auto; a carrier is expected: profiles demands min_assurance strict",
@@ -169,5 +171,34 @@ def test_long_lists_are_counted() -> None:
 
 def test_a_terminal_is_not_steered() -> None:
     """What a peer's error message may hold is escaped."""
-    shown = text(issuers=(issuer("a", state="failed", age=None, error="\x1b[2J\u202e"),))
-    assert shown[1] == "issuer a: failed, no keys; last error: \\x1b[2J\\u202e"
+    shown = text(issuers=(issuer("a", state="blind", age=None, error="\x1b[2J\u202e"),))
+    assert shown[1] == "issuer a: blind, no keys; last error: \\x1b[2J\\u202e"
+
+
+def test_keys() -> None:
+    """Keys with their last use, the next refresh, and a clock that differs; within a bound."""
+    keys = (
+        KeyStatus(kid="a", last_used_seconds=3.0),
+        KeyStatus(kid="\x1b[2J", last_used_seconds=None),
+        KeyStatus(kid=None, last_used_seconds=7200.0),
+    )
+    told = IssuerStatus(
+        name="a",
+        issuer="https://idp.example",
+        state="fresh",
+        keys_age_seconds=42,
+        last_error="",
+        next_refresh_seconds=258.4,
+        keys=keys,
+        clock_offset_seconds=-75.0,
+    )
+    assert text(issuers=(told,))[1:5] == [
+        "issuer a: fresh, keys 42 s old, next refresh in 4 min, its clock 75 s behind",
+        "  key a: last new token 3 s ago",
+        "  key \\x1b[2J: not used yet",
+        "  key without kid: last new token 2 h 0 min ago",
+    ]
+    many = msgspec.structs.replace(told, keys=keys[:1] * 23, clock_offset_seconds=1.0)
+    shown = text(issuers=(many,))
+    assert shown[1].endswith("next refresh in 4 min")
+    assert shown[22] == "  and 3 more keys"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.keyset import parse_jwks
+from sidecar.core.keyset import KeySet, parse_jwks
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
 from sidecar.core.verification import (
@@ -483,3 +483,31 @@ def test_an_issuer_under_its_other_url_is_recognised() -> None:
     for said in ("http://keycloak:8080/realms/shop", "https://login.test", "discovery_url"):
         assert said in verdict.denial.detail
     assert not verdict.denial.public
+
+
+# --- what is known of keys ---
+
+
+def test_tokens_forgotten_are_counted() -> None:
+    """Of the tokens whose key left, those are counted that would still have been good."""
+    verifier = make()
+    for number in range(3):
+        token = sign(claims(exp=int(NOW) + 100 * number + 1, jti=str(number)))
+        assert isinstance(verifier.verify(token, now=NOW), Verified)
+    assert verifier.install("shop", key_set(), now=NOW) == 0
+    assert verifier.install("shop", KeySet(()), now=NOW + 60) == 2
+    assert isinstance(verifier.verify(sign(claims()), now=NOW), KeyNeeded)
+
+
+def test_last_use_of_a_key() -> None:
+    """A key's last use is that of the last token it vouched for, and goes with the key."""
+    verifier = make()
+    keys = key_set().keys
+    assert [verifier.last_used("shop", key) for key in keys] == [None] * len(keys)
+    assert isinstance(verifier.verify(sign(claims()), now=NOW), Verified)
+    rejected = verifier.verify(sign(claims(exp=int(NOW) - 100)), now=NOW + 5)
+    assert isinstance(rejected, Rejected)
+    used = {key: verifier.last_used("shop", key) for key in keys}
+    assert sorted(at for at in used.values() if at is not None) == [NOW]
+    verifier.install("shop", KeySet(()))
+    assert all(verifier.last_used("shop", key) is None for key in keys)

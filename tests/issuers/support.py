@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -88,7 +89,7 @@ class ManualTime:
     """A clock that moves only when the test lets a sleeper's time pass, or says so."""
 
     def __init__(self) -> None:
-        self.now = 1_700_000_000.0
+        self.now = time.time()
         self._sleepers: asyncio.Queue[tuple[float, asyncio.Future[None]]] = asyncio.Queue()
 
     def __call__(self) -> float:
@@ -138,5 +139,8 @@ class Installed:
 
     sets: list[frozenset[str]] = field(default_factory=list)
 
-    def __call__(self, keys: KeySet) -> None:
+    forgotten: int = 0
+
+    def __call__(self, keys: KeySet) -> int:
         self.sets.append(keys.kids)
+        return self.forgotten

@@ -46,14 +46,14 @@ async def test_file_is_read(tmp_path: Path) -> None:
     """A file's content is returned as it is."""
     path = tmp_path / "jwks.json"
     path.write_bytes(jwks("one"))
-    assert await FileSource(str(path)).read() == jwks("one")
+    assert (await FileSource(str(path)).read()).content == jwks("one")
 
 
 async def test_file_at_the_limit(tmp_path: Path) -> None:
     """A file of 256 KiB is read, one byte more is refused."""
     path = tmp_path / "jwks.json"
     path.write_bytes(b" " * 262_144)
-    assert len(await FileSource(str(path)).read()) == 262_144
+    assert len((await FileSource(str(path)).read()).content) == 262_144
     path.write_bytes(b" " * 262_145)
     assert "larger than 262144 bytes" in await why_unreadable(path)
 
@@ -123,18 +123,18 @@ async def test_turned_link_is_seen(tmp_path: Path) -> None:
     data = tmp_path / "..data"
     data.symlink_to("one")
     source = FileSource(str(data / "jwks.json"))
-    assert await source.read() == jwks("one")
+    assert (await source.read()).content == jwks("one")
     turned = tmp_path / "..tmp"
     turned.symlink_to("two")
     turned.rename(data)
     assert source.changed()
-    assert await source.read() == jwks("two")
+    assert (await source.read()).content == jwks("two")
 
 
 async def test_uri_is_fetched(server: TestServer, fetcher: Fetcher) -> None:
     """A key set's URL is fetched, and never seen to change by itself."""
     source = UriSource(str(server.make_url("/jwks")), fetcher, allow_plaintext=False)
-    assert await source.read() == jwks("one")
+    assert (await source.read()).content == jwks("one")
     assert not source.changed()
 
 
@@ -155,7 +155,7 @@ async def test_metadata_names_the_keys(
     """The key set is fetched from where the issuer's own metadata says."""
     provider.metadata = {"issuer": ISSUER, "jwks_uri": str(server.make_url("/jwks"))}
     source = discovery(server, fetcher)
-    assert await source.read() == jwks("one")
+    assert (await source.read()).content == jwks("one")
     assert not source.changed()
 
 

@@ -231,7 +231,7 @@ def test_lost_access_log_lines_are_told(metrics: Metrics) -> None:
 @pytest.mark.parametrize("state", ISSUER_STATES)
 def test_an_issuer_is_in_exactly_one_state(metrics: Metrics, state: str) -> None:
     """The state that was reported last is 1 and the others are 0."""
-    metrics.issuer("shop").state_changed("failed")
+    metrics.issuer("shop").state_changed("blind")
     metrics.issuer("shop").state_changed(state)
     states = {
         each: value(metrics, "sidecar_issuer_state", issuer="shop", state=each)
