@@ -45,7 +45,7 @@ async def test_a_login_page_with_status_200(
         (b"<?xml version='1.0'?>", " (it begins like XML; is this the right URL?)"),
         (b"-----BEGIN PUBLIC KEY-----", " (it begins like PEM; a key set is JSON (RFC 7517))"),
         (b"eyJhbGciOiJ", " (it begins like a signed token; the plain document is needed)"),
-        (gzip.compress(b"{}"), " (it is compressed with gzip)"),
+        (gzip.compress(b"{}", mtime=0), " (it is compressed with gzip)"),
         (b"\xef\xbb\xbf{}", " (it begins with a byte order mark)"),
         (b"\xef\xbb\xbf<HTML>", " (it begins like HTML; is this the right URL, or a login page "
                                 "in front of it?)"),
