@@ -1,0 +1,149 @@
+"""Put the issuers of ``programs`` into ``.interop``: ``python -m tests.interop.setup [NAME...]``.
+
+Owns the downloads, which are the package managers' own, and what is built once to start fast. A
+program is made in a directory of its own and renamed when it is complete, so what has a name is
+whole; a lock keeps two runs apart.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.interop.programs import KEYCLOAK, PREPARED, PROGRAMS, Program
+
+LIMIT_SECONDS: Final = 240.0
+"""For one program; the slowest takes a quarter of it on two busy cores."""
+LEAN_JAVA: Final = {
+    "JAVA_OPTS_GC": "-XX:+UseSerialGC",
+    "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+}
+"""For Java programs that run for seconds: compiling less takes half the time."""
+_SHOWN_LINES: Final = 30
+
+
+class SetupError(Exception):
+    """A program could not be made; the message says why in one line."""
+
+
+class Workshop:
+    """Where one program is made: a directory, a log, and the time that is left."""
+
+    def __init__(self, directory: Path, log: Path, limit_seconds: float) -> None:
+        self.directory = directory
+        self.log = log
+        self._until = time.monotonic() + limit_seconds
+
+    def run(
+        self,
+        *command: str,
+        where: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run *command* to its end, with all that it starts. Raises ``SetupError``."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=where or self.directory,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(timeout=max(self._until - time.monotonic(), 1.0))
+            except subprocess.TimeoutExpired:
+                raise SetupError(f"{command[0]} took too long") from None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+        if code != 0:
+            raise SetupError(f"{command[0]} ended with {code}")
+
+
+def make_keycloak(shop: Workshop) -> None:
+    """Get the distribution and build what its start would build otherwise."""
+    shop.run(
+        "mvn",
+        *("--quiet", "--batch-mode", "--no-transfer-progress"),
+        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+        f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK.version}:zip",
+        f"-DoutputDirectory={shop.directory}",
+    )
+    (archive,) = shop.directory.glob("*.zip")
+    with zipfile.ZipFile(archive) as distribution:
+        distribution.extractall(shop.directory)
+    archive.unlink()
+    (unpacked,) = shop.directory.glob("keycloak-*")
+    unpacked.rename(shop.directory / "keycloak")
+    shop.run("bash", "keycloak/bin/kc.sh", "build", "--db=dev-file", environment=LEAN_JAVA)
+
+
+MAKERS: Final = {KEYCLOAK.name: make_keycloak}
+
+
+def prepare(program: Program) -> None:
+    """Make *program*, unless that is done already. Raises ``SetupError``."""
+    if absent := program.missing():
+        raise SetupError(f"it needs {', '.join(absent)} on PATH")
+    PREPARED.mkdir(exist_ok=True)
+    with _alone(program):
+        if program.directory.is_dir():
+            return
+        log = PREPARED / f"{program.name}.log"
+        log.unlink(missing_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".making-{program.name}-", dir=PREPARED))
+        try:
+            MAKERS[program.name](Workshop(making, log, LIMIT_SECONDS))
+            making.rename(program.directory)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+@contextmanager
+def _alone(program: Program) -> Iterator[None]:
+    """Wait for another process that makes the same; its end, whatever it is, frees the lock."""
+    with (PREPARED / f".lock-{program.name}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(names: Sequence[str]) -> int:
+    """Prepare the programs *names*, or all; return the exit code."""
+    known = {program.name: program for program in PROGRAMS}
+    if unknown := [name for name in names if name not in known]:
+        print(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    failed = 0
+    for name in names or known:
+        program, began = known[name], time.monotonic()
+        try:
+            prepare(program)
+        except (SetupError, OSError, ValueError) as error:
+            failed += 1
+            print(f"{name} {program.version}: not set up: {error}", file=sys.stderr)
+            _show(PREPARED / f"{name}.log")
+        else:
+            print(f"{name} {program.version}: ready, {time.monotonic() - began:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+def _show(log: Path) -> None:
+    if log.is_file():
+        for line in log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]:
+            print(f"    {line[:300]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
