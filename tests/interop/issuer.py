@@ -49,9 +49,15 @@ class IssuerProcess:
         await self._running.aclose()
 
 
-async def post_form(url: str, **form: str) -> dict[str, Any]:
-    """Post *form* and return the JSON object of the answer."""
-    answer: dict[str, Any] = await ask("POST", url, data=form)
+async def post_form(
+    url: str, form: Mapping[str, str], *, client: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """Post *form*, as *client* with its secret, and return the JSON object of the answer."""
+    fields = {}
+    if client is not None:
+        encoded = base64.b64encode(":".join(client).encode()).decode()
+        fields["authorization"] = f"Basic {encoded}"
+    answer: dict[str, Any] = await ask("POST", url, data=form, headers=fields)
     return answer
 
 

@@ -60,9 +60,7 @@ class Keycloak:
         """Return the token endpoint's answer to *client*."""
         return await post_form(
             f"{self.public}/realms/shop/protocol/openid-connect/token",
-            client_id=client,
-            client_secret=f"{client}-secret",
-            **form,
+            {"client_id": client, "client_secret": f"{client}-secret", **form},
         )
 
     async def service_token(self, client: str = "shop-web") -> str:
@@ -104,10 +102,12 @@ class Keycloak:
         user, password = _ADMIN
         session = await post_form(
             f"{self.public}/realms/master/protocol/openid-connect/token",
-            client_id="admin-cli",
-            grant_type="password",
-            username=user,
-            password=password,
+            {
+                "client_id": "admin-cli",
+                "grant_type": "password",
+                "username": user,
+                "password": password,
+            },
         )
         return await ask(
             method,

@@ -39,8 +39,20 @@ class Program:
 
 
 KEYCLOAK: Final = Program("keycloak", "26.5.6", ("java", "mvn"))
+OIDC_PROVIDER: Final = Program("oidc-provider", "8.8.1", ("node", "npm"))
+"""The last series that runs on Node 18, which Debian 12 has."""
+SPRING: Final = Program(
+    "spring-boot",
+    "4.0.7",
+    ("java", "mvn"),
+    (
+        HERE / "spring" / "pom.xml",
+        HERE / "spring" / "src" / "main" / "java" / "shop" / "AuthorizationServer.java",
+    ),
+)
 
-PROGRAMS: Final = (KEYCLOAK,)
+PROGRAMS: Final = (KEYCLOAK, SPRING, OIDC_PROVIDER)
+"""In the order in which they are set up."""
 
 
 def needs_program(program: Program) -> Path:

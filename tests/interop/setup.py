@@ -19,7 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.interop.programs import KEYCLOAK, PREPARED, PROGRAMS, Program
+from tests.interop.programs import (
+    HERE,
+    KEYCLOAK,
+    OIDC_PROVIDER,
+    PREPARED,
+    PROGRAMS,
+    SPRING,
+    Program,
+)
 
 LIMIT_SECONDS: Final = 240.0
 """For one program; the slowest takes a quarter of it on two busy cores."""
@@ -28,6 +36,7 @@ LEAN_JAVA: Final = {
     "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
 }
 """For Java programs that run for seconds: compiling less takes half the time."""
+MAVEN: Final = ("mvn", "--quiet", "--batch-mode", "--no-transfer-progress")
 _SHOWN_LINES: Final = 30
 
 
@@ -75,8 +84,7 @@ class Workshop:
 def make_keycloak(shop: Workshop) -> None:
     """Get the distribution and build what its start would build otherwise."""
     shop.run(
-        "mvn",
-        *("--quiet", "--batch-mode", "--no-transfer-progress"),
+        *MAVEN,
         "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
         f"-Dartifact=org.keycloak:keycloak-quarkus-dist:{KEYCLOAK.version}:zip",
         f"-DoutputDirectory={shop.directory}",
@@ -90,7 +98,29 @@ def make_keycloak(shop: Workshop) -> None:
     shop.run("bash", "keycloak/bin/kc.sh", "build", "--db=dev-file", environment=LEAN_JAVA)
 
 
-MAKERS: Final = {KEYCLOAK.name: make_keycloak}
+def make_spring(shop: Workshop) -> None:
+    """Build the service of ``spring/`` with the libraries of one Spring Boot release."""
+    source = shop.directory / "source"
+    shutil.copytree(HERE / "spring", source)
+    shop.run(*MAVEN, f"-Dspring-boot.version={SPRING.version}", "package", where=source)
+    (source / "target" / "authorization-server.jar").rename(shop.directory / "server.jar")
+    shutil.rmtree(source)
+
+
+def make_oidc_provider(shop: Workshop) -> None:
+    """Get the package and what it needs; nothing of it may run while it is installed."""
+    (shop.directory / "package.json").write_text('{"private": true}\n')
+    shop.run(
+        *("npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"),
+        f"{OIDC_PROVIDER.name}@{OIDC_PROVIDER.version}",
+    )
+
+
+MAKERS: Final = {
+    KEYCLOAK.name: make_keycloak,
+    SPRING.name: make_spring,
+    OIDC_PROVIDER.name: make_oidc_provider,
+}
 
 
 def prepare(program: Program) -> None:
