@@ -1,13 +1,14 @@
-"""Which issuers there are, in which versions, and where ``make interop`` has put them."""
+"""Which issuers there are, in which versions, and where ``make interop`` puts them.
+
+All versions are pinned here. Imports nothing that is not Python's own, so that the set-up can run
+before anything is installed.
+"""
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 HERE: Final = Path(__file__).parent
 PREPARED: Final = HERE.parents[1] / ".interop"
@@ -23,6 +24,8 @@ class Program:
     """Commands that must be on ``PATH`` to make it and to run it."""
     sources: tuple[Path, ...] = ()
     """Files of ours that are built with it."""
+    home: Path = PREPARED
+    """Where all that is made is put."""
 
     @property
     def directory(self) -> Path:
@@ -31,7 +34,12 @@ class Program:
         for source in self.sources:
             digest.update(source.read_bytes())
         mark = f"-{digest.hexdigest()[:8]}" if self.sources else ""
-        return PREPARED / f"{self.name}-{self.version}{mark}"
+        return self.home / f"{self.name}-{self.version}{mark}"
+
+    @property
+    def log(self) -> Path:
+        """What was said when it was made."""
+        return self.home / f"{self.name}.log"
 
     def missing(self) -> list[str]:
         """Return the commands it needs that are not there."""
@@ -53,16 +61,3 @@ SPRING: Final = Program(
 
 PROGRAMS: Final = (KEYCLOAK, SPRING, OIDC_PROVIDER)
 """In the order in which they are set up."""
-
-
-def needs_program(program: Program) -> Path:
-    """Return where *program* stands; skip the test without it, fail where all must be there."""
-    absent = program.missing()
-    if program.directory.is_dir() and not absent:
-        return program.directory
-    reason = f"{program.name} {program.version} is not set up (make interop)"
-    if absent:
-        reason = f"{program.name} needs {', '.join(absent)} on PATH"
-    if os.environ.get("SIDECAR_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,6 @@ from tests.interop.programs import (
     HERE,
     KEYCLOAK,
     OIDC_PROVIDER,
-    PREPARED,
     PROGRAMS,
     SPRING,
     Program,
@@ -123,19 +122,18 @@ MAKERS: Final = {
 }
 
 
-def prepare(program: Program) -> None:
-    """Make *program*, unless that is done already. Raises ``SetupError``."""
+def prepare(program: Program, make: Callable[[Workshop], None]) -> None:
+    """Have *make* make *program*, unless that is done already. Raises ``SetupError``."""
     if absent := program.missing():
         raise SetupError(f"it needs {', '.join(absent)} on PATH")
-    PREPARED.mkdir(exist_ok=True)
+    program.home.mkdir(exist_ok=True)
     with _alone(program):
         if program.directory.is_dir():
             return
-        log = PREPARED / f"{program.name}.log"
-        log.unlink(missing_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".making-{program.name}-", dir=PREPARED))
+        program.log.unlink(missing_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".making-{program.name}-", dir=program.home))
         try:
-            MAKERS[program.name](Workshop(making, log, LIMIT_SECONDS))
+            make(Workshop(making, program.log, LIMIT_SECONDS))
             making.rename(program.directory)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -144,7 +142,7 @@ def prepare(program: Program) -> None:
 @contextmanager
 def _alone(program: Program) -> Iterator[None]:
     """Wait for another process that makes the same; its end, whatever it is, frees the lock."""
-    with (PREPARED / f".lock-{program.name}").open("w") as lock:
+    with (program.home / f".lock-{program.name}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -159,11 +157,11 @@ def main(names: Sequence[str]) -> int:
     for name in names or known:
         program, began = known[name], time.monotonic()
         try:
-            prepare(program)
+            prepare(program, MAKERS[name])
         except (SetupError, OSError, ValueError) as error:
             failed += 1
             print(f"{name} {program.version}: not set up: {error}", file=sys.stderr)
-            _show(PREPARED / f"{name}.log")
+            _show(program.log)
         else:
             print(f"{name} {program.version}: ready, {time.monotonic() - began:.0f} s", flush=True)
     return 1 if failed else 0
@@ -176,4 +174,5 @@ def _show(log: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with us
     sys.exit(main(sys.argv[1:]))

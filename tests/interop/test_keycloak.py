@@ -10,7 +10,8 @@ import pytest_asyncio
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.keycloak_server import Keycloak
-from tests.interop.programs import KEYCLOAK, needs_program
+from tests.interop.needed import needs_program
+from tests.interop.programs import KEYCLOAK
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

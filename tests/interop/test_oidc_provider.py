@@ -9,8 +9,9 @@ import pytest_asyncio
 
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
+from tests.interop.needed import needs_program
 from tests.interop.oidc_provider_server import OidcProvider
-from tests.interop.programs import OIDC_PROVIDER, needs_program
+from tests.interop.programs import OIDC_PROVIDER
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
-from tests.interop.programs import SPRING, needs_program
+from tests.interop.needed import needs_program
+from tests.interop.programs import SPRING
 from tests.interop.spring_server import SpringServer
 
 pytestmark = [
