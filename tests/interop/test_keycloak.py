@@ -15,7 +15,6 @@ from tests.interop.programs import KEYCLOAK
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("keycloak"),  # one server for all of them
     pytest.mark.timeout(240),
 ]
 

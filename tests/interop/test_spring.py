@@ -15,7 +15,6 @@ from tests.interop.spring_server import SpringServer
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("spring"),  # one server for all of them
     pytest.mark.timeout(240),
 ]
 
