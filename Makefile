@@ -52,7 +52,7 @@ demo: install ## run the tour: real tokens, two services, every refusal
 test: dev ## run the tests (COMPILED=1: against the compiled build)
 	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(ARGS)
 
-interop: install ## get Keycloak, Spring and oidc-provider for test (350 MB; Java 17, Maven, Node)
+interop: install ## get Keycloak, Spring and oidc-provider for test (250 MB; Java 17, Maven, Node)
 	@'$(BIN)/python' -m tests.interop.setup $(ARGS)
 
 lint: dev ## formatting, lint, import contract, types
