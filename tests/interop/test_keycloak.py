@@ -152,13 +152,18 @@ async def test_keycloak_stopped_and_started(keycloak: Keycloak, tmp_path: Path) 
     """While it is down, tokens of loaded keys are accepted, known and not; then it is as before."""
     known, unseen = await several(keycloak.service_token, 2)
     async with guard(tmp_path, configuration(keycloak)) as guarded:
-        assert await guarded.present(known) == ACCEPTED
-        await keycloak.process.stop()
         try:
-            assert await guarded.present(known) == ACCEPTED
-            assert await guarded.present(unseen) == ACCEPTED
+            async with guarded.under_load([known]) as load:
+                await load.further(100)
+                await keycloak.process.stop()
+                load.tokens.append(unseen)
+                await load.further(100)
+            assert load.report is not None
+            assert (load.report.refused, load.report.broken) == (0, 0), load.report.details
+            assert set(load.accepted) == {known, unseen}
             assert (await guarded.admin("/readyz")).status == 200
         finally:
+            await keycloak.process.stop()
             await keycloak.process.start()
         assert await guarded.present(await keycloak.service_token()) == ACCEPTED
         assert await guarded.present(known) == ACCEPTED
