@@ -29,7 +29,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install compiled dev demo test lint check format matrix bench bench-quick
+.PHONY: help install compiled dev demo test interop lint check format matrix bench bench-quick
 .PHONY: bench-carrier soak clean
 
 help: ## list these targets
@@ -50,7 +50,10 @@ demo: install ## run the tour: real tokens, two services, every refusal
 	@'$(BIN)/sidecar' demo $(ARGS)
 
 test: dev ## run the tests (COMPILED=1: against the compiled build)
-	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) $(ARGS)
+	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(ARGS)
+
+interop: install ## get Keycloak, Spring and oidc-provider for test (250 MB; Java 17, Maven, Node)
+	@'$(BIN)/python' -m tests.interop.setup $(ARGS)
 
 lint: dev ## formatting, lint, import contract, types
 	@'$(BIN)/ruff' format --check .
@@ -61,10 +64,11 @@ lint: dev ## formatting, lint, import contract, types
 # Everything CI holds the tree to: `lint`, then all of `test`. Branch coverage is measured where the
 # tests run what they test in their own process; following every process that the others start
 # takes as long again and finds little more.
-PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo journeys manifests matrix testbed trial)
+PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo interop journeys manifests matrix \
+    testbed trial)
 check: lint ## lint, then the tests with coverage (what CI runs)
 	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term $(PROGRAMS:%=--ignore=%) $(ARGS)
-	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) $(PROGRAMS) $(ARGS)
+	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(PROGRAMS) $(ARGS)
 
 format: dev ## rewrite the code as ruff formats it
 	@'$(BIN)/ruff' format .
@@ -93,7 +97,7 @@ soak: install ## 300,000 attributed calls: none wrong, memory flat (Linux, a qua
 	@'$(BIN)/python' -m bench.soak $(ARGS)
 
 clean: ## remove everything that was made here
-	@rm -rf .venv .venv-* build dist *.egg-info .coverage .coverage.* coverage.xml
+	@rm -rf .venv .venv-* .interop build dist *.egg-info .coverage .coverage.* coverage.xml
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

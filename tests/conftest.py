@@ -1,0 +1,24 @@
+"""How tests are spread over processes."""
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+_TOGETHER = "tests/interop/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """With ``--dist loadgroup``, give each issuer's tests to one process: it has one server.
+
+    By path, because pytest-xdist 3.8 does not see its own groups under pytest 9.
+    """
+    return _ByServer(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+class _ByServer(LoadScopeScheduling):  # type: ignore[misc]
+    """Each test goes wherever there is room, but those of one file of ``tests/interop``."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith(_TOGETHER) else nodeid

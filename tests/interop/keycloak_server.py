@@ -1,0 +1,117 @@
+"""Keycloak with the realm ``shop``: its grants, and the keys that it signs with."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.testbed.ports import free_ports
+from tests.interop.issuer import IssuerProcess, ask, post_form
+from tests.interop.programs import HERE
+from tests.interop.setup import LEAN_JAVA
+
+REALM_FILE: Final = HERE / "keycloak" / "shop-realm.json"
+_ADMIN: Final = ("admin", "admin-password")
+_KEY_PROVIDER: Final = "org.keycloak.keys.KeyProvider"
+
+
+class Keycloak:
+    """One server. ``public`` is its ``hostname``, ``internal`` another address of the same."""
+
+    def __init__(self, program: Path, directory: Path) -> None:
+        """Run *program* with a database in *directory*, into which the realm is imported."""
+        (port,) = free_ports(1)
+        self.public = f"http://localhost:{port}"
+        self.internal = f"http://127.0.0.1:{port}"
+        user, password = _ADMIN
+        # Realm and scratch files are looked for in `bin/..`, and the program is not ours alone.
+        home = directory / "keycloak"
+        shutil.copytree(program / "keycloak" / "bin", home / "bin")
+        for part in ("conf", "lib", "providers", "themes"):
+            (home / part).symlink_to(program / "keycloak" / part)
+        (home / "data" / "import").mkdir(parents=True)
+        shutil.copy(REALM_FILE, home / "data" / "import")
+        self.process = IssuerProcess(
+            "keycloak",
+            [
+                "bash",
+                str(home / "bin" / "kc.sh"),
+                "start",
+                "--optimized",
+                "--import-realm",
+                "--cache=local",
+                f"--db-url=jdbc:h2:file:{home}/data/h2;NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE",
+                "--http-enabled=true",
+                "--http-host=127.0.0.1",
+                f"--http-port={port}",
+                f"--hostname={self.public}",
+                "--hostname-backchannel-dynamic=true",
+            ],
+            ready=re.compile(r"Keycloak \S+ on JVM .* started in"),
+            environment={
+                **LEAN_JAVA,
+                "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx384m",
+                "KC_BOOTSTRAP_ADMIN_USERNAME": user,
+                "KC_BOOTSTRAP_ADMIN_PASSWORD": password,
+            },
+        )
+
+    async def grant(self, client: str = "shop-web", **form: str) -> dict[str, Any]:
+        """Return the token endpoint's answer to *client*."""
+        return await post_form(
+            f"{self.public}/realms/shop/protocol/openid-connect/token",
+            {"client_id": client, "client_secret": f"{client}-secret", **form},
+        )
+
+    async def service_token(self, client: str = "shop-web") -> str:
+        """Return an access token of *client* itself."""
+        return str((await self.grant(client, grant_type="client_credentials"))["access_token"])
+
+    async def user_tokens(self, user: str) -> dict[str, Any]:
+        """Return what *user* gets for a password: access, refresh and ID token."""
+        return await self.grant(
+            grant_type="password", username=user, password=f"{user}-password", scope="openid"
+        )
+
+    async def add_key(self, priority: int) -> None:
+        """Sign with a new RSA key, provided that *priority* is the highest."""
+        await self._admin(
+            "POST",
+            "/components",
+            json={
+                "name": f"rsa-{priority}",
+                "providerId": "rsa-generated",
+                "providerType": _KEY_PROVIDER,
+                "config": {
+                    "priority": [str(priority)],
+                    "enabled": ["true"],
+                    "active": ["true"],
+                    "algorithm": ["RS256"],
+                    "keySize": ["2048"],
+                },
+            },
+        )
+
+    async def drop_key(self, kid: str) -> None:
+        """Remove the provider of the key *kid*, whose tokens are worth nothing from then on."""
+        keys = (await self._admin("GET", "/keys"))["keys"]
+        (provider,) = {key["providerId"] for key in keys if key["kid"] == kid}
+        await self._admin("DELETE", f"/components/{provider}")
+
+    async def _admin(self, method: str, path: str, **options: Any) -> Any:
+        user, password = _ADMIN
+        session = await post_form(
+            f"{self.public}/realms/master/protocol/openid-connect/token",
+            {
+                "client_id": "admin-cli",
+                "grant_type": "password",
+                "username": user,
+                "password": password,
+            },
+        )
+        return await ask(
+            method,
+            f"{self.public}/admin/realms/shop{path}",
+            headers={"authorization": f"Bearer {session['access_token']}"},
+            **options,
+        )

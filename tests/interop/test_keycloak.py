@@ -1,0 +1,169 @@
+"""A Keycloak realm as it comes, and what its operators do to it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.interop.guard import ACCEPTED, documented, guard
+from tests.interop.issuer import claims_of, header_of, several
+from tests.interop.keycloak_server import Keycloak
+from tests.interop.needed import needs_program
+from tests.interop.programs import KEYCLOAK
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def keycloak(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Keycloak]:
+    """Run Keycloak for the tests of this module."""
+    server = Keycloak(needs_program(KEYCLOAK), tmp_path_factory.mktemp("keycloak"))
+    try:
+        await server.process.start()
+        yield server
+    finally:
+        await server.process.stop()
+
+
+def configuration(keycloak: Keycloak) -> dict[str, Any]:
+    return documented("keycloak", {"https://keycloak.example": keycloak.public})
+
+
+async def test_a_client_that_nobody_configured(keycloak: Keycloak, tmp_path: Path) -> None:
+    """In the first hour the audience is ``account``: refused, and the log says so."""
+    token = await keycloak.service_token("first-hour")
+    assert claims_of(token)["aud"] == "account"
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        outcome = await guarded.present(token)
+        assert (outcome.status, outcome.reason) == (401, "audience_mismatch")
+        assert "account" in outcome.detail
+        assert "user-service" in outcome.detail
+
+
+async def test_client_credentials_with_an_audience_mapper(
+    keycloak: Keycloak, tmp_path: Path
+) -> None:
+    """The mapper of the page is what is missing; the app learns the subject."""
+    token = await keycloak.service_token("shop-web")
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        assert await guarded.present(token) == ACCEPTED
+        (request,) = guarded.app.received
+        assert request.values("x-auth-subject") == [claims_of(token)["sub"]]
+
+
+async def test_users_and_their_realm_roles(keycloak: Keycloak, tmp_path: Path) -> None:
+    """The password grant's tokens carry realm roles and scopes, which rules require."""
+    alice = (await keycloak.user_tokens("alice"))["access_token"]
+    bob = (await keycloak.user_tokens("bob"))["access_token"]
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        assert await guarded.present(alice, "/admin/x") == ACCEPTED
+        assert await guarded.present(bob, "/profile") == ACCEPTED
+        outcome = await guarded.present(bob, "/admin/x")
+        assert (outcome.status, outcome.reason) == (403, "role_missing")
+
+
+async def test_the_refresh_grant(keycloak: Keycloak, tmp_path: Path) -> None:
+    """A refreshed access token is as good as the first."""
+    first = await keycloak.user_tokens("bob")
+    second = await keycloak.grant(grant_type="refresh_token", refresh_token=first["refresh_token"])
+    assert second["access_token"] != first["access_token"]
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        assert await guarded.present(first["access_token"]) == ACCEPTED
+        assert await guarded.present(second["access_token"]) == ACCEPTED
+
+
+async def test_tokens_that_are_no_access_tokens(keycloak: Keycloak, tmp_path: Path) -> None:
+    """ID and refresh tokens are refused for what they are, whatever their audience."""
+    tokens = await keycloak.user_tokens("bob")
+    theirs = [claims_of(tokens[name])["aud"] for name in ("id_token", "refresh_token")]
+    async with guard(
+        tmp_path, configuration(keycloak), audiences=["user-service", *theirs]
+    ) as guarded:
+        assert await guarded.present(tokens["access_token"]) == ACCEPTED
+        outcome = await guarded.present(tokens["id_token"])
+        assert (outcome.status, outcome.reason) == (401, "token_type")
+        outcome = await guarded.present(tokens["refresh_token"])
+        assert (outcome.status, outcome.reason) == (401, "algorithm_refused")
+
+
+async def test_the_internal_address_as_issuer(keycloak: Keycloak, tmp_path: Path) -> None:
+    """It is not what tokens say: refused, and both addresses are named, to whoever asks why."""
+    token = await keycloak.service_token()
+    internal = documented("keycloak", {"https://keycloak.example": keycloak.internal})
+    async with guard(tmp_path, internal, ready=False) as guarded:
+        outcome = await guarded.present(token)
+        assert (outcome.status, outcome.reason) == (401, "issuer_mismatch")
+        assert keycloak.public in outcome.detail
+        assert keycloak.internal in outcome.detail
+        readiness = await guarded.admin("/readyz")
+        assert readiness.status == 503
+        said = readiness.body.decode()
+        assert keycloak.public in said
+        assert keycloak.internal in said
+
+
+async def test_the_internal_address_for_discovery(keycloak: Keycloak, tmp_path: Path) -> None:
+    """The public address as issuer and the internal one for the keys is what works."""
+    token = await keycloak.service_token()
+    settings = documented(
+        "keycloak-internal",
+        {
+            "https://keycloak.example": keycloak.public,
+            "http://keycloak.identity.svc:8080": keycloak.internal,
+        },
+    )
+    async with guard(tmp_path, settings) as guarded:
+        assert await guarded.present(token) == ACCEPTED
+
+
+async def test_keys_rotated_under_load(keycloak: Keycloak, tmp_path: Path) -> None:
+    """A new key refuses nobody; a removed one refuses its tokens once keys are fetched again."""
+    old = await several(keycloak.service_token, 4)
+    old_kid = header_of(old[0])["kid"]
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        async with guarded.under_load([*old]) as load:
+            await load.further(200)
+            await guarded.until_cool()
+            await keycloak.add_key(priority=200)
+            new = await several(keycloak.service_token, 4)
+            assert {header_of(token)["kid"] for token in new}.isdisjoint({old_kid})
+            load.tokens += new
+            await load.further(400)
+        assert load.report is not None
+        assert (load.report.refused, load.report.broken) == (0, 0), load.report.details
+        assert set(load.accepted) == {*old, *new}
+
+        await keycloak.drop_key(old_kid)
+        await keycloak.add_key(priority=300)
+        newest = await keycloak.service_token()
+        await guarded.until_cool()
+        assert await guarded.present(newest) == ACCEPTED
+        assert await guarded.present(new[0]) == ACCEPTED
+        outcome = await guarded.present(old[0])
+        assert (outcome.status, outcome.reason) == (401, "key_unknown")
+
+
+async def test_keycloak_stopped_and_started(keycloak: Keycloak, tmp_path: Path) -> None:
+    """While it is down, tokens of loaded keys are accepted, known and not; then it is as before."""
+    known, unseen = await several(keycloak.service_token, 2)
+    async with guard(tmp_path, configuration(keycloak)) as guarded:
+        try:
+            async with guarded.under_load([known]) as load:
+                await load.further(100)
+                await keycloak.process.stop()
+                load.tokens.append(unseen)
+                await load.further(100)
+            assert load.report is not None
+            assert (load.report.refused, load.report.broken) == (0, 0), load.report.details
+            assert set(load.accepted) == {known, unseen}
+            assert (await guarded.admin("/readyz")).status == 200
+        finally:
+            await keycloak.process.stop()
+            await keycloak.process.start()
+        assert await guarded.present(await keycloak.service_token()) == ACCEPTED
+        assert await guarded.present(known) == ACCEPTED

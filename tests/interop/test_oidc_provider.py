@@ -1,0 +1,78 @@
+"""npm ``oidc-provider``: access tokens by RFC 9068, of elliptic curves, and keys by restart."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.interop.guard import ACCEPTED, documented, guard
+from tests.interop.issuer import claims_of, header_of, several
+from tests.interop.needed import needs_program
+from tests.interop.oidc_provider_server import OidcProvider
+from tests.interop.programs import OIDC_PROVIDER
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest_asyncio.fixture
+async def provider(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OidcProvider]:
+    """Have an issuer that no test shares: its keys are each test's own."""
+    server = OidcProvider(needs_program(OIDC_PROVIDER), tmp_path_factory.mktemp("keys"))
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def configuration(provider: OidcProvider) -> dict[str, Any]:
+    return documented("oidc-provider", {"https://op.example": provider.issuer})
+
+
+@pytest.mark.parametrize("alg", ["ES256", "EdDSA"])
+async def test_access_tokens_of_a_resource(
+    alg: str, provider: OidcProvider, tmp_path: Path
+) -> None:
+    """The strict profile takes them for the resource they name, with the scopes they have."""
+    await provider.start(f"only:{alg}")
+    token = await provider.token()
+    assert header_of(token) == {"alg": alg, "typ": "at+jwt", "kid": "only"}
+    elsewhere = await provider.token(resource="https://billing.example")
+    writer = await provider.token(scope="profile.read profile.write")
+    async with guard(tmp_path, configuration(provider)) as guarded:
+        assert await guarded.present(token) == ACCEPTED
+        (request,) = guarded.app.received
+        assert request.values("x-auth-subject") == [claims_of(token)["sub"]] == ["reporter"]
+        assert await guarded.present(writer, "/write/x") == ACCEPTED
+        outcome = await guarded.present(token, "/write/x")
+        assert (outcome.status, outcome.reason) == (403, "scope_missing")
+        outcome = await guarded.present(elsewhere)
+        assert (outcome.status, outcome.reason) == (401, "audience_mismatch")
+        assert "https://billing.example" in outcome.detail
+
+
+async def test_keys_rotated_by_restarts_under_load(provider: OidcProvider, tmp_path: Path) -> None:
+    """Neither the restarts nor the new key refuse anybody; the old key is refused when dropped."""
+    await provider.start("first:ES256")
+    old = await several(provider.token, 4)
+    async with guard(tmp_path, configuration(provider)) as guarded:
+        async with guarded.under_load([*old]) as load:
+            await load.further(200)
+            await guarded.until_cool()
+            await provider.start("second:EdDSA", "first:ES256")
+            new = await several(provider.token, 4)
+            assert {header_of(token)["kid"] for token in new} == {"second"}
+            load.tokens += new
+            await load.further(400)
+        assert load.report is not None
+        assert (load.report.refused, load.report.broken) == (0, 0), load.report.details
+        assert set(load.accepted) == {*old, *new}
+
+        await provider.start("third:ES256", "second:EdDSA")
+        newest = await provider.token()
+        await guarded.until_cool()
+        assert await guarded.present(newest) == ACCEPTED
+        assert await guarded.present(new[0]) == ACCEPTED
+        outcome = await guarded.present(old[0])
+        assert (outcome.status, outcome.reason) == (401, "key_unknown")
