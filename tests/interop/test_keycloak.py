@@ -57,14 +57,16 @@ async def test_client_credentials_with_an_audience_mapper(
 
 
 async def test_users_and_their_realm_roles(keycloak: Keycloak, tmp_path: Path) -> None:
-    """The password grant's tokens carry realm roles and scopes, which rules require."""
+    """The password grant's tokens carry roles, of realm and clients, and scopes: rules ask."""
     alice = (await keycloak.user_tokens("alice"))["access_token"]
     bob = (await keycloak.user_tokens("bob"))["access_token"]
     async with guard(tmp_path, configuration(keycloak)) as guarded:
         assert await guarded.present(alice, "/admin/x") == ACCEPTED
         assert await guarded.present(bob, "/profile") == ACCEPTED
-        outcome = await guarded.present(bob, "/admin/x")
-        assert (outcome.status, outcome.reason) == (403, "role_missing")
+        assert await guarded.present(alice, "/invoices/7") == ACCEPTED
+        for path in ("/admin/x", "/invoices/7"):
+            outcome = await guarded.present(bob, path)
+            assert (outcome.status, outcome.reason) == (403, "role_missing")
 
 
 async def test_the_refresh_grant(keycloak: Keycloak, tmp_path: Path) -> None:
