@@ -5,7 +5,8 @@ and deciding when to fetch it again, belong to ``sidecar.issuers``.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,6 +46,11 @@ _CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, int, str]]] = {
 
 class KeySetError(Exception):
     """The document yields no key set. The message is for the operator and quotes nothing of it."""
+
+    def __init__(self, message: str, exposed: frozenset[bytes] = frozenset()) -> None:
+        super().__init__(message)
+        self.exposed: Final = exposed
+        """Fingerprints of keys whose private half the document has: anybody can sign with them."""
 
 
 class _UnusableKeyError(Exception):
@@ -120,8 +126,9 @@ def parse_jwks(document: bytes, use: KeyUse = "sig") -> KeySet:
     """Read a JWK Set (RFC 7517, section 5) of at most 256 KiB and 256 entries.
 
     An entry that cannot be used is skipped and counted, so that an issuer may add key types we
-    do not know. With *use* ``jwt-svid`` the document is a SPIFFE bundle, and only entries of that
-    use with a ``kid`` are taken (JWT-SVID, section 6).
+    do not know. So is a key whose private half the document has, wherever it stands in it. With
+    *use* ``jwt-svid`` the document is a SPIFFE bundle, and only entries of that use with a ``kid``
+    are taken (JWT-SVID, section 6).
 
     Raises ``KeySetError`` when the document is not a JWK Set or nothing is usable.
     """
@@ -141,10 +148,20 @@ def parse_jwks(document: bytes, use: KeyUse = "sig") -> KeySet:
             keys.append(_read_key(entry, use))
         except (_UnusableKeyError, UnsupportedAlgorithm, ValueError):
             continue
+    exposed = frozenset(_exposed(entries))
+    keys = [key for key in keys if key.fingerprint not in exposed]
     skipped = len(entries) - len(keys)
     if not keys:
-        raise KeySetError(f"the key set has no usable key ({skipped} skipped)")
+        raise KeySetError(f"the key set has no usable key ({skipped} skipped)", exposed)
     return KeySet(keys, skipped)
+
+
+def _exposed(entries: list[object]) -> Iterator[bytes]:
+    """Give the fingerprints of the keys that stand here with their private half."""
+    for entry in entries:
+        if isinstance(entry, dict) and not _PRIVATE_MEMBERS.isdisjoint(entry):
+            with suppress(_UnusableKeyError, UnsupportedAlgorithm, ValueError):
+                yield hashlib.sha256(_read_material(entry)[2]).digest()
 
 
 def _read_key(entry: object, use: KeyUse) -> VerificationKey:

@@ -259,6 +259,7 @@ class IssuerKeys:
         except SourceError as error:
             self._failed(error.kind, str(error))
         except KeySetError as error:
+            self._distrust(error.exposed)
             self._failed("invalid_document", f"the key set is not usable: {error}")
         else:
             self._succeeded(keys, document)
@@ -339,6 +340,24 @@ class IssuerKeys:
             self._stale_for_seconds,
             forgotten,
             self.last_error or "not asked yet",
+        )
+
+    def _distrust(self, exposed: frozenset[bytes]) -> None:
+        """Give up keys whose private half the issuer published, whatever else it answered."""
+        before = self.keys
+        left = [key for key in before if key.fingerprint not in exposed]
+        if len(left) == len(before):
+            return
+        self._keys = KeySet(left) if left else None
+        if not left:
+            self.fetched_at = None
+        forgotten = self._install(self._keys or _NO_KEYS)
+        _log.error(
+            "issuer %s: its answer holds the private half of keys in force, so that anybody can "
+            "sign with them: given up: %d, verified tokens refused from now on: %d",
+            self._name,
+            len(before) - len(left),
+            forgotten,
         )
 
     def _compare_clocks(self, fields: AnswerFields, now: float) -> None:

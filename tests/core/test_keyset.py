@@ -252,3 +252,16 @@ def test_equality_is_by_name_permission_and_material() -> None:
 def test_the_repr_of_a_key_set_is_a_summary() -> None:
     """A key set in a log line is its size, not its content."""
     assert repr(parse_jwks(jwks(RSA, {}))) == "KeySet(1 keys, 1 skipped)"
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_key_whose_private_half_is_published_is_void_in_every_entry(alg: str) -> None:
+    """Also where its public half stands alone; the error says which keys nobody may trust."""
+    public, other = jwk(private_key(alg), kid="a"), jwk(private_key(alg, "other"), kid="o")
+    exposed = {**public, "kid": "b", "d": "AQAB"}
+    keys = parse_jwks(jwks(public, exposed, other))
+    assert [key.kid for key in keys.keys] == ["o"]
+    assert keys.skipped == 2
+    with pytest.raises(KeySetError) as caught:
+        parse_jwks(jwks(public, exposed))
+    assert caught.value.exposed == {parse_jwks(jwks(public)).keys[0].fingerprint}

@@ -69,6 +69,9 @@ ROWS: Final = {
         "Answers 200 with HTML, an error object, nothing, a compressed or a huge document"
     ),
     "test_emptied": _kept('Answers 200 with `{"keys": []}`, or with private keys only'),
+    "test_exposed": _without(
+        "Answers 200 with the private halves of the keys in force", known=UNAVAILABLE
+    ),
     "test_rotated": Row(
         "Keys rotated: a new one, the old one still there", SERVED, SERVED, SERVED, True, None
     ),

@@ -8,17 +8,18 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
+from sidecar.issuers.keys import State
 from tests.outages.rows import Row
 from tests.outages.support import CALLERS, Answer, Pod, Provider, answering, documents, drip, pod
 
 
-async def fails(provider: Provider, row: Row, ill: Answer) -> None:
-    """Play a whole outage in which the issuer is *ill*."""
+async def fails(provider: Provider, row: Row, ill: Answer, *, state: State = "stale") -> None:
+    """Play a whole outage in which the issuer is *ill*, and its keys get into *state*."""
     async with pod(provider) as running:
         await running.prepare()
         provider.mint.rotate()
         provider.ill = ill
-        await running.until_state("stale")
+        await running.until_state(state)
         await running.suffers(row)
         provider.ill = None
         await running.recovers(row)
@@ -138,3 +139,11 @@ async def test_not_a_key_set(
 async def test_emptied(provider: Provider, row: Row, text: str) -> None:
     """A set without a usable key is taken for a mistake: the keys before stay."""
     await fails(provider, row, answering(lambda: web.Response(text=text)))
+
+
+async def test_exposed(provider: Provider, row: Row) -> None:
+    """Whoever fetched them can sign: what the keys before verified is refused from now on."""
+    exposed = [{**key, "d": "AQAB"} for key in provider.mint.jwks()["keys"]]
+    await fails(
+        provider, row, answering(lambda: web.json_response({"keys": exposed})), state="blind"
+    )
