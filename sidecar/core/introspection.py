@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.core.attribution import is_handle
+from sidecar.core.bearer import is_b64token
 from sidecar.core.claims import IssuerPolicy, Lifetime, read_lifetime, read_principal
 from sidecar.core.documents import found_instead
 from sidecar.core.encoding import EncodingError, base64url_decode, json_object, printable
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
 
-_B64TOKEN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 _JWS_DOTS: Final = 2
 _JWE_DOTS: Final = 4
 _ACCESS_TOKENS: Final = frozenset({"bearer", "access_token"})
@@ -44,7 +44,7 @@ def is_opaque(token: bytes) -> bool:
     What has the parts of a JWS or JWE, or starts with the header of one, is a JWT, maybe a broken
     one: its place is not at an introspection endpoint. Nor is that of a handle of ours.
     """
-    if not token or token[0] == 0x3D or token.rstrip(b"=").translate(None, _B64TOKEN):
+    if not is_b64token(token):
         return False
     if token.count(b".") in (_JWS_DOTS, _JWE_DOTS) or is_handle(token):
         return False
