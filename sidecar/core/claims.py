@@ -4,7 +4,7 @@ Owns which claims must be there, their types, and time. The clock is the caller'
 argument. What differs between issuers belongs to ``sidecar.core.profiles``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
@@ -57,14 +57,13 @@ class IssuerPolicy:
     """Where this issuer differs from its profile."""
     hygiene: HygieneLimits | None = None
     """What is worth a warning in tokens that are good; ``None``: nothing."""
+    rules: Profile = field(init=False, repr=False, compare=False)
+    """The profile with the overrides: asked several times per token, so made once."""
 
     def __post_init__(self) -> None:
         if unknown := self.algorithms - ALGORITHMS:
             raise ValueError(f"unsupported algorithms: {sorted(unknown)}")
-
-    @property
-    def rules(self) -> Profile:
-        return profile_of(self.profile, self.overrides)
+        object.__setattr__(self, "rules", profile_of(self.profile, self.overrides))
 
 
 @dataclass(init=False, slots=True)

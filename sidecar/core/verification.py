@@ -170,7 +170,7 @@ class Verifier:
         self._max_token_bytes = max_token_bytes
         self.hits = 0
         self.misses = 0
-        self._last_used: dict[tuple[str, VerificationKey], float] = {}
+        self._last_used: dict[tuple[str, str | None, bytes], float] = {}
         """When each key last vouched for a token that was new; as many as there are keys."""
         self.generation = 0
         """Changes with every key set that is installed: what was verified before may not be now."""
@@ -250,14 +250,15 @@ class Verifier:
             return False
 
         self._cache.retain(holds)
-        for name, key in [*self._last_used]:
-            if name == issuer_name and key not in keys.keys:
-                del self._last_used[name, key]
+        held = {_use_of(issuer_name, key) for key in keys.keys}
+        for use in [*self._last_used]:
+            if use[0] == issuer_name and use not in held:
+                del self._last_used[use]
         return forgotten[0]
 
     def last_used(self, issuer_name: str, key: VerificationKey) -> float | None:
         """Return when *key* last vouched for a token that was not known; ``None``: it did not."""
-        return self._last_used.get((issuer_name, key))
+        return self._last_used.get(_use_of(issuer_name, key))
 
     def _opaque_entry(
         self, token: bytes, answer: Answer, policy: IssuerPolicy, asked_at: float, now: float
@@ -325,7 +326,7 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
-        self._last_used[policy.name, key] = now
+        self._last_used[_use_of(policy.name, key)] = now
         if policy.hygiene is not None and self._unclean_token is not None:
             for kind in unclean(policy.hygiene, claims, len(token)):
                 self._unclean_token(policy.name, kind)
@@ -393,6 +394,11 @@ class Verifier:
                 f"the token's signature was not made with a key of {printable(policy.name)}",
             )
         return KeyNeeded(policy.name, compact.header.kid)
+
+
+def _use_of(issuer_name: str, key: VerificationKey) -> tuple[str, str | None, bytes]:
+    """What a key is remembered by: quicker to hash than the key, which is done for every token."""
+    return issuer_name, key.kid, key.fingerprint
 
 
 def _positive_seconds(policy: IssuerPolicy) -> float:
