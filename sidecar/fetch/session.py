@@ -5,6 +5,7 @@ addresses. The rules themselves are in ``sidecar.fetch.guard``.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -268,7 +269,7 @@ def _cause(error: Exception) -> str:
         case aiohttp.ClientSSLError():
             return "no TLS connection could be made"
         case aiohttp.ClientConnectorError(os_error=reason):
-            return f"no connection could be made: {reason.strerror or type(reason).__name__}"
+            return f"no connection could be made: {_said(reason)}"
         case aiohttp.ClientPayloadError():
             return "the answer ended early"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
@@ -285,6 +286,11 @@ def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return fault.verify_message.rstrip(".")
     return str(fault)
+
+
+def _said(error: OSError) -> str:
+    """Say what the system said: asyncio puts a call and an address in its place."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 def _error(url: URL, cause: str, kind: FetchFault, fields: AnswerFields = NO_FIELDS) -> FetchError:
