@@ -48,6 +48,7 @@ COOLDOWNS_UNKNOWN: Final = 3
 would save fetches, and delay a key that an issuer signs with before every cache of it knows."""
 LONGEST_WAIT_SECONDS: Final = 300.0
 """What an issuer may ask for with ``Retry-After``: it is down for us as long as we wait."""
+_NO_KEYS_DOCUMENT: Final = b'{"keys": []}'
 _NO_KEYS: Final = KeySet(())
 _SLICE_SECONDS: Final = 2.0
 """Longest single sleep of the background: how late it notices what a request's fetch found."""
@@ -352,6 +353,9 @@ class IssuerKeys:
         if not left:
             self.fetched_at = None
         forgotten = self._install(self._keys or _NO_KEYS)
+        if self._saver is not None:
+            # Else they would be believed again after a restart.
+            self._saver.save(_NO_KEYS_DOCUMENT, self._clock())
         _log.error(
             "issuer %s: its answer holds the private half of keys in force, so that anybody can "
             "sign with them: given up: %d, verified tokens refused from now on: %d",

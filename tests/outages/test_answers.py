@@ -4,12 +4,13 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from sidecar.issuers.keys import State
-from tests.outages.rows import Row
+from tests.outages.rows import UNAVAILABLE, Row
 from tests.outages.support import CALLERS, Answer, Pod, Provider, answering, documents, drip, pod
 
 
@@ -147,3 +148,15 @@ async def test_exposed(provider: Provider, row: Row) -> None:
     await fails(
         provider, row, answering(lambda: web.json_response({"keys": exposed})), state="blind"
     )
+
+
+async def test_exposed_keys_are_not_recalled(provider: Provider, tmp_path: Path) -> None:
+    """The copy on disk goes with them: a restart while the issuer is down finds none."""
+    exposed = [{**key, "d": "AQAB"} for key in provider.mint.jwks()["keys"]]
+    async with pod(provider, keys_cache=str(tmp_path)) as running:
+        await running.prepare()
+        provider.ill = answering(lambda: web.json_response({"keys": exposed}))
+        await running.until_state("blind")
+    await provider.kill()
+    async with pod(provider, keys_cache=str(tmp_path)) as running:
+        assert await running.ask(provider.mint.token("anybody")) == UNAVAILABLE
