@@ -24,6 +24,7 @@ COMPILED: Final = (
     "sidecar/core/caching.py",
     "sidecar/core/claim_paths.py",
     "sidecar/core/claims.py",
+    "sidecar/core/digests.py",
     "sidecar/core/encoding.py",
     "sidecar/core/families.py",
     "sidecar/core/forwarded.py",

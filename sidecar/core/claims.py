@@ -190,9 +190,10 @@ def read_lifetime(claims: Claims, policy: IssuerPolicy) -> Lifetime | Denial:
 
 
 def _is_numeric_date(value: object) -> bool:
-    # ``bool`` is an ``int`` in Python, but ``true`` is no date in JSON.
+    # ``bool`` is an ``int`` in Python, but ``true`` is no date in JSON. (``int | float`` would be
+    # put together anew for every token.)
     return (
-        isinstance(value, int | float)
+        isinstance(value, (int, float))
         and not isinstance(value, bool)
         and 0 <= value <= MAX_NUMERIC_DATE
     )

@@ -4,9 +4,9 @@ Owns strictness: what two parsers could read differently is refused here (RFC 87
 Which members an object must have belongs to whoever asked for it.
 """
 
-import binascii
 import json
 import re
+import string
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -17,6 +17,16 @@ MAX_JSON_DEPTH: Final = 32
 _LAST_OF_TWO: Final = b"AQgw"
 _LAST_OF_THREE: Final = b"AEIMQUYcgkosw048"
 """The characters whose unused low bits are zero: four bits of two, two bits of three."""
+
+_ALPHANUMERIC: Final = (string.ascii_letters + string.digits).encode()
+_STANDARD: Final = bytes(
+    octet if octet in _ALPHANUMERIC else {ord("-"): ord("+"), ord("_"): ord("/")}.get(octet, 0)
+    for octet in range(256)
+)
+"""From base64url's alphabet to the standard one; anything else becomes NUL, which is in neither."""
+_BASE64: Final = msgspec.json.Decoder(bytes)
+"""Of a JSON string in the standard alphabet. Takes half the time of ``binascii``; it would take
+escapes and trailing bits, too, but they do not get this far."""
 
 _TOKENS: Final = re.compile(
     # Possessive, and an unterminated string runs to the end: the scan is linear for any bytes.
@@ -40,20 +50,18 @@ def base64url_decode(text: bytes) -> bytes:
     """
     match len(text) % 4:
         case 0:
-            padding = b""
+            end = b'"'
         case 2 if text[-1] in _LAST_OF_TWO:
-            padding = b"=="
+            end = b'=="'
         case 3 if text[-1] in _LAST_OF_THREE:
-            padding = b"="
+            end = b'="'
         case _:
             raise EncodingError("not canonical base64url")
-    if text.find(b"+") >= 0 or text.find(b"/") >= 0 or text.find(b"=") >= 0:
-        raise EncodingError("not canonical base64url")
     try:
-        standard = text.replace(b"-", b"+").replace(b"_", b"/")
-        return binascii.a2b_base64(standard + padding, strict_mode=True)
-    except binascii.Error:
+        decoded: bytes = _BASE64.decode(b'"' + text.translate(_STANDARD) + end)
+    except ValueError:
         raise EncodingError("not canonical base64url") from None
+    return decoded
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
@@ -111,8 +119,8 @@ def printable(text: str, limit: int = 64) -> str:
 
 
 def _too_deep(raw: bytes) -> bool:
-    # Counting brackets is a quarter of a microsecond and settles nearly every token.
-    if raw.count(b"{") + raw.count(b"[") <= MAX_JSON_DEPTH:
+    # The number of brackets settles nearly every token, and this is the quickest way to count.
+    if len(raw) - len(raw.translate(None, b"{[")) <= MAX_JSON_DEPTH:
         return False
     depth = 0
     for token in _TOKENS.finditer(raw):

@@ -65,17 +65,29 @@ def identity_lines(principal: Principal) -> bytes:
     claim fits in a field value and ``unquote`` gives it back. Scopes are separated by spaces (RFC
     6749, 3.3), roles by commas; a comma within a role is encoded.
     """
-    lines = [
-        f"{IDENTITY_PREFIX}subject: {_encode(principal.subject)}\r\n",
-        f"{IDENTITY_PREFIX}issuer: {_encode(principal.issuer)}\r\n",
-    ]
-    if principal.scopes:
-        scopes = " ".join(_encode(scope) for scope in sorted(principal.scopes))
-        lines.append(f"{IDENTITY_PREFIX}scopes: {scopes}\r\n")
-    if principal.roles:
-        roles = ",".join(_encode(role, comma=False) for role in sorted(principal.roles))
-        lines.append(f"{IDENTITY_PREFIX}roles: {roles}\r\n")
-    return "".join(lines).encode("ascii")
+    subject, issuer = principal.subject, principal.issuer
+    scopes, roles = sorted(principal.scopes), sorted(principal.roles)
+    if not _fit(f"{subject}{issuer}{''.join(scopes)}{''.join(roles)}"):
+        subject, issuer = _encode(subject), _encode(issuer)
+        scopes = [_encode(scope) for scope in scopes]
+        roles = [_encode(role, comma=False) for role in roles]
+    lines = f"{IDENTITY_PREFIX}subject: {subject}\r\n{IDENTITY_PREFIX}issuer: {issuer}\r\n"
+    if scopes:
+        lines += f"{IDENTITY_PREFIX}scopes: {' '.join(scopes)}\r\n"
+    if roles:
+        lines += f"{IDENTITY_PREFIX}roles: {','.join(roles)}\r\n"
+    return lines.encode("ascii")
+
+
+def _fit(values: str) -> bool:
+    """Say whether nothing in *values* has to be encoded or stripped."""
+    return (
+        values.isascii()
+        and values.isprintable()
+        and "%" not in values
+        and "," not in values
+        and " " not in values
+    )
 
 
 _VISIBLE: Final = " !\"#$&'()*+-./:;<=>?@[\\]^`{|}"

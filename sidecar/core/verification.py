@@ -8,10 +8,10 @@ Owns the order of the checks and the verified-token cache. Fetching a key that i
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from typing import Final
 
 from sidecar.core.claims import IssuerPolicy, parse_claims, read_lifetime, read_principal
+from sidecar.core.digests import sha256
 from sidecar.core.encoding import printable
 from sidecar.core.families import SPIFFE_SCHEME, trust_domain_of
 from sidecar.core.hints import issuer_hint
@@ -268,7 +268,7 @@ class Verifier:
             return judged
         principal, lifetime = judged
         credential = Credential(
-            principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
+            principal, token, sha256(token), lifetime.expires_at, lifetime.not_before
         )
         return _Entry(
             Verified(credential, self._render(principal)),
@@ -331,7 +331,7 @@ class Verifier:
             for kind in unclean(policy.hygiene, claims, len(token)):
                 self._unclean_token(policy.name, kind)
         credential = Credential(
-            principal, token, sha256(token).digest(), lifetime.expires_at, lifetime.not_before
+            principal, token, sha256(token), lifetime.expires_at, lifetime.not_before
         )
         return _Entry(
             Verified(credential, self._render(principal)),

@@ -6,11 +6,11 @@ attaches no token.
 
 import os
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from mmap import mmap
 from typing import Final
 
 from sidecar.core.attribution import CallTerms, Entry, Gone
+from sidecar.core.digests import sha256
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Reason
 from sidecar.core.principal import Credential
@@ -212,7 +212,7 @@ class Ledger:
 
     def find_token(self, token: bytes) -> Iterable[Entry]:
         """Give the live entries with this very token, the newest first."""
-        return reversed(self._by_token.get(sha256(token).digest(), {}))
+        return reversed(self._by_token.get(sha256(token), {}))
 
     def original(self, key: bytes) -> Alias | None:
         """Return what the caller had in place of an id that we minted for a live entry."""

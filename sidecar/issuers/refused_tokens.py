@@ -1,8 +1,8 @@
 """Tokens that their issuer refused a moment ago, so that it is not asked again at once."""
 
 from collections import OrderedDict
-from hashlib import sha256
 
+from sidecar.core.digests import sha256
 from sidecar.core.outcome import Denial
 
 
@@ -25,7 +25,7 @@ class RefusedTokens:
         """Remember that *token* was refused at *now*, by a monotonic clock."""
         if self._seconds <= 0:
             return
-        key = sha256(token).digest()
+        key = sha256(token)
         self._entries.pop(key, None)
         self._entries[key] = (now + self._seconds, denial)
         while len(self._entries) > self._max_entries:
@@ -35,7 +35,7 @@ class RefusedTokens:
         """Return why *token* was refused lately, if it was."""
         if not self._entries:
             return None
-        key = sha256(token).digest()
+        key = sha256(token)
         found = self._entries.get(key)
         if found is None:
             return None

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,24 @@ def test_base64url_refuses_what_is_not_canonical(text: bytes) -> None:
     """Padding, whitespace, the other alphabet, impossible lengths and stray bits are refused."""
     with pytest.raises(EncodingError):
         base64url_decode(text)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=24),
+        st.text(alphabet='AQgwE4z9+/-_=\\"u0 \n', max_size=24).map(str.encode),
+    )
+)
+def test_base64url_decodes_what_encodes_to_the_same_text(text: bytes) -> None:
+    """Whatever the bytes: they are refused, or encoding the outcome gives them back exactly."""
+    try:
+        decoded = base64url_decode(text)
+    except EncodingError:
+        with suppress(ValueError):
+            read = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_")
+            assert base64.urlsafe_b64encode(read).rstrip(b"=") != text
+    else:
+        assert base64.urlsafe_b64encode(decoded).rstrip(b"=") == text
 
 
 @pytest.mark.parametrize(
