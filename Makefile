@@ -67,7 +67,7 @@ lint: dev ## formatting, lint, import contract, types
 PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo interop journeys manifests matrix \
     testbed trial)
 check: lint ## lint, then the tests with coverage (what CI runs)
-	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term $(PROGRAMS:%=--ignore=%) $(ARGS)
+	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term --all-reasons $(PROGRAMS:%=--ignore=%) $(ARGS)
 	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(PROGRAMS) $(ARGS)
 
 format: dev ## rewrite the code as ruff formats it

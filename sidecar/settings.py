@@ -15,7 +15,7 @@ from sidecar.core.claims import Introspected
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
-from sidecar.core.policy import Names, PolicyRule, Requirement
+from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
 from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
@@ -113,6 +113,13 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
     )
 
 
+def policy(config: model.Config) -> Policy:
+    """Return the rules of the listener in front of the app."""
+    return Policy(
+        policy_rule(rule, config.inbound.mode, config.attribution) for rule in config.inbound.rules
+    )
+
+
 def _names(demand: model.Demand | None) -> Names | None:
     return None if demand is None else _demanded(demand)
 
@@ -150,6 +157,7 @@ def inbound_settings(config: model.Config) -> InboundSettings:
         paths=PathOptions(inbound.allow_encoded_slash, inbound.allow_semicolon),
         carriers=_carriers(config),
         sources=token_sources(config),
+        tells_decision=config.explain.decision_ids == "all",
     )
 
 
@@ -173,6 +181,7 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),
+        tells_decision=config.explain.decision_ids == "all",
         # What the app may send of its own may be a token of the same issuer.
         issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )

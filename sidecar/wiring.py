@@ -18,7 +18,6 @@ from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
-from sidecar.core.policy import Policy
 from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
@@ -32,6 +31,7 @@ from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.hygiene import TokenHygiene
 from sidecar.telemetry.metrics import Metrics
@@ -92,6 +92,11 @@ class Wiring:
         self.access_log = AccessLog(
             write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
         )
+        self.decisions = Decisions(
+            refusals=config.explain.refusals,
+            permits=config.explain.permits,
+            wall_clock=wall_clock,
+        )
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
@@ -121,6 +126,7 @@ class Wiring:
         self._origins: OriginPools | None = None
         tls = config.inbound.tls
         self.inbound_tls = None if tls is None else self.tls.listener(tls)
+        self.policy = settings.policy(config)
         self.inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self.ledger))
         self.outbound = {
@@ -169,17 +175,14 @@ class Wiring:
         limits = settings.wire_limits(inbound.limits)
         handler = InboundHandler(
             settings=settings.inbound_settings(self.config),
-            policy=Policy(
-                settings.policy_rule(rule, inbound.mode, self.config.attribution)
-                for rule in inbound.rules
-            ),
+            policy=self.policy,
             verifier=self.verifier,
             keys=self.keys,
             introspection=self.introspection,
             ledger=self.ledger,
             pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
             metrics=metrics,
-            reporter=ExchangeReporter(metrics, self.access_log),
+            reporter=ExchangeReporter(metrics, self.access_log, self.decisions),
             ids=self._ids,
             wall_clock=self._wall_clock,
             random=os.urandom,
@@ -213,7 +216,7 @@ class Wiring:
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
-        reporter = ExchangeReporter(metrics, self.access_log)
+        reporter = ExchangeReporter(metrics, self.access_log, self.decisions)
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
@@ -262,7 +265,7 @@ class Wiring:
             ),
             origins=self._origins,
             route=direction.route,
-            reporter=ExchangeReporter(direction, self.access_log),
+            reporter=ExchangeReporter(direction, self.access_log, self.decisions),
             ids=self._ids,
             bypassed=Bypasses(
                 self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning

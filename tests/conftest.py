@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+pytest_plugins = ["tests.support.answered_reasons"]
+
 _TOGETHER = "tests/interop/"
 
 

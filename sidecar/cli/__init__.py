@@ -29,6 +29,10 @@ Or from flags alone:
 How is the one that runs?
   sidecar status --control /run/sidecar/control.sock
 \b
+Why was that refused?
+  sidecar explain --last --control /run/sidecar/control.sock
+  sidecar reasons audience_mismatch
+\b
 Exit codes:
   0  done          1  a finding, such as a problem in a file
   2  wrong usage   3  the sidecar cannot start, or cannot be reached
@@ -48,6 +52,8 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "carrier": "sidecar.cli.carrier",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "explain": "sidecar.cli.explain",
+        "reasons": "sidecar.cli.reasons",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from sidecar.config.checks import check_issuer_names, check_tokens_can_exist
+from sidecar.config.explain_keys import EXPLAIN
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
 from sidecar.config.kinds import INVALID, Choice, Integer, Invalid, Text
@@ -52,7 +53,7 @@ ADMIN: Final = Section(
         Key("control",
             Text("`unix:` and a path, or `off`", control, CONTROL_PATTERN,
                  f"{MAX_SOCKET_PATH_BYTES} bytes", format_control),
-            "Socket for `sidecar status`, open to the sidecar's own user and root alone. Relative "
+            "Socket for `sidecar status` and `sidecar explain`, open to the sidecar's own user and root "
             "to this file's directory; the directory must exist.",
             default=default_of(Admin, "control")),
     ),
@@ -91,6 +92,7 @@ ROOT: Final = Section(
         Key("admin", ADMIN, "Metrics and probes."),
         Key("log", LOG, "What is written to standard output and standard error."),
         Key("token_cache", TOKEN_CACHE, "Bound of the cache of verified tokens."),
+        Key("explain", EXPLAIN, "Which decisions are kept for `sidecar explain`."),
         Key("drain_timeout", duration(0, 600),
             "SIGTERM to the last forced close; keep it under the pod's grace period.",
             "drain_timeout_seconds", default_of(Config, "drain_timeout_seconds")),

@@ -383,6 +383,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Explain:
+    """Which decisions are kept for ``sidecar explain``, and what of them is shown."""
+
+    refusals: int = 1_024
+    permits: int = 256
+    redact: tuple[str, ...] = ()
+    """Claims that are not shown."""
+    decision_ids: Literal["refusals", "all"] = "refusals"
+    """Which answers have the id of their decision."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenCache:
     """Bound of the verified-token cache."""
 
@@ -401,5 +413,6 @@ class Config:
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
+    explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

@@ -54,8 +54,8 @@ class Entry:
     """One live inbound exchange. Closed once, for ever; then it holds no credential."""
 
     __slots__ = (
-        "aliases", "calls", "credential", "ended_at", "handle", "live", "opened_at", "route",
-        "terms",
+        "aliases", "calls", "credential", "decision", "ended_at", "handle", "live", "opened_at",
+        "route", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,8 @@ class Entry:
         """When the response was complete, for an entry that lingers."""
         self.calls = 0
         """Outbound attempts so far."""
+        self.decision = ""
+        """Id of the decision that let the request in."""
         self.live = True
 
     def __repr__(self) -> str:
@@ -149,6 +151,9 @@ class Evidence:
         self.fault = fault
 
 
+NO_EVIDENCE: Final = Evidence()
+
+
 @dataclass(frozen=True, slots=True)
 class AttributionRules:
     """What the pod and the destination demand."""
@@ -181,6 +186,8 @@ class Unattributed:
     denial: Denial
     method: Method
     grade: Grade
+    causes: tuple[str, ...] = ()
+    """Decision ids of the live requests that the evidence names all the same."""
 
 
 class Lookup(Protocol):
@@ -221,7 +228,9 @@ def attribute(
     denial = check(found.entry, found.grade, rules, now, wall_now)
     if denial is None and found.grade < rules.min_grade:
         denial = _too_weak(found.grade, rules)
-    return found if denial is None else Unattributed(denial, found.method, found.grade)
+    if denial is None:
+        return found
+    return Unattributed(denial, found.method, found.grade, (found.entry.decision,))
 
 
 def _named(
@@ -259,7 +268,8 @@ def _named(
     for claim, other in answers[1:]:
         if other is not entry:
             detail = f"{_WHERE[first_claim.method]} and {_WHERE[claim.method]} name two requests"
-            return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, detail, claims, reported)
+            named = tuple(each.decision for each in (entry, other) if isinstance(each, Entry))
+            return _refuse(Reason.ATTRIBUTION_AMBIGUOUS, detail, claims, reported, named)
     if isinstance(entry, Gone):
         detail = "the call came after the response of its request, or after its caller had left"
         return _refuse(Reason.ATTRIBUTION_DEAD, detail, claims, reported)
@@ -297,7 +307,10 @@ def _stated(
                 "another"
             )
             return Unattributed(
-                Denial(Reason.ATTRIBUTION_AMBIGUOUS, detail), found.method, found.grade
+                Denial(Reason.ATTRIBUTION_AMBIGUOUS, detail),
+                found.method,
+                found.grade,
+                (found.entry.decision, stated.decision),
             )
     return Unattributed(
         Denial(
@@ -365,11 +378,15 @@ def _grade_by(method: Method, reported: Grade, terms: CallTerms) -> Grade:
 
 
 def _refuse(
-    reason: Reason, detail: str, claims: tuple[Claim, ...], reported: Grade
+    reason: Reason,
+    detail: str,
+    claims: tuple[Claim, ...],
+    reported: Grade,
+    causes: tuple[str, ...] = (),
 ) -> Unattributed:
     method: Method = claims[0].method if claims else "none"
     grade = reported if method == "header" else Grade.COMPAT
-    return Unattributed(Denial(reason, detail), method, grade)
+    return Unattributed(Denial(reason, detail), method, grade, causes)
 
 
 def _missing_detail(evidence: Evidence) -> str:

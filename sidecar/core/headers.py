@@ -11,6 +11,7 @@ from urllib.parse import quote
 from sidecar.core.names import (
     CARRIER_HEADER,
     CONTEXT_HEADER,
+    DECISION_HEADER,
     IDENTITY_PREFIX,
     SIDECAR_PREFIX,
     folded,
@@ -39,6 +40,11 @@ _OVERRIDES: Final = frozenset(
         "x-rewrite-url",
     )
 )
+
+
+def decision_line(decision: str) -> bytes:
+    """Return the field line that tells whoever asked the id of the decision."""
+    return f"{DECISION_HEADER}: {decision}\r\n".encode()
 
 
 def classify(lower_name: bytes) -> int:

@@ -58,6 +58,8 @@ class Credential:
     """``exp`` in seconds since the epoch; ``inf`` where the issuer may omit it and did."""
     not_before: Final[float]
     """``nbf`` in seconds since the epoch, ``-inf`` when absent."""
+    key: Final[tuple[str, str | None] | None]
+    """Algorithm and name of the key that vouched for it; ``None``: its issuer was asked."""
     log_id: Final[str]
     """First 16 hex digits of *digest*: the only form in which a token may appear in a log."""
 
@@ -68,9 +70,11 @@ class Credential:
         digest: bytes,
         expires_at: float,
         not_before: float,
+        key: tuple[str, str | None] | None = None,
     ) -> None:
         self.principal = principal
         self.token = token
+        self.key = key
         self.digest = digest
         self.expires_at = expires_at
         self.not_before = not_before

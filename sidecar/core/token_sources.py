@@ -58,7 +58,8 @@ class TokenSource:
 
 ENCODED: Final = "base64url."
 """A prefix that begins so is followed by the token in base64url; any other by the token itself."""
-AUTHORIZATION_ONLY: Final = (TokenSource("authorization"),)
+AUTHORIZATION_SOURCE: Final = TokenSource("authorization")
+AUTHORIZATION_ONLY: Final = (AUTHORIZATION_SOURCE,)
 
 _SAID: Final[dict[SourceKind, str]] = {
     "authorization": "Authorization",
@@ -77,13 +78,14 @@ _FINAL: Final = 200
 class Sought:
     """What was found in one request, and what that means for the answer."""
 
-    __slots__ = ("_marker", "_protocols", "_seen_by_caches", "query", "token")
+    __slots__ = ("_marker", "_protocols", "_seen_by_caches", "query", "source", "token")
 
     def __init__(
         self,
         token: bytes | Denial,
         query: bytes,
         *,
+        source: TokenSource | None,
         seen_by_caches: bool,
         protocols: TokenProtocols | None,
         marker: bytes,
@@ -92,6 +94,8 @@ class Sought:
         """The one token, or why there is none to verify."""
         self.query = query
         """What is left of the query."""
+        self.source = source
+        """Where it was, if it was in one place."""
         self._seen_by_caches = seen_by_caches
         self._protocols = protocols
         self._marker = marker
@@ -189,6 +193,7 @@ class TokenSources:
         return Sought(
             self._judge(found),
             query,
+            source=found[0][0] if len(found) == 1 else None,
             seen_by_caches=all(source is self._authorization for source, _ in found),
             protocols=self._protocols,
             marker=marker,

@@ -331,7 +331,12 @@ class Verifier:
             for kind in unclean(policy.hygiene, claims, len(token)):
                 self._unclean_token(policy.name, kind)
         credential = Credential(
-            principal, token, sha256(token), lifetime.expires_at, lifetime.not_before
+            principal,
+            token,
+            sha256(token),
+            lifetime.expires_at,
+            lifetime.not_before,
+            (compact.header.alg, key.kid),
         )
         return _Entry(
             Verified(credential, self._render(principal)),

@@ -10,7 +10,14 @@ from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.core.attribution import Entry
 from sidecar.core.bearer import read_bearer
-from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, OVERRIDE, RESERVED
+from sidecar.core.headers import (
+    AUTHORIZATION,
+    CARRIER,
+    CONTEXT,
+    OVERRIDE,
+    RESERVED,
+    decision_line,
+)
 from sidecar.core.names import CONTEXT_HEADER
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.paths import PathOptions, canonical
@@ -25,7 +32,7 @@ from sidecar.core.propagation import (
     carried_back,
     without_members,
 )
-from sidecar.core.token_sources import Sought, TokenSources
+from sidecar.core.token_sources import AUTHORIZATION_SOURCE, Sought, TokenSources
 from sidecar.core.verification import (
     IntrospectionNeeded,
     KeyNeeded,
@@ -87,6 +94,8 @@ class InboundSettings:
     """Where a handle is put besides the dedicated header."""
     sources: TokenSources | None = None
     """Where the token may be; ``None``: in ``Authorization`` alone."""
+    tells_decision: bool = False
+    """Whether answers of the app get the decision's id."""
 
 
 class InboundHandler:
@@ -388,6 +397,7 @@ class InboundExchange:
         if isinstance(opened, Reason):
             return self._refuse(Denial(opened))
         self._entry = opened
+        opened.decision = self._decision
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
@@ -431,6 +441,8 @@ class InboundExchange:
                 ).line
         if self._sought is not None:
             self._sought.correct(head.status, head.lines)
+        if self._handler.settings.tells_decision:
+            head.lines.append(decision_line(self._decision))
         entry = self._entry
         # Not ``in``, which makes and drops an exception wherever bytes are looked for in bytes.
         if entry is not None and b"".join(head.lines).find(entry.handle) >= 0:
@@ -462,6 +474,10 @@ class InboundExchange:
             credential=self._credential,
             denial=self._denial,
             enforced=self._enforced,
+            host=self._head.host,
+            rule=self._rule,
+            source=AUTHORIZATION_SOURCE if self._sought is None else self._sought.source,
+            token=self._token,
         )
 
     def _leave(self) -> None:

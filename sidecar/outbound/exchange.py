@@ -20,6 +20,7 @@ from sidecar.core.attachment import (
 )
 from sidecar.core.attribution import (
     HANDLE_PATTERN,
+    NO_EVIDENCE,
     Attribute,
     Attributed,
     AttributionRules,
@@ -32,7 +33,7 @@ from sidecar.core.attribution import (
     is_handle,
 )
 from sidecar.core.bearer import read_bearer
-from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
+from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED, decision_line
 from sidecar.core.names import HANDLE_PREFIX
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
@@ -74,7 +75,6 @@ _METHODS: Final[Mapping[int, Method]] = {
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 MAX_REMEMBERED_HOSTS: Final = 256
 MAX_HOST_BYTES: Final = 255
-NO_EVIDENCE: Final = Evidence()
 
 
 class AcceptedHosts:
@@ -127,6 +127,8 @@ class OutboundSettings:
     """Attach nothing and refuse nothing: forward what the app sent, and count what would be."""
     sources: TokenSources | None = None
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
+    tells_decision: bool = False
+    """Whether answers of the destination get the decision's id."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
 
@@ -197,8 +199,8 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_called", "_committed", "_credential", "_decision",
-        "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_attachment", "_attribution", "_called", "_causes", "_committed", "_credential",
+        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -208,6 +210,7 @@ class OutboundExchange:
         self._attachment: Attach | Leave | None = None
         self._attribution: AttributionRecord | None = None
         self._called: Entry | None = None
+        self._causes: tuple[str, ...] = ()
         self._committed = False
         self._credential: Credential | None = None
         self._denial: Denial | None = None
@@ -304,6 +307,9 @@ class OutboundExchange:
         self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
         if isinstance(result, Attributed):
             self._credential = result.entry.credential
+            self._causes = (result.entry.decision,)
+        else:
+            self._causes = result.causes
         return attachment
 
     def _observe(self, attachment: Attachment) -> Leave:
@@ -374,6 +380,8 @@ class OutboundExchange:
         for mark, index, _ in head.marked:
             if mark in (RESERVED, CONTEXT, CARRIER):
                 head.lines[index] = b""
+        if self._handler.settings.tells_decision:
+            head.lines.append(decision_line(self._decision))
 
     def fail(self, reason: Reason, detail: str) -> Answer:
         return self._refuse(Denial(reason, detail))
@@ -396,6 +404,9 @@ class OutboundExchange:
             enforced=self._enforced,
             attribution=self._attribution,
             destination=handler.settings.name,
+            host=self._head.host,
+            causes=self._causes,
+            evidence=self._evidence,
         )
 
     def _refuse(self, denial: Denial) -> Answer:

@@ -228,6 +228,7 @@ class UnlistedExchange:
             credential=None,
             denial=self._denial,
             destination=self._head.proxied.decode("ascii"),
+            host=self._head.host,
             tunnel=self._connects and status == _ESTABLISHED,
         )
 

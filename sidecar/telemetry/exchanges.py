@@ -2,9 +2,13 @@
 
 from typing import Final
 
+from sidecar.core.attribution import NO_EVIDENCE, Evidence
 from sidecar.core.outcome import Denial
+from sidecar.core.policy import PolicyRule
 from sidecar.core.principal import Credential
+from sidecar.core.token_sources import TokenSource
 from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import Direction, RouteMetrics
 from sidecar.telemetry.records import AccessRecord, AttributionRecord
 
@@ -12,11 +16,14 @@ _SWITCHED: Final = 101
 
 
 class ExchangeReporter:
-    """One direction's metrics and the access log."""
+    """One direction's metrics, the access log, and the latest decisions where they are kept."""
 
-    def __init__(self, direction: Direction, log: AccessLog) -> None:
+    def __init__(
+        self, direction: Direction, log: AccessLog, decisions: Decisions | None = None
+    ) -> None:
         self._direction = direction
         self._log = log
+        self._decisions = decisions
 
     def begun(self) -> None:
         self._direction.in_flight += 1
@@ -41,8 +48,17 @@ class ExchangeReporter:
         attribution: AttributionRecord | None = None,
         destination: str = "",
         tunnel: bool = False,
+        host: bytes = b"",
+        rule: PolicyRule | None = None,
+        source: TokenSource | None = None,
+        token: bytes = b"",
+        causes: tuple[str, ...] = (),
+        evidence: Evidence = NO_EVIDENCE,
     ) -> None:
-        """Count one exchange and write its line. *path* may still have its query.
+        """Count one exchange, keep the decision and write its line.
+
+        *path* may still have its query. *source* is where *token* was found, *evidence* what an
+        outbound call says of the requests that caused it, whose decisions are *causes*.
 
         A *tunnel*, such as whatever ends with 101, is open for as long as its two sides like: its
         duration is in the log, and would say nothing among those of answers.
@@ -56,6 +72,29 @@ class ExchangeReporter:
         direction.overhead.observe(overhead_seconds)
         if destination:
             route.came_to(_outcome(denial, attribution))
+        decisions = self._decisions
+        if decisions is not None and (denial is not None or decisions.keeps_permits):
+            decisions.add(
+                decision=decision,
+                direction=direction.name,
+                method=method,
+                path=path,
+                host=host,
+                route=route.name,
+                status=status,
+                duration_seconds=duration_seconds,
+                overhead_seconds=overhead_seconds,
+                credential=credential,
+                denial=denial,
+                enforced=enforced,
+                attribution=attribution,
+                destination=destination,
+                rule=rule,
+                source=source if token else None,
+                token=token,
+                causes=causes,
+                evidence=evidence,
+            )
         log = self._log
         if denial is not None:
             direction.reject(denial.reason, route.name, enforced)
@@ -89,6 +128,21 @@ class ExchangeReporter:
         """Count bytes that were no request, or a connection that was not accepted."""
         self._direction.reject(denial.reason, route.name, True)
         route.finished(b"", denial.reason.facts.status, 0.0)
+        if self._decisions is not None:
+            self._decisions.add(
+                decision=decision,
+                direction=self._direction.name,
+                method=b"",
+                path=b"",
+                host=b"",
+                route=route.name,
+                status=denial.reason.facts.status,
+                duration_seconds=0.0,
+                overhead_seconds=0.0,
+                credential=None,
+                denial=denial,
+                enforced=True,
+            )
         if self._log.logs_refusals:
             self._log.add(
                 AccessRecord(

@@ -50,7 +50,7 @@ _STRICT_AND_WRONG: Final = (
     "at min_assurance strict this is a defect of the sidecar or its carrier, or something between "
     "users and app that swaps requests: please report it, with how the app makes the call"
 )
-_OTHERWISE: Final = "docs/refusals.md explains it"
+_OTHERWISE: Final = "docs/reasons.md explains it"
 _UNJUDGED: Final = {
     "no_name": (
         "held no user's name",

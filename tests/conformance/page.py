@@ -18,7 +18,7 @@ PAGE = """\
 
 A message that two parsers could read differently is refused, never repaired: the caller gets 400 (or the status that
 names what is not served) and the connection closes; an app or destination that answers like that is replaced by 502
-`upstream_malformed`, and its connection is not used again. [refusals.md](refusals.md) lists every code.
+`upstream_malformed`, and its connection is not used again. [reasons.md](reasons.md) lists every code.
 
 ## The published cases
 

@@ -61,8 +61,8 @@ def test_a_public_detail_reaches_the_caller() -> None:
 
 
 def test_every_reason_is_explained_in_the_docs() -> None:
-    """docs/refusals.md has a row for each code, with its status, title and who must act."""
-    page = (Path(__file__).parents[2] / "docs" / "refusals.md").read_text()
+    """docs/reasons.md has a row for each code, with its status, title and who must act."""
+    page = (Path(__file__).parents[2] / "docs" / "reasons.md").read_text()
     table, _, later = page.partition("Reserved for later versions")
     for reason in Reason:
         facts = reason.facts
