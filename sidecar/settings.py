@@ -15,7 +15,7 @@ from sidecar.core.claims import Introspected
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
-from sidecar.core.policy import Names, Policy, PolicyRule, Requirement
+from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
@@ -113,9 +113,9 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
     )
 
 
-def policy(config: model.Config) -> Policy:
-    """Return the rules of the listener in front of the app."""
-    return Policy(
+def policy_rules(config: model.Config) -> tuple[PolicyRule, ...]:
+    """Return the rules of the listener in front of the app, in their order."""
+    return tuple(
         policy_rule(rule, config.inbound.mode, config.attribution) for rule in config.inbound.rules
     )
 

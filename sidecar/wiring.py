@@ -18,6 +18,7 @@ from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
 from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
+from sidecar.core.policy import Policy
 from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
@@ -126,7 +127,7 @@ class Wiring:
         self._origins: OriginPools | None = None
         tls = config.inbound.tls
         self.inbound_tls = None if tls is None else self.tls.listener(tls)
-        self.policy = settings.policy(config)
+        self.rules = settings.policy_rules(config)
         self.inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self.ledger))
         self.outbound = {
@@ -175,7 +176,7 @@ class Wiring:
         limits = settings.wire_limits(inbound.limits)
         handler = InboundHandler(
             settings=settings.inbound_settings(self.config),
-            policy=self.policy,
+            policy=Policy(self.rules),
             verifier=self.verifier,
             keys=self.keys,
             introspection=self.introspection,

@@ -53,8 +53,8 @@ ADMIN: Final = Section(
         Key("control",
             Text("`unix:` and a path, or `off`", control, CONTROL_PATTERN,
                  f"{MAX_SOCKET_PATH_BYTES} bytes", format_control),
-            "Socket for `sidecar status` and `sidecar explain`, open to the sidecar's own user and root "
-            "to this file's directory; the directory must exist.",
+            "Socket for `sidecar status` and `sidecar explain`, open to the sidecar's own user and "
+            "root alone. Relative to this file's directory; the directory must exist.",
             default=default_of(Admin, "control")),
     ),
     build=_admin,

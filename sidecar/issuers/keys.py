@@ -130,6 +130,11 @@ class IssuerKeys:
         """When the keys in force were fetched, in seconds since the epoch, if there are any."""
         self.clock_offset_seconds: float | None = None
         """How far the issuer's clock was ahead of ours in its last answer, to the second."""
+        self.clock_compared_at: float | None = None
+        """When that was, in seconds since the epoch."""
+        self.clock_bound_seconds = 0.0
+        """How far off it may be: ``Date`` has whole seconds, and the answer was on its way."""
+        self._asked_at = 0.0
         report.state_changed(self._state)
 
     @property
@@ -252,6 +257,7 @@ class IssuerKeys:
                 return
 
     async def _refresh(self) -> None:
+        self._asked_at = self._clock()
         try:
             document = await self._source.read()
             keys = parse_jwks(document.content, self._use)
@@ -368,6 +374,8 @@ class IssuerKeys:
         offset = clock_offset_seconds(fields, now)
         if offset is not None:
             before, self.clock_offset_seconds = self.clock_offset_seconds, offset
+            self.clock_compared_at = now
+            self.clock_bound_seconds = 1.0 + max(0.0, now - self._asked_at)
             tell_clock(self._name, before, offset, leeway_seconds=self._leeway_seconds)
 
     def _enter(self, state: State) -> bool:
