@@ -58,7 +58,13 @@ class ScalarKind:
             return INVALID
 
     def schema(self) -> Schema:
-        return {"type": ["string", "boolean", "integer"]}
+        return {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "boolean"},
+                {"type": "integer", "minimum": -_LARGEST, "maximum": _LARGEST},
+            ]
+        }
 
     def show(self, value: Any) -> Any:
         return value

@@ -48,7 +48,7 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
         case ClientRolesKind():
             return ".<name>", kind.demand.any_of
         case ClaimConditionsKind():
-            return ".<claim>", kind.section
+            return ".<name>", kind.section
         case DemandKind():
             return "", kind.any_of
         case _:

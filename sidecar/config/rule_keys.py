@@ -111,7 +111,7 @@ class RequireKind:
             Key("actor", ActorKind(),
                 "Who may use the token for its subject (`sub` of `act`, RFC 8693): `none`, or one "
                 "of these.", "actors"),
-            Key("acr", ListOf(Text("string", values.scope, is_free=True)),
+            Key("acr", ListOf(Text("string", values.acr, is_free=True)),
                 "How the subject was authenticated: one of these, the preferred first; otherwise "
                 "401 as in RFC 9470."),
             Key("max_auth_age", AUTH_AGE,

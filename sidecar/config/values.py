@@ -154,6 +154,15 @@ def scope(value: str) -> str:
     return value
 
 
+def acr(value: str) -> str:
+    """One authentication context class; several are joined by spaces in a challenge (RFC 9470)."""
+    if " " in value.strip():
+        raise Complaint("must be one word; give each its own entry")
+    if not re.fullmatch(SCOPE_PATTERN, value):
+        raise Complaint("must be printable ASCII without quotes and backslashes")
+    return value
+
+
 def pseudonym(value: str) -> str:
     """A name to stand in ``Via`` (RFC 9110, section 7.6.3), without the comment it may have."""
     if not re.fullmatch(PSEUDONYM_PATTERN, value):
