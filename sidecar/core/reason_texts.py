@@ -42,8 +42,6 @@ class ReasonText:
 RESERVED: Final = frozenset(
     {
         Reason.TOKEN_REVOKED,
-        Reason.CLAIM_CONDITION,
-        Reason.AUTHENTICATION_INSUFFICIENT,
         Reason.EXCHANGE_UNAVAILABLE,
     }
 )
@@ -326,13 +324,31 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
     ),
     Reason.CLAIM_CONDITION: ReasonText(
         "rights",
-        "A claim does not meet the rule's condition.",
-        (("operator", "look at the rule's conditions"),),
+        "The rule's `require.claims` ask for something else, or for the name that stands in the "
+        "path; the log says for what, not what the token has ([rules](rules.md)).",
+        (
+            ("caller", "call what belongs to the token's subject"),
+            ("issuer", "put the claim into access tokens"),
+            ("operator", "look at the rule's `require.claims`"),
+        ),
     ),
     Reason.AUTHENTICATION_INSUFFICIENT: ReasonText(
         "rights",
-        "The rule asks for a stronger or more recent authentication.",
-        (("caller", "log in again, as the challenge says (RFC 9470)"),),
+        "The token's `acr` is none of the rule's, or `auth_time` is longer ago than "
+        "`max_auth_age`; the challenge says what to ask the issuer for (RFC 9470).",
+        (
+            ("caller", "log in again, with the `acr_values` or `max_age` of the challenge"),
+            ("issuer", "put `acr` and `auth_time` into access tokens"),
+        ),
+    ),
+    Reason.ACTOR_REFUSED: ReasonText(
+        "rights",
+        "`act` in the token (RFC 8693) names somebody who is not in the rule's `actor`, or nobody "
+        "where one is asked for.",
+        (
+            ("caller", "use a token of its own, or one exchanged by a service that the rule takes"),
+            ("operator", "list the service under the rule's `actor`"),
+        ),
     ),
     # --- attribution of an outbound call ---
     Reason.ATTRIBUTION_MISSING: ReasonText(

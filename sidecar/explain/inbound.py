@@ -52,7 +52,12 @@ class _Inbound:
         self._claims = case.claims
         self._issuer = _issuer_of(case, known.issuers)
         self._keys = None if self._issuer is None else known.keys(self._issuer.name)
-        self._anyone = case.rule is not None and case.rule.requirement is None
+        self._anyone = case.rule is not None and not case.rule.looks_at_tokens
+        self._needless = (
+            case.rule is not None
+            and case.rule.optional
+            and (case.principal is None and case.denial is None)
+        )
         self.advice: list[str] = []
 
     def looks(self) -> Mapping[Step, Callable[[], Look]]:

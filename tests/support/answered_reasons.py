@@ -31,22 +31,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class AnsweredReasons:
-    """Listens where refusals are written, from before ``sidecar.wire`` is imported."""
+    """Listens where refusals are written."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from sidecar.core import problem
+        from sidecar.wire import answers
 
-        assert "sidecar.wire.answers" not in sys.modules, "too late to listen"
         self._config = config
         self.codes: set[str] = set()
-        written = problem.problem_lines
+        written = answers.problem_lines
 
         def heard(denial: Any, **options: Any) -> bytes:
             if _is_ours():
                 self.codes.add(denial.reason.code)
             return written(denial, **options)
 
-        problem.problem_lines = heard
+        answers.problem_lines = heard
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
