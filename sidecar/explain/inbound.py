@@ -1,18 +1,22 @@
 """What each step of an inbound decision wanted and found."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
+from sidecar.core.claim_paths import ABSENT, look_up, show_claim_path
 from sidecar.core.claims import IssuerPolicy
 from sidecar.core.families import SPIFFE_SCHEME, trust_domain_of
 from sidecar.core.outcome import Denial, Reason
-from sidecar.core.policy import Names, Requirement
+from sidecar.core.policy import Names, Requirement, authorize
+from sidecar.core.principal import NO_NAMES, Principal
 from sidecar.core.reason_texts import Step
 from sidecar.core.rights import read_scopes
 from sidecar.explain.case import Case
 from sidecar.explain.known import KeyFacts, Known
 from sidecar.explain.near import elsewhere, pairs
+from sidecar.explain.redaction import REDACTED
 from sidecar.explain.rows import StepRow
 from sidecar.explain.steps import Look, ends_at, told
 from sidecar.explain.words import (
@@ -52,11 +56,10 @@ class _Inbound:
         self._claims = case.claims
         self._issuer = _issuer_of(case, known.issuers)
         self._keys = None if self._issuer is None else known.keys(self._issuer.name)
-        self._anyone = case.rule is not None and not case.rule.looks_at_tokens
-        self._needless = (
-            case.rule is not None
-            and case.rule.optional
-            and (case.principal is None and case.denial is None)
+        self._anyone = case.rule is not None and (
+            not case.rule.looks_at_tokens
+            # None was sent, which is all right with a rule where it is optional.
+            or (case.rule.optional and case.principal is None and case.denial is None)
         )
         self.advice: list[str] = []
 
@@ -93,7 +96,7 @@ class _Inbound:
             return Look("the first rule for this method and path", rule_words(case.rule), of + mode)
         near = ""
         if case.denial is not None and case.denial.reason is Reason.NO_RULE:
-            near = self._known.near_rules.near(case.method, case.path)
+            near = self._known.near_rules.near(case.method, case.path, case.host)
             if near:
                 self.advice.append(f"near: {near}")
         return Look("the first rule for this method and path", "none", near, fits=None)
@@ -217,68 +220,80 @@ class _Inbound:
         if rule is None or rule.requirement is None:
             return Look(fits=None, outcome="skipped")
         requirement = rule.requirement
-        if self._is_silent:
+        principal = self._principal()
+        if principal is None:
             return Look(required(requirement), fits=None)
-        scopes, roles, client_roles = self._granted()
-        redactor = self._known.redactor
-        found = held(
-            ["[redacted]"] if redactor.hides("scope") or redactor.hides("scp") else scopes,
-            ["[redacted]"] if redactor.hides("roles") else roles,
-            client_roles,
+        enforcing = replace(rule, enforced=True)
+        judged = authorize(enforcing, principal, self._case.path, self._case.at)
+        why = judged.detail if isinstance(judged, Denial) else ""
+        near = "; ".join(self._lacking(requirement, principal)) if why else ""
+        return Look(
+            required(requirement), self._held(requirement, principal), near, not why, why=why
         )
-        lacks = list(self._lacking(requirement, scopes, roles, client_roles))
+
+    def _principal(self) -> Principal | None:
+        """Return who the token speaks for, or would if it were good."""
+        if self._case.principal is not None:
+            return self._case.principal
+        issuer = self._issuer
+        if issuer is None or self._is_silent:
+            return None
+        scopes = read_scopes(self._claims, issuer.rules.scopes_from)
+        roles = issuer.rules.read_roles(self._claims)
+        by_client = issuer.rules.read_client_roles(self._claims)
+        if isinstance(scopes, Denial) or isinstance(roles, Denial) or isinstance(by_client, Denial):
+            return None
+        subject = shown(self._claims.get("sub"))
+        return Principal(
+            issuer.name, issuer.issuer, subject, scopes, roles, self._claims, by_client
+        )
+
+    def _held(self, requirement: Requirement, principal: Principal) -> str:
+        """Return what the token has of the kinds that are asked for; of none, what it grants."""
+        hides, claims = self._known.redactor.hides, principal.claims
+        hidden = frozenset({REDACTED})
+        scopes = hidden if hides("scope") or hides("scp") else principal.scopes
+        roles = hidden if hides("roles") else principal.roles
+        parts = [held(scopes, roles, principal.client_roles)]
         if requirement.audiences is not None:
-            found += f"; audience: {claim(self._claims, 'aud')}"
-        return Look(required(requirement), found, "; ".join(lacks), fits=not lacks)
+            parts.append(f"audience: {claim(claims, 'aud')}")
+        if requirement.actors is not None:
+            actor = claims.get("act")
+            of = claim(actor, "sub") if isinstance(actor, dict) else "none"
+            parts.append(f"actor: {REDACTED if hides('act') else of}")
+        if requirement.authentication is not None:
+            parts += [f"{name} {claim(claims, name)}" for name in ("acr", "auth_time")]
+        for condition in requirement.conditions:
+            value = look_up(claims, condition.claim)
+            where = show_claim_path(condition.claim)
+            is_hidden = hides(condition.claim[0])
+            says = REDACTED if is_hidden else "none" if value is ABSENT else shown(value)
+            parts.append(f"{shown(where)} {says}")
+        return "; ".join(parts)
 
-    def _granted(self) -> tuple[frozenset[str], frozenset[str], Mapping[str, frozenset[str]]]:
-        principal = self._case.principal
-        if principal is not None:
-            return principal.scopes, principal.roles, principal.client_roles
-        if self._issuer is None:
-            return frozenset(), frozenset(), {}
-        rules = self._issuer.rules
-        scopes = read_scopes(self._claims, rules.scopes_from)
-        roles = rules.read_roles(self._claims)
-        by_client = rules.read_client_roles(self._claims)
-        return (
-            frozenset() if isinstance(scopes, Denial) else scopes,
-            frozenset() if isinstance(roles, Denial) else roles,
-            {} if isinstance(by_client, Denial) else by_client,
-        )
-
-    def _lacking(
-        self,
-        requirement: Requirement,
-        scopes: frozenset[str],
-        roles: frozenset[str],
-        client_roles: Mapping[str, frozenset[str]],
-    ) -> Iterator[str]:
+    def _lacking(self, requirement: Requirement, principal: Principal) -> Iterator[str]:
         """Yield what is near to what *requirement* misses."""
         wanted: list[tuple[str, Names, frozenset[str]]] = []
         if requirement.scopes is not None:
-            wanted.append(("scope", requirement.scopes, scopes))
+            wanted.append(("scope", requirement.scopes, principal.scopes))
         if requirement.roles is not None:
-            wanted.append(("role", requirement.roles, roles))
+            wanted.append(("role", requirement.roles, principal.roles))
         for client, names in requirement.client_roles:
-            wanted.append(
-                (f"role of {shown(client)}", names, client_roles.get(client, frozenset()))
-            )
+            have = principal.client_roles.get(client, NO_NAMES)
+            wanted.append((f"role of {shown(client)}", names, have))
         for what, names, have in wanted:
             if not names.missing_from(have):
                 continue
             missing = sorted(names.names - have)[:_MOST_NEAR]
-            yield f"missing {what}: {listed(missing)}"
-            near = self._near(what, missing, have)
-            if near:
+            if near := self._near(what, missing, have):
                 yield near
             for name in missing:
-                if (where := self._found_at(what, name, client_roles)) is not None:
+                if (where := self._found_at(what, name, principal.client_roles)) is not None:
                     yield where
         audiences = requirement.audiences
-        if audiences is not None and audiences.isdisjoint(names_of(self._claims.get("aud"))):
-            yield (
-                self._near("aud", audiences, names_of(self._claims.get("aud"))) or "wrong audience"
+        if audiences is not None:
+            yield from filter(
+                None, [self._near("aud", audiences, names_of(self._claims.get("aud")))]
             )
 
     def _found_at(

@@ -81,23 +81,27 @@ class NearRules:
         self._rules = tuple(rules)
         self._lax: Policy | None = None
         self._any_method: Policy | None = None
+        self._any_host: Policy | None = None
 
-    def near(self, method: bytes, path: bytes) -> str:
+    def near(self, method: bytes, path: bytes, host: bytes) -> str:
         """Return one sentence, empty where nothing is near."""
-        if self._lax is None or self._any_method is None:
+        if self._lax is None or self._any_method is None or self._any_host is None:
             # A rule that requires something ignores case and one trailing slash.
             lax = [replace(rule, requirement=rule.requirement or Requirement())
                    for rule in self._rules]  # fmt: skip
             self._lax = Policy(lax)
             self._any_method = Policy([replace(rule, methods=None) for rule in lax])
-        if (rule := self._lax.match(method, path)) is not None:
+            self._any_host = Policy([replace(rule, hosts=None) for rule in lax])
+        if (rule := self._lax.match(method, path, host)) is not None:
             return (
                 f"rule {rule.name} matches {_listed(rule.paths)} to the letter, because it lets "
                 "anyone in: they differ in case, or in a slash at the end"
             )
-        if (rule := self._any_method.match(method, path)) is not None:
+        if (rule := self._any_method.match(method, path, host)) is not None:
             methods = sorted(each.decode("latin-1") for each in rule.methods or ())
             return f"rule {rule.name} matches this path, for {_listed(methods)} alone"
+        if (rule := self._any_host.match(method, path)) is not None:
+            return f"rule {rule.name} matches this path, on {_listed(rule.hosts or ())} alone"
         patterns = {path: rule for rule in self._rules[:_MOST_COMPARED] for path in rule.paths}
         text = path.decode("latin-1")
         if len(text) <= _LONGEST_COMPARED:

@@ -14,15 +14,17 @@ from sidecar.explain.rows import Outcome, StepRow
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one step shows. *fits*: whether it would pass by itself; ``None`` where that is not
-    known or there is nothing to look at."""
+    """What one step shows."""
 
     wanted: str = ""
     found: str = ""
     note: str = ""
     fits: bool | None = True
+    """Whether it passes by itself; ``None``: not known, or there is nothing to look at."""
     outcome: Outcome | None = None
     """Instead of what follows from where the decision ended."""
+    why: str = ""
+    """Why it would be refused, for a decision that ended before."""
 
 
 def ends_at(denial: Denial | None, order: Sequence[Step], *, verified: bool) -> Step | None:
@@ -60,7 +62,8 @@ def told(
             is_over = enforced
         elif is_over:
             also = "would be refused, too" if look.fits is False else "not reached"
-            note = "; ".join(filter(None, (also, look.note if look.fits is False else "")))
+            more = (look.why, look.note) if look.fits is False else ()
+            note = "; ".join(filter(None, (also, *more)))
             rows.append(StepRow(step, "skipped", look.wanted, look.found, note))
         else:
             outcome = look.outcome or ("unknown" if look.fits is None else "ok")

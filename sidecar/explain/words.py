@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from sidecar.config.problems import printable
@@ -10,7 +9,6 @@ from sidecar.core.policy import PolicyRule, Requirement
 
 _MOST_NAMES: Final = 12
 _LONGEST: Final = 200
-_OWN_WORDS: Final = frozenset({"scopes", "roles", "issuers", "audiences", "client_roles"})
 
 
 def shown(value: object) -> str:
@@ -71,10 +69,8 @@ def rule_words(rule: PolicyRule) -> str:
     methods = "every method" if rule.methods is None else ", ".join(
         sorted(shown(each.decode("latin-1")) for each in rule.methods)
     )  # fmt: skip
-    hosts = getattr(rule, "hosts", None)
-    return f"{rule.name}: {methods} on {', '.join(rule.paths[:_MOST_NAMES])}" + (
-        f", hosts {listed(sorted(map(str, hosts)))}" if hosts else ""
-    )
+    hosts = f", hosts {listed(rule.hosts)}" if rule.hosts else ""
+    return f"{rule.name}: {methods} on {', '.join(rule.paths[:_MOST_NAMES])}{hosts}"
 
 
 def required(requirement: Requirement) -> str:
@@ -90,10 +86,14 @@ def required(requirement: Requirement) -> str:
         parts.append(f"issuer: one of {listed(sorted(requirement.issuers))}")
     if requirement.audiences is not None:
         parts.append(f"audience: one of {listed(sorted(requirement.audiences))}")
-    for each in fields(requirement):  # what later versions of rules ask for says itself
-        value = getattr(requirement, each.name)
-        if each.name not in _OWN_WORDS and value:
-            parts.append(f"{each.name.replace('_', ' ')}: {shown(value)}")
+    parts += [shown(condition) for condition in requirement.conditions]
+    if requirement.actors is not None:
+        subjects = requirement.actors.subjects
+        parts.append(f"actor: one of {listed(sorted(subjects))}" if subjects else "no actor")
+    if requirement.authentication is not None:
+        acr, most = requirement.authentication.acr, requirement.authentication.max_age_seconds
+        parts += [f"acr: one of {listed(acr)}"] if acr else []
+        parts += [] if most is None else [f"authenticated within {span(most)}"]
     return "; ".join(parts) or "any token that is good"
 
 

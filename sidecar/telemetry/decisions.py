@@ -239,11 +239,19 @@ class Decisions:
             del refusals[most]
 
     def newest(
-        self, limit: int, *, before: int | None = None, refused: bool = False
+        self, limit: int, *, before: int | None = None, refused: bool = False, reason: str = ""
     ) -> list[Decision]:
-        """Return at most *limit* of them, the newest first, older than number *before*."""
+        """Return at most *limit* of them, the newest first, older than number *before*.
+
+        *refused*: only what was not let through; *reason*: only what had this one.
+        """
         kept = sorted(self._kept(refused=refused), key=_seq_of, reverse=True)
-        return [each for each in kept if before is None or each.seq < before][:limit]
+        return [
+            each
+            for each in kept
+            if (before is None or each.seq < before)
+            and (not reason or (each.denial is not None and each.denial.reason.code == reason))
+        ][:limit]
 
     def find(self, decision: str) -> Decision | None:
         """Return the decision with this id, if it is still here."""

@@ -1,0 +1,131 @@
+"""What each step of an outbound decision wanted and found."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sidecar.config.model import Destination
+from sidecar.core.reason_texts import Step
+from sidecar.explain.case import Case
+from sidecar.explain.known import Known
+from sidecar.explain.rows import StepRow
+from sidecar.explain.steps import Look, ends_at, told
+from sidecar.explain.words import listed, shown, span
+
+ORDER: Final[tuple[Step, ...]] = (
+    "message", "host", "target", "credential", "evidence", "entry", "forward",
+)  # fmt: skip
+_PLACES: Final[Mapping[str, str]] = {
+    "header": "the context header",
+    "placeholder": "the placeholder in Authorization",
+    "relayed": "the caller's own token, relayed by the app",
+    "baggage": "baggage",
+    "tracestate": "tracestate",
+    "request_id": "a request id of ours",
+    "trace_id": "a trace id of ours",
+    "none": "nothing that names a request",
+}
+_OTHERS: Final[Mapping[str, str]] = {
+    "unlisted": "no destination: it may go there without any credential of ours",
+    "connect": "a tunnel, which no token can be attached to",
+}
+
+
+def outbound_steps(case: Case, known: Known) -> tuple[tuple[StepRow, ...], tuple[str, ...]]:
+    """Return the steps, and advice that belongs to this very call."""
+    outbound = _Outbound(case, known)
+    end = ends_at(case.denial, ORDER, verified=False)
+    return told(ORDER, outbound.looks(), case.denial, end=end, enforced=case.enforced), ()
+
+
+class _Outbound:
+    """Looks at one call, a step at a time."""
+
+    def __init__(self, case: Case, known: Known) -> None:
+        self._case = case
+        self._known = known
+        destinations = known.config.outbound.destinations
+        self._destination: Destination | None = destinations.get(case.destination)
+
+    def looks(self) -> Mapping[Step, Callable[[], Look]]:
+        return {
+            "message": self._message, "host": self._host, "target": self._target,
+            "credential": self._credential, "evidence": self._evidence, "entry": self._entry,
+            "forward": self._forward,
+        }  # fmt: skip
+
+    def _message(self) -> Look:
+        case = self._case
+        if not case.method:
+            return Look("a request that can be read in one way", "no request")
+        path = case.path.decode("latin-1")
+        return Look("", f"{shown(case.method.decode('latin-1'))} {shown(path)}")
+
+    def _host(self) -> Look:
+        host = shown(self._case.host.decode("latin-1")) or "none"
+        if self._destination is None:
+            return Look(fits=None, outcome="skipped")
+        names = ["localhost", "loopback addresses", *self._destination.hosts]
+        return Look(f"one of {listed(names)}, or the proxy's own choice", host)
+
+    def _target(self) -> Look:
+        case = self._case
+        if self._destination is not None:
+            return Look("", f"{case.destination} at {self._destination.upstream}")
+        if not case.destination:
+            return Look(fits=None, outcome="skipped")
+        what = _OTHERS.get(case.route, "")
+        return Look("an address that may be called", shown(case.destination), what)
+
+    def _credential(self) -> Look:
+        destination = self._destination
+        if destination is None:
+            return _nothing("no credential of ours goes there")
+        if destination.app_credentials == "keep":
+            return Look("the app's own may pass (app_credentials: keep)", self._sent())
+        return Look("none of the app's own, or the caller's token itself", self._sent())
+
+    def _sent(self) -> str:
+        if self._case.denial is None or not self._case.evidence:
+            return ""
+        own = "Authorization" in self._case.evidence
+        return "the app sent an Authorization" if own else "the app sent none"
+
+    def _evidence(self) -> Look:
+        case, destination = self._case, self._destination
+        if destination is None:
+            return _nothing("no token is attached there")
+        if destination.token == "none":  # noqa: S105 - a choice
+            return _nothing("token: none, so it does not matter whose call it is")
+        wanted = f"one live request, named by evidence that is at least {destination.min_assurance}"
+        note = f"what the call carries: {case.evidence}" if case.evidence else ""
+        if not case.method_of:
+            return Look(wanted, "", note, fits=None, outcome="skipped")
+        if case.method_of == "none":
+            return Look(wanted, _PLACES["none"], note)
+        return Look(wanted, f"{_PLACES.get(case.method_of, case.method_of)} ({case.grade})", note)
+
+    def _entry(self) -> Look:
+        case, destination = self._case, self._destination
+        if destination is None or destination.token == "none" or not case.method_of:  # noqa: S105
+            return Look(fits=None, outcome="skipped")
+        attribution = self._known.config.attribution
+        wanted = (
+            f"a request in progress, at most {span(attribution.max_age_seconds)} old, with at most "
+            f"{attribution.max_calls:,} calls, and a token that has not expired"
+        )
+        causes = [self._known.cause(each) for each in case.causes if each]
+        if not causes:
+            known = "none" if case.method_of == "none" else "none that is known any more"
+            return Look(wanted, known, self._known.ledger, fits=None)
+        return Look(wanted, " and ".join(causes), self._known.ledger)
+
+    def _forward(self) -> Look:
+        where = self._destination.upstream if self._destination else self._case.destination
+        status = self._case.status
+        return Look(
+            f"the answer of {where}", f"status {status}", fits=None if status == 499 else True
+        )
+
+
+def _nothing(why: str) -> Look:
+    return Look(note=why, fits=None, outcome="skipped")
