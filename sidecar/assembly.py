@@ -13,12 +13,14 @@ from functools import partial
 
 import uvloop
 
-from sidecar import __version__
+from sidecar import __version__, settings
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
+from sidecar.admin.decisions import decision_routes
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
+from sidecar.explain.source import live_explainer
 from sidecar.telemetry.log import operator_log
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
@@ -195,7 +197,17 @@ class Sidecar:
             clock=self._wiring.clock,
             wall_clock=time.time,
         )
-        return ControlServer(path, status)
+        wiring = self._wiring
+        explainer = live_explainer(
+            wiring.config,
+            wiring.decisions,
+            rules=wiring.rules,
+            issuers=map(settings.issuer_policy, wiring.config.issuers.values()),
+            keys=wiring.keys,
+            ledger=wiring.ledger,
+            wall_clock=time.time,
+        )
+        return ControlServer(path, status, decisions=decision_routes(explainer))
 
 
 async def _bound(

@@ -6,7 +6,7 @@ to tell comes from whoever is asked.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp.web_request import BaseRequest
@@ -31,12 +31,16 @@ class ControlServer:
         status: Callable[[], Status],
         *,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
+        decisions: Mapping[str, Route] | None = None,
     ) -> None:
-        """Listen at *path*; *status* is asked on each request for it."""
+        """Listen at *path*; *status* is asked on each request for it.
+
+        *decisions* is what ``sidecar.admin.decisions`` made of who knows them.
+        """
         self._path = path
         self._status = status
         self._user = os.geteuid()
-        self._routed = routed({STATUS_PATH: Route(self._tell_status)})
+        self._routed = routed({STATUS_PATH: Route(self._tell_status), **(decisions or {})})
         self._server = OperatorServer(
             self._answer, max_connections=MAX_CONNECTIONS, keepalive_seconds=keepalive_seconds
         )

@@ -40,10 +40,15 @@ class Route:
 
 
 def routed(routes: Mapping[str, Route]) -> Answer:
-    """Return what answers by exact path and method: 404 and 405 for the rest."""
+    """Return what answers by path and method: 404 and 405 for the rest.
+
+    A path is exact, or ends in ``/*``, which is one more segment.
+    """
 
     async def answer(request: BaseRequest) -> Response:
         route = routes.get(request.path)
+        if route is None:
+            route = routes.get(f"{request.path.rpartition('/')[0]}/*")
         if route is None:
             return text(404, "not found\n")
         if request.method not in route.methods:

@@ -1,16 +1,10 @@
 """``sidecar status``: how the sidecar that runs here is, for a person who has a minute."""
 
-import os
-from typing import NoReturn
-
 import click
 
-from sidecar.cli.reporting import show
+from sidecar.cli.control_option import fail, socket_options, socket_path
 
 NOT_READY = 1
-WRONG_USAGE = 2
-NO_ANSWER = 3
-VARIABLE = "SIDECAR_CONTROL"
 
 _EPILOG = """\b
 Examples:
@@ -24,15 +18,7 @@ Exit codes: 0 ready, 1 not ready, 2 wrong usage, 3 no answer.
 
 
 @click.command("status", epilog=_EPILOG, short_help="Tell how a running sidecar is.")
-@click.option("--control", metavar="PATH", help="The control socket, admin.control in the file.")
-@click.option(
-    "--config",
-    "-c",
-    "paths",
-    multiple=True,
-    metavar="FILE",
-    help="Configuration file that names the socket; repeat it as for `run`.",
-)
+@socket_options
 @click.option(
     "--output",
     "-o",
@@ -53,14 +39,14 @@ def command(
     from sidecar.cli.control_client import ControlError, ask
     from sidecar.cli.status_text import lines
 
-    path = _socket(ctx, control, paths)
+    path = socket_path(ctx, control, paths)
     try:
         content = ask(path, STATUS_PATH)
         status = decode(content, type=Status)
     except ControlError as error:
-        _fail(ctx, str(error))
+        fail(ctx, str(error))
     except (DecodeError, UnicodeDecodeError):
-        _fail(ctx, f"the answer from {path} is not a status that this version understands")
+        fail(ctx, f"the answer from {path} is not a status that this version understands")
     if output == "json":
         click.echo(indented(content, indent=2))
     else:
@@ -68,40 +54,3 @@ def command(
             click.echo(line)
     if not status.ready:
         ctx.exit(NOT_READY)
-
-
-def _socket(ctx: click.Context, control: str | None, paths: tuple[str, ...]) -> str:
-    if control is not None and paths:
-        raise click.UsageError("give --control or --config: each says which socket to ask")
-    if paths:
-        return _configured(ctx, paths)
-    given = os.environ.get(VARIABLE) if control is None else control
-    if not given:
-        raise click.UsageError(
-            f"which sidecar? Give --control PATH, --config FILE or {VARIABLE}; the path is "
-            "`admin.control` of its configuration"
-        )
-    return given.removeprefix("unix:")
-
-
-def _configured(ctx: click.Context, paths: tuple[str, ...]) -> str:
-    # Reading YAML costs more than all the rest, and often the socket is named directly.
-    from sidecar.config.load import control_path
-
-    path, problems = control_path(paths)
-    if problems:
-        show(problems, err=True)
-        ctx.exit(WRONG_USAGE)
-    if path is None:
-        raise click.UsageError(
-            f"{', '.join(paths)}: `admin.control` is off, so this sidecar cannot be asked; write "
-            "`control: unix:/run/sidecar/control.sock` under `admin` and start it again"
-        )
-    return path
-
-
-def _fail(ctx: click.Context, cause: str) -> NoReturn:
-    from sidecar.config.problems import printable
-
-    click.echo(printable(f"sidecar: cannot ask the sidecar: {cause}"), err=True)
-    ctx.exit(NO_ANSWER)
