@@ -17,6 +17,7 @@ from sidecar.config.model import (
     Config,
     Demand,
     Destination,
+    Explain,
     Inbound,
     Introspection,
     Issuer,
@@ -92,6 +93,7 @@ async def pod(
     refuses_address: Callable[[str], str | None] = lambda _address: None,
     issuer: Mapping[str, object] | None = None,
     wall_clock: Callable[[], float] = time.time,
+    explain: Explain | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
@@ -126,6 +128,7 @@ async def pod(
                 **(outbound or {}),  # type: ignore[arg-type]
             ),
             log=Log(level="error"),
+            explain=explain or Explain(),
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
