@@ -1,6 +1,7 @@
 """What a configuration would decide about one request, without a sidecar that runs."""
 
 import asyncio
+import logging
 import random
 import sys
 import time
@@ -56,7 +57,11 @@ def judge_and_show(ctx: click.Context, asked: Request, paths: tuple[str, ...], o
     if found.config is None:
         show((*found.errors, *found.warnings), err=True)
         ctx.exit(WRONG_USAGE)
-    explanation = asyncio.run(_judged(found.config, asked, token, claims))
+    logging.disable(logging.CRITICAL)  # what matters of it is in the steps
+    try:
+        explanation = asyncio.run(_judged(found.config, asked, token, claims))
+    finally:
+        logging.disable(logging.NOTSET)
     if output == "json":
         click.echo(indented(encode(explanation), indent=2))
     else:
@@ -152,7 +157,6 @@ async def _judged(
         verifier=verifier,
         issuers={policy.issuer: policy for policy in policies},
         missing=missing,
-        redactor=redactor,
         now=now,
     )
     known = Known(

@@ -50,7 +50,7 @@ class Explainer:
         if found is None:
             return None
         known = self._known()
-        case = case_of(found, known.redactor)
+        case = case_of(found)
         steps, advice = explained(case, known)
         return Explanation(**_row(found, known.redactor), steps=steps, advice=advice)
 
@@ -80,7 +80,7 @@ def explained(case: Case, known: Known) -> tuple[tuple[StepRow, ...], tuple[str,
     return shown_steps, tuple(dict.fromkeys(map(veil, advice)))
 
 
-def case_of(decision: Decision, redactor: Redactor) -> Case:
+def case_of(decision: Decision) -> Case:
     """Return what was kept as what is explained."""
     header, said = read_said(decision.said)
     principal = decision.principal
@@ -100,7 +100,7 @@ def case_of(decision: Decision, redactor: Redactor) -> Case:
         status=decision.status,
         source="" if decision.source is None else str(decision.source),
         header=header,
-        claims=redactor.claims(said),
+        claims=said,
         principal=principal,
         key=decision.key,
         destination=decision.destination,

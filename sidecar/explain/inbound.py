@@ -54,6 +54,7 @@ class _Inbound:
         self._case = case
         self._known = known
         self._claims = case.claims
+        self._shown = known.redactor.claims(case.claims)
         self._issuer = _issuer_of(case, known.issuers)
         self._keys = None if self._issuer is None else known.keys(self._issuer.name)
         self._anyone = case.rule is not None and (
@@ -114,7 +115,7 @@ class _Inbound:
         if self._is_silent:
             return self._silence()
         trusted = listed(self._known.issuers)
-        found = claim(self._claims, "iss")
+        found = claim(self._shown, "iss")
         if self._issuer is None:
             return Look(f"one of {trusted}", found, fits=False)
         return Look(f"one of {trusted}", f"{found}, which is issuers.{self._issuer.name}")
@@ -156,9 +157,9 @@ class _Inbound:
         if self._is_silent:
             return self._silence()
         if issuer is None:
-            return Look("", claim(self._claims, "aud"), fits=None)
+            return Look("", claim(self._shown, "aud"), fits=None)
         name = "aud" if "aud" in self._claims else issuer.rules.audience_claim
-        found = f"{name} {claim(self._claims, name)}"
+        found = f"{name} {claim(self._shown, name)}"
         if issuer.audiences is None:
             return Look("any (audiences: any)", found)
         have = names_of(self._claims.get(name))
@@ -174,7 +175,7 @@ class _Inbound:
         if issuer is not None:
             wanted += issuer.rules.required
         missing = [name for name in dict.fromkeys(wanted) if name not in self._claims]
-        found = f"sub {claim(self._claims, 'sub')}"
+        found = f"sub {claim(self._shown, 'sub')}"
         if missing:
             found += f"; missing: {listed(missing)}"
         return Look(f"{listed(dict.fromkeys(wanted))}, each of its type", found, fits=not missing)
@@ -189,7 +190,8 @@ class _Inbound:
             value = self._claims.get(name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            found.append(f"{name} {instant(value)} ({relative(value, case.at)})")
+            when = f"{instant(value)} ({relative(value, case.at)})"
+            found.append(f"{name} {REDACTED if self._known.redactor.hides(name) else when}")
             is_late = name == "exp" and case.at >= value + leeway
             fits = fits and not is_late and not (name != "exp" and case.at < value - leeway)
         wanted = f"valid at {instant(case.at)}, with a leeway of {leeway:g} s"
@@ -250,7 +252,7 @@ class _Inbound:
 
     def _held(self, requirement: Requirement, principal: Principal) -> str:
         """Return what the token has of the kinds that are asked for; of none, what it grants."""
-        hides, claims = self._known.redactor.hides, principal.claims
+        hides, claims = self._known.redactor.hides, self._shown
         hidden = frozenset({REDACTED})
         scopes = hidden if hides("scope") or hides("scp") else principal.scopes
         roles = hidden if hides("roles") else principal.roles
@@ -264,7 +266,7 @@ class _Inbound:
         if requirement.authentication is not None:
             parts += [f"{name} {claim(claims, name)}" for name in ("acr", "auth_time")]
         for condition in requirement.conditions:
-            value = look_up(claims, condition.claim)
+            value = look_up(principal.claims, condition.claim)
             where = show_claim_path(condition.claim)
             is_hidden = hides(condition.claim[0])
             says = REDACTED if is_hidden else "none" if value is ABSENT else shown(value)

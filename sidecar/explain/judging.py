@@ -15,7 +15,6 @@ from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
 from sidecar.core.principal import Principal
 from sidecar.core.verification import IntrospectionNeeded, KeyNeeded, Rejected, Verified, Verifier
 from sidecar.explain.case import Case, read_said
-from sidecar.explain.redaction import Redactor
 from sidecar.telemetry.decisions import said_by
 
 Missing = Callable[[KeyNeeded], Denial]
@@ -34,7 +33,6 @@ def judge(
     verifier: Verifier,
     issuers: Mapping[str, IssuerPolicy],
     missing: Missing,
-    redactor: Redactor,
     now: float,
 ) -> Case:
     """Return what would be decided at *now*. *claims* stand in for a token that is verified."""
@@ -80,7 +78,7 @@ def judge(
         enforced=enforced,
         source=("the file" if token is not None else "claims alone") if has_token else "",
         header=header,
-        claims=redactor.claims(said),
+        claims=said,
         principal=principal,
         key=key,
         signature_skipped=claims is not None,

@@ -79,6 +79,7 @@ class NearRules:
 
     def __init__(self, rules: Iterable[PolicyRule]) -> None:
         self._rules = tuple(rules)
+        self._by_name = {rule.name: rule for rule in self._rules}
         self._lax: Policy | None = None
         self._any_method: Policy | None = None
         self._any_host: Policy | None = None
@@ -98,10 +99,12 @@ class NearRules:
                 "anyone in: they differ in case, or in a slash at the end"
             )
         if (rule := self._any_method.match(method, path, host)) is not None:
-            methods = sorted(each.decode("latin-1") for each in rule.methods or ())
+            meant = self._by_name[rule.name].methods
+            methods = sorted(each.decode("latin-1") for each in meant or ())
             return f"rule {rule.name} matches this path, for {_listed(methods)} alone"
         if (rule := self._any_host.match(method, path)) is not None:
-            return f"rule {rule.name} matches this path, on {_listed(rule.hosts or ())} alone"
+            hosts = self._by_name[rule.name].hosts
+            return f"rule {rule.name} matches this path, on {_listed(hosts or ())} alone"
         patterns = {path: rule for rule in self._rules[:_MOST_COMPARED] for path in rule.paths}
         text = path.decode("latin-1")
         if len(text) <= _LONGEST_COMPARED:

@@ -41,7 +41,8 @@ class AnsweredReasons:
         written = answers.problem_lines
 
         def heard(denial: Any, **options: Any) -> bytes:
-            if _is_ours():
+            # Two frames up is who refused; a test that writes an answer of its own is not.
+            if sys._getframe(2).f_globals["__name__"].startswith("sidecar."):
                 self.codes.add(denial.reason.code)
             return written(denial, **options)
 
@@ -61,17 +62,6 @@ class AnsweredReasons:
             if missing:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
                 self._config.pluginmanager.register(_Verdict(missing))
-
-
-def _is_ours() -> bool:
-    """Whether the sidecar's own code refused: itself, or by giving the reason to a test's handler.
-
-    A test that writes an answer of its own accord is not asked about.
-    """
-    refused = sys._getframe(3)  # over ``heard`` and ``refusal``
-    if refused.f_code.co_name in ("malformed", "fail") and refused.f_back is not None:
-        refused = refused.f_back
-    return str(refused.f_globals["__name__"]).startswith("sidecar.")
 
 
 class _Verdict:
