@@ -1,7 +1,9 @@
 """Hosts, conditions on claims, actors, authentication and optional tokens, on real sockets."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sidecar.config.model import Allow, ClaimCondition, Require, Rule
 from sidecar.core.token_sources import TokenSource
@@ -88,7 +90,8 @@ async def test_whoever_acts_for_somebody_is_named_by_the_rule(tmp_path: Path) ->
     async with pod(tmp_path, rules=RULES) as running:
         inbound, mint = running.bound.inbound, running.mint
 
-        async def answer(path: str, **claims: object) -> tuple[int, str]:
+        async def answer(path: str, act: object = None) -> tuple[int, str]:
+            claims: Mapping[str, Any] = {} if act is None else {"act": act}
             response = await fetch(inbound, path, bearer=mint.token("alice", **claims))
             return response.status, response.reason
 
