@@ -18,6 +18,27 @@ class KeyStatus(Struct, frozen=True, kw_only=True):
     """Since it last vouched for a token that was not known; ``None``: it did not yet."""
 
 
+class ConfigurationStatus(Struct, frozen=True, kw_only=True):
+    """The configuration in use. It is read at the start; there is no reload yet."""
+
+    files: tuple[str, ...] = ()
+    """As they were given; empty where all of it came from the command line."""
+    loaded_at: str = ""
+    """RFC 3339."""
+    loaded_seconds: float = 0.0
+    """Since then."""
+    warnings: tuple[str, ...] = ()
+    """As ``sidecar check`` prints them."""
+
+
+class DecisionsStatus(Struct, frozen=True, kw_only=True):
+    """What ``sidecar explain`` can be asked about."""
+
+    recorded: int = 0
+    """Since the start, kept or not."""
+    kept: int = 0
+
+
 class IssuerStatus(Struct, frozen=True, kw_only=True):
     """What is known of one issuer's keys."""
 
@@ -33,6 +54,12 @@ class IssuerStatus(Struct, frozen=True, kw_only=True):
     keys: tuple[KeyStatus, ...] = ()
     clock_offset_seconds: float | None = None
     """How far the issuer's clock was ahead of ours in its last answer, to the second."""
+    clock_bound_seconds: float = 0.0
+    """How far off that may be."""
+    clock_compared_seconds: float | None = None
+    """Since that was measured."""
+    circuit: str | None = None
+    """Of introspection: ``closed``, ``open`` or ``half_open``; ``None``: it is not asked."""
 
 
 class LedgerStatus(Struct, frozen=True, kw_only=True):
@@ -98,3 +125,7 @@ class Status(Struct, frozen=True, kw_only=True):
     token_cache: TokenCacheStatus
     attribution: AttributionStatus
     destinations: tuple[DestinationStatus, ...]
+    configuration: ConfigurationStatus = ConfigurationStatus()
+    decisions: DecisionsStatus = DecisionsStatus()
+    warnings: tuple[str, ...] = ()
+    """What runs and is not as it should be."""

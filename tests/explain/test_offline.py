@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,10 +70,11 @@ def test_allowed(sidecar: Run, config: str) -> None:
     ],
 )
 def test_refused(
-    sidecar: Run, config: str, claims: dict[str, object], path: str, step: str, note: str
+    sidecar: Run, config: str, claims: dict[str, Any], path: str, step: str, note: str
 ) -> None:
     """The step that ends it says why, and what is near; exit code 1."""
-    status, steps, _ = judged(sidecar, config, MINT.token("a", **claims), path)
+    token = MINT.token("a", algorithm="", **claims)
+    status, steps, _ = judged(sidecar, config, token, path)
     assert status == 1
     assert [name for name, each in steps.items() if each["outcome"] == "refused"] == [step]
     assert note in steps[step]["note"]

@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config.model import Attribution, Limits
+from sidecar.config.model import Address, Attribution, Limits, Origin
 from sidecar.core.outcome import Reason
 from tests.support.http import fetch
 from tests.support.pod import Pod, pod, soon
 
 
-async def answer_to(address: object, raw: bytes) -> bytes:
+async def answer_to(address: Address, raw: bytes) -> bytes:
     """Send *raw* and return what comes back until the connection ends."""
-    reader, writer = await asyncio.open_connection(
-        address.host,
-        address.port,  # type: ignore[attr-defined]
-    )
+    reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(raw)
     async with asyncio.timeout(30):
         answer = await reader.read()
@@ -62,7 +59,7 @@ async def test_an_outbound_listener_is_this_pod_s(tmp_path: Path) -> None:
     """Who is not on loopback is refused."""
     async with pod(tmp_path) as running:
         listener = running.wiring.outbound["profiles"]
-        listener.accepts = lambda _peer: False
+        listener._accepts = lambda _peer: False  # another address cannot be had everywhere
         answer = await answer_to(running.bound.outbound["profiles"], GET + b"\r\n")
     assert b"x-sidecar-reason: peer_refused\r\n" in answer
 
@@ -121,8 +118,22 @@ async def test_an_app_that_is_silent(tmp_path: Path) -> None:
 
 async def test_an_app_that_speaks_something_else(tmp_path: Path) -> None:
     """What is no HTTP is not passed on."""
-    async with pod(tmp_path, automatic=False) as running:
-        asking = asyncio.create_task(as_user(running, "alice"))
-        request = await running.app.next()
-        request.answer(fields=[("bad name", "x")])
-        assert await asking == "upstream_malformed"
+
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+    async with server:
+        app = Origin("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+        async with pod(tmp_path, inbound={"app": app}) as running:
+            assert await as_user(running, "alice") == "upstream_malformed"
+
+
+async def test_a_connection_accepted_after_the_stop(tmp_path: Path) -> None:
+    """The kernel may have accepted it before the listener was closed."""
+    async with pod(tmp_path) as running:
+        running.wiring.inbound.draining = True
+        answer = await answer_to(running.bound.inbound, GET + b"\r\n")
+    assert b"x-sidecar-reason: draining\r\n" in answer

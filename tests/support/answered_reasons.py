@@ -34,8 +34,9 @@ class AnsweredReasons:
     """Listens where refusals are written."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from sidecar.wire import answers
+        from sidecar.wire import answers as module
 
+        answers: Any = module
         self._config = config
         self.codes: set[str] = set()
         written = answers.problem_lines
