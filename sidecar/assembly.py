@@ -30,9 +30,12 @@ class StartError(Exception):
     """The sidecar cannot start; the message is one line that says what to change."""
 
 
-def run(config: model.Config) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ``StartError``."""
-    uvloop.run(serve(config, announce=_say))
+def run(config: model.Config, *, files: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``StartError``.
+
+    *files* are where *config* was read, *warnings* what was said of it: the status tells both.
+    """
+    uvloop.run(serve(config, announce=_say, files=files, warnings=warnings))
 
 
 def _say(line: str) -> None:
@@ -46,6 +49,8 @@ async def serve(
     *,
     announce: Callable[[str], None],
     attribute_over: AttributeOver = resolve_from_ledger,
+    files: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> None:
     """Start everything, announce each listener, and run until a signal, then drain.
 
@@ -58,7 +63,8 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     with operator_log(config.log.level):
         try:
-            sidecar = Sidecar(Wiring(config, attribute_over=attribute_over))
+            wiring = Wiring(config, attribute_over=attribute_over)
+            sidecar = Sidecar(wiring, files=files, warnings=warnings)
         except TlsFileError as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
@@ -83,8 +89,13 @@ class Bound:
 class Sidecar:
     """What was wired, running."""
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(
+        self, wiring: Wiring, *, files: Sequence[str] = (), warnings: Sequence[str] = ()
+    ) -> None:
+        """*files* are where the configuration was read, *warnings* what was said of it."""
         self._wiring = wiring
+        self._files = files
+        self._warnings = warnings
         self._draining = False
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
@@ -196,6 +207,15 @@ class Sidecar:
             outbound=self._wiring.metrics.direction("outbound", ()),
             clock=self._wiring.clock,
             wall_clock=time.time,
+            circuits=lambda: {
+                name: self._wiring.metrics.introspection(name).circuit
+                for name in self._wiring.introspection
+            },
+            unclean=lambda: dict(self._wiring.hygiene.counts()),
+            lost_lines=lambda: self._wiring.access_log.dropped,
+            decisions=self._wiring.decisions,
+            files=self._files,
+            config_warnings=self._warnings,
         )
         wiring = self._wiring
         explainer = live_explainer(

@@ -1,10 +1,13 @@
 """Collect the status of a running sidecar from the parts that know it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sidecar.admin.status import (
     AttributionStatus,
     CarrierStatus,
+    ConfigurationStatus,
+    DecisionsStatus,
     DestinationStatus,
     IssuerStatus,
     KeyStatus,
@@ -12,12 +15,14 @@ from sidecar.admin.status import (
     Status,
     TokenCacheStatus,
 )
+from sidecar.admin.status_warnings import issuer_warnings, other_warnings
 from sidecar.config.model import Address, Config, Destination
 from sidecar.core.keyset import VerificationKey
 from sidecar.core.verification import Verifier
 from sidecar.credentials.ledger import Ledger
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import OTHER, Direction
 
 _LONGEST_TEXT = 500
@@ -41,8 +46,18 @@ class StatusSource:
         outbound: Direction,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        circuits: Callable[[], Mapping[str, str]],
+        unclean: Callable[[], Mapping[tuple[str, str], int]],
+        lost_lines: Callable[[], int],
+        decisions: Decisions,
+        files: Sequence[str] = (),
+        config_warnings: Sequence[str] = (),
     ) -> None:
-        """*listening* holds, by destination, the address that was bound."""
+        """*listening* holds, by destination, the address that was bound.
+
+        *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
+        kind. The configuration was read from *files* just now, with *config_warnings*.
+        """
         self._config = config
         self._version = version
         self._missing = missing
@@ -55,23 +70,50 @@ class StatusSource:
         self._outbound = outbound
         self._clock = clock
         self._wall_clock = wall_clock
+        self._circuits = circuits
+        self._unclean = unclean
+        self._lost_lines = lost_lines
+        self._decisions = decisions
+        self._files = tuple(files)
+        self._config_warnings = tuple(config_warnings)
         self._started_at = clock()
+        self._loaded_at = wall_clock()
 
     def __call__(self) -> Status:
         """Return the status as of now."""
         missing = tuple(_text(item) for item in self._missing())
-        destinations = self._config.outbound.destinations.values()
+        issuers = tuple(self._issuer(name, keys) for name, keys in self._keys.items())
+        ledger = LedgerStatus(entries=len(self._ledger), capacity=self._ledger.capacity)
+        attribution = self._attribution()
+        destinations = tuple(map(self._destination, self._config.outbound.destinations.values()))
+        warnings = [
+            warning
+            for issuer in issuers
+            for warning in issuer_warnings(issuer, self._config.issuers[issuer.name].leeway_seconds)
+        ]
+        warnings += other_warnings(
+            ledger, attribution, destinations, unclean=self._unclean(),
+            lost_lines=self._lost_lines(),
+        )  # fmt: skip
         return Status(
             version=self._version,
             uptime_seconds=round(self._clock() - self._started_at, 3),
             ready=not missing,
             draining=self._draining(),
             missing=missing,
-            issuers=tuple(self._issuer(name, keys) for name, keys in self._keys.items()),
-            ledger=LedgerStatus(entries=len(self._ledger), capacity=self._ledger.capacity),
+            issuers=issuers,
+            ledger=ledger,
             token_cache=TokenCacheStatus(hits=self._verifier.hits, misses=self._verifier.misses),
-            attribution=self._attribution(),
-            destinations=tuple(self._destination(each) for each in destinations),
+            attribution=attribution,
+            destinations=destinations,
+            configuration=ConfigurationStatus(
+                files=tuple(map(_text, self._files)),
+                loaded_at=_instant(self._loaded_at),
+                loaded_seconds=round(self._clock() - self._started_at, 3),
+                warnings=tuple(map(_text, self._config_warnings)),
+            ),
+            decisions=DecisionsStatus(recorded=self._decisions.recorded, kept=self._decisions.kept),
+            warnings=tuple(map(_text, warnings)),
         )
 
     def _issuer(self, name: str, keys: IssuerKeys) -> IssuerStatus:
@@ -87,6 +129,13 @@ class StatusSource:
             next_refresh_seconds=round(max(0.0, keys.next_refresh_seconds), 3),
             keys=tuple(self._key(name, key) for key in keys.keys),
             clock_offset_seconds=_rounded(keys.clock_offset_seconds),
+            clock_bound_seconds=round(keys.clock_bound_seconds, 3),
+            clock_compared_seconds=_rounded(
+                None
+                if keys.clock_compared_at is None
+                else max(0.0, self._wall_clock() - keys.clock_compared_at)
+            ),
+            circuit=self._circuits().get(name),
         )
 
     def _key(self, issuer_name: str, key: VerificationKey) -> KeyStatus:
@@ -118,6 +167,10 @@ class StatusSource:
             mode=destination.mode or self._config.outbound.mode,
             calls=None if route.name == OTHER else dict(route.outcomes),
         )
+
+
+def _instant(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -107,7 +107,7 @@ def command(
         with _quick_imports():
             from sidecar.assembly import StartError, run
         try:
-            run(found.config)
+            run(found.config, files=paths, warnings=[str(each) for each in found.warnings])
         except StartError as error:
             _fail(ctx, str(error))
 

@@ -1,5 +1,9 @@
 """``sidecar status``: how the sidecar that runs here is, for a person who has a minute."""
 
+import shutil
+import sys
+import textwrap
+
 import click
 
 from sidecar.cli.control_option import fail, socket_options, socket_path
@@ -15,6 +19,15 @@ Examples:
 Without an option the environment variable SIDECAR_CONTROL names the socket.
 Exit codes: 0 ready, 1 not ready, 2 wrong usage, 3 no answer.
 """
+
+
+def _fitted(line: str) -> str:
+    """Return *line* wrapped where a person reads it; whoever reads lines gets it whole."""
+    if not sys.stdout.isatty():
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    columns = shutil.get_terminal_size((80, 24)).columns
+    return textwrap.fill(line, max(40, columns), subsequent_indent=indent, break_on_hyphens=False)
 
 
 @click.command("status", epilog=_EPILOG, short_help="Tell how a running sidecar is.")
@@ -51,6 +64,6 @@ def command(
         click.echo(indented(content, indent=2))
     else:
         for line in lines(status):
-            click.echo(line)
+            click.echo(_fitted(line))
     if not status.ready:
         ctx.exit(NOT_READY)

@@ -38,6 +38,25 @@ def _lines(status: Status) -> Iterator[str]:
     yield f"token cache: {_hit_rate(status.token_cache)}"
     yield from _attribution(status.attribution)
     yield from _some("destination", [_destination(each) for each in status.destinations])
+    if status.decisions.recorded:
+        yield f"decisions: {status.decisions.recorded:,} made, the latest {_kept(status)}"
+    if status.configuration.loaded_at:
+        yield _configuration(status)
+    for warning in (*status.configuration.warnings, *status.warnings)[:MOST_SHOWN]:
+        yield f"warning: {warning}"
+
+
+def _kept(status: Status) -> str:
+    return f"{status.decisions.kept:,} can be explained (`sidecar explain`)"
+
+
+def _configuration(status: Status) -> str:
+    configuration = status.configuration
+    files = ", ".join(configuration.files) or "the command line"
+    return (
+        f"configuration: {files}, read {_duration(configuration.loaded_seconds)} ago at "
+        f"{configuration.loaded_at}, not reloaded since (there is no reload yet)"
+    )
 
 
 def _state(status: Status) -> str:
@@ -76,6 +95,8 @@ def _issuer(issuer: IssuerStatus) -> str:
         if offset is not None and abs(offset) >= _CLOCK_SHOWN_SECONDS
         else ""
     )
+    if issuer.circuit is not None:
+        clock += f", introspection circuit {issuer.circuit}"
     error = f"; last error: {issuer.last_error}" if issuer.last_error else ""
     return f"{issuer.name}: {issuer.state}, {keys}{refresh}{clock}{error}"
 

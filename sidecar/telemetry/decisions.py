@@ -170,6 +170,11 @@ class Decisions:
         self.recorded = 0
         """Decisions so far, whether they are still here or not."""
 
+    @property
+    def kept(self) -> int:
+        """Decisions that are here."""
+        return self._held_refusals + len(self._permits)
+
     def add(
         self,
         *,

@@ -152,7 +152,15 @@ def test_calls_without_a_carrier(sidecar: Run, tmp_path: Path) -> None:
             "  without a carrier: 3 calls; start the app with what `sidecar carrier env python` "
             "prints (docs/attribution.md)\n"
         ) in done.stdout
-        assert done.stdout.endswith("; refused or failed: 3 attribution_missing\n")
+        assert "; refused or failed: 3 attribution_missing\n" in done.stdout
+        assert (
+            "decisions: 3 made, the latest 3 can be explained (`sidecar explain`)\n" in done.stdout
+        )
+        assert "\nconfiguration: " in done.stdout
+        assert f"{config}, read 0 s ago at 20" in done.stdout.replace("1 s ago", "0 s ago")
+        assert done.stdout.endswith(
+            "\nwarning: calls without a carrier: 3, though profiles demands min_assurance strict\n"
+        )
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         said = [line for line in process.stderr if "sidecar.carriers" in line]
