@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.config.problems import printable
 from sidecar.core.outcome import REASONS_BY_CODE
-from sidecar.explain.rows import DecisionRow, Explanation, StepRow
+from sidecar.explain.rows import NOT_REACHED, DecisionRow, Explanation, StepRow
 
 WIDTH: Final = 80
 _MARKS: Final = {
@@ -16,7 +16,7 @@ _MARKS: Final = {
     "skipped": "-",
     "unknown": "?",
 }
-_INDENT: Final = 22
+_INDENT: Final = 23
 _LABEL: Final = 8
 
 
@@ -42,10 +42,12 @@ def _lines(found: Explanation) -> Iterator[str]:
 def step_lines(steps: Iterable[StepRow]) -> Iterator[str]:
     """Yield the lines of *steps*; of those that passed, what was found."""
     for step in steps:
-        first = f"  {_MARKS[step.outcome]:<9} {step.step:<10}"
+        first = f"  {_MARKS[step.outcome]:<9} {step.step:<11}"
         parts = [("wanted", step.wanted), ("found", step.found), ("", step.note)]
         if step.outcome == "ok":
             parts = [("", step.found), ("", step.note)]
+        elif step.outcome == "skipped" and step.note == NOT_REACHED:
+            parts = [("", step.note)]
         told = [(label, text) for label, text in parts if text] or [("", "")]
         for label, text in told:
             lead = f"{label + ':':<{_LABEL}}" if label else ""

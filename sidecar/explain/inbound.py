@@ -18,7 +18,7 @@ from sidecar.explain.known import KeyFacts, Known
 from sidecar.explain.near import elsewhere, pairs
 from sidecar.explain.redaction import REDACTED
 from sidecar.explain.rows import StepRow
-from sidecar.explain.steps import Look, ends_at, told
+from sidecar.explain.steps import Look, answered_here, ends_at, told
 from sidecar.explain.words import (
     claim,
     held,
@@ -331,7 +331,7 @@ class _Inbound:
     def _forward(self) -> Look:
         app = f"the answer of {self._known.config.inbound.app}"
         status = self._case.status
-        if not status:
+        if not status or answered_here(self._case.denial, self._case.enforced):
             return Look(app, "nothing is sent", fits=None, outcome="skipped")
         return Look(app, f"status {status}", fits=None if status == 499 else True)
 

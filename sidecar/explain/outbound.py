@@ -8,7 +8,7 @@ from sidecar.core.reason_texts import Step
 from sidecar.explain.case import Case
 from sidecar.explain.known import Known
 from sidecar.explain.rows import StepRow
-from sidecar.explain.steps import Look, ends_at, told
+from sidecar.explain.steps import Look, answered_here, ends_at, told
 from sidecar.explain.words import listed, shown, span
 
 ORDER: Final[tuple[Step, ...]] = (
@@ -122,6 +122,8 @@ class _Outbound:
     def _forward(self) -> Look:
         where = self._destination.upstream if self._destination else self._case.destination
         status = self._case.status
+        if answered_here(self._case.denial, self._case.enforced):
+            return Look(f"the answer of {where}", "nothing is sent", fits=None, outcome="skipped")
         return Look(
             f"the answer of {where}", f"status {status}", fits=None if status == 499 else True
         )

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 DECISIONS_PATH: Final = "/decisions"
 
+NOT_REACHED: Final = "not reached"
+"""Note of a step after the one that ended the decision, which it would have passed."""
+
 Outcome = Literal["ok", "refused", "observed", "skipped", "unknown"]
 """``observed``: it would have been refused. ``skipped``: there was nothing to look at, or the
 request did not come so far. ``unknown``: what would tell is not known any more."""

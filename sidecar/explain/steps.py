@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.reason_texts import TEXTS, Step
-from sidecar.explain.rows import Outcome, StepRow
+from sidecar.explain.rows import NOT_REACHED, Outcome, StepRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ def ends_at(denial: Denial | None, order: Sequence[Step], *, verified: bool) -> 
     return step if step in order else order[-1]
 
 
+def answered_here(denial: Denial | None, enforced: bool) -> bool:
+    """Whether it ended before anything was sent on."""
+    return denial is not None and enforced and TEXTS[denial.reason].step != "forward"
+
+
 def told(
     order: Sequence[Step],
     looks: Mapping[Step, Callable[[], Look]],
@@ -61,11 +66,13 @@ def told(
             )
             is_over = enforced
         elif is_over:
-            also = "would be refused, too" if look.fits is False else "not reached"
+            also = "would be refused, too" if look.fits is False else NOT_REACHED
             more = (look.why, look.note) if look.fits is False else ()
             note = "; ".join(filter(None, (also, *more)))
             rows.append(StepRow(step, "skipped", look.wanted, look.found, note))
         else:
-            outcome = look.outcome or ("unknown" if look.fits is None else "ok")
+            # Whatever comes before the end was passed: steps are in the order of the checks.
+            passed = look.fits is not None or end is not None
+            outcome = look.outcome or ("ok" if passed else "unknown")
             rows.append(StepRow(step, outcome, look.wanted, look.found, look.note))
     return tuple(rows)
