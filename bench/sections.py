@@ -9,6 +9,8 @@ from statistics import median
 from typing import Final
 
 from bench.envoy import envoy
+from bench.explanation import LEAST_ROUNDS as EXPLAIN_ROUNDS
+from bench.explanation import render_explanation, run_explanation
 from bench.footprint import idle_connections, slow_readers
 from bench.h2load import Pace
 from bench.held import HeldRequests, allow_open_files
@@ -444,12 +446,20 @@ def matching(bench: Bench) -> None:
     print("\n" + render_matching(found), flush=True)
 
 
+def explain(bench: Bench) -> None:
+    """What keeping a permitted request for `sidecar explain` costs, in memory."""
+    rounds = max(bench.options.rounds, EXPLAIN_ROUNDS)
+    found = run_explanation(bench.signer, rounds=rounds, core=bench.proxy_core)
+    print("\n" + render_explanation(found), flush=True)
+
+
 SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "throughput": throughput,
     "logs": logs,
     "algorithms": algorithms,
     "fresh-tokens": fresh_tokens,
     "verification": verification,
+    "explain": explain,
     "outbound": outbound,
     "connections": connections,
     "bodies": bodies,

@@ -45,7 +45,8 @@ class AnsweredReasons:
             # Two frames up is who refused; a test that writes an answer of its own is not.
             if sys._getframe(2).f_globals["__name__"].startswith("sidecar."):
                 self.codes.add(denial.reason.code)
-            return written(denial, **options)
+            lines: bytes = written(denial, **options)
+            return lines
 
         answers.problem_lines = heard
 
