@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -20,10 +21,12 @@ from sidecar.admin.decisions import decision_routes
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
-from sidecar.explain.source import live_explainer
 from sidecar.telemetry.log import operator_log
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
+
+if TYPE_CHECKING:
+    from sidecar.explain.explainer import Explainer
 
 
 class StartError(Exception):
@@ -217,8 +220,14 @@ class Sidecar:
             files=self._files,
             config_warnings=self._warnings,
         )
+        return ControlServer(path, status, decisions=decision_routes(cache(self._explainer)))
+
+    def _explainer(self) -> "Explainer":
+        # Words for operators: a pod in which nobody asks pays neither time nor memory for them.
+        from sidecar.explain.source import live_explainer
+
         wiring = self._wiring
-        explainer = live_explainer(
+        return live_explainer(
             wiring.config,
             wiring.decisions,
             rules=wiring.rules,
@@ -227,7 +236,6 @@ class Sidecar:
             ledger=wiring.ledger,
             wall_clock=time.time,
         )
-        return ControlServer(path, status, decisions=decision_routes(explainer))
 
 
 async def _bound(

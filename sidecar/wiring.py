@@ -98,6 +98,8 @@ class Wiring:
             permits=config.explain.permits,
             wall_clock=wall_clock,
         )
+        is_kept = config.explain.refusals or config.explain.permits
+        self._kept = self.decisions if is_kept else None
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
@@ -183,7 +185,7 @@ class Wiring:
             ledger=self.ledger,
             pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
             metrics=metrics,
-            reporter=ExchangeReporter(metrics, self.access_log, self.decisions),
+            reporter=ExchangeReporter(metrics, self.access_log, self._kept),
             ids=self._ids,
             wall_clock=self._wall_clock,
             random=os.urandom,
@@ -217,7 +219,7 @@ class Wiring:
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
-        reporter = ExchangeReporter(metrics, self.access_log, self.decisions)
+        reporter = ExchangeReporter(metrics, self.access_log, self._kept)
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
@@ -266,7 +268,7 @@ class Wiring:
             ),
             origins=self._origins,
             route=direction.route,
-            reporter=ExchangeReporter(direction, self.access_log, self.decisions),
+            reporter=ExchangeReporter(direction, self.access_log, self._kept),
             ids=self._ids,
             bypassed=Bypasses(
                 self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning

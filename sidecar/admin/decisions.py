@@ -4,7 +4,7 @@ Owns what may be asked and its limits. What the answers say is the explainer's.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from aiohttp.web_request import BaseRequest
@@ -30,18 +30,18 @@ class Explains(Protocol):
     def explain(self, decision: str) -> Any | None: ...
 
 
-def decision_routes(explainer: Explains) -> Mapping[str, Route]:
-    """Return what answers by path."""
+def decision_routes(explainer: Callable[[], Explains]) -> Mapping[str, Route]:
+    """Return what answers by path. *explainer* is asked for when somebody asks."""
 
     async def latest(request: BaseRequest) -> Response:
         asked = _asked(request.query)
         if isinstance(asked, str):
             return _error(400, asked)
-        return response(200, encode(explainer.latest(**asked)), _JSON)
+        return response(200, encode(explainer().latest(**asked)), _JSON)
 
     async def one(request: BaseRequest) -> Response:
         decision = request.path.removeprefix(f"{_PATH}/")
-        found = explainer.explain(decision) if _ID.fullmatch(decision) else None
+        found = explainer().explain(decision) if _ID.fullmatch(decision) else None
         if found is None:
             return _error(404, "no such decision is kept: it may be too old, or of another sidecar")
         return response(200, encode(found), _JSON)
