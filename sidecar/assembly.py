@@ -19,6 +19,7 @@ from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
+from sidecar.credentials.app_identity import IdentityKeyError
 from sidecar.telemetry.log import operator_log
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
@@ -57,7 +58,7 @@ async def serve(
     with operator_log(config.log.level):
         try:
             sidecar = Sidecar(Wiring(config, attribute_over=attribute_over))
-        except TlsFileError as error:
+        except (TlsFileError, IdentityKeyError) as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
@@ -86,7 +87,9 @@ class Sidecar:
         self._draining = False
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
-        self._admin = AdminServer(wiring.metrics, self.missing, live=lambda: True)
+        self._admin = AdminServer(
+            wiring.metrics, self.missing, live=lambda: True, jwks=wiring.identity.jwks
+        )
         self._control = self._control_server()
 
     def missing(self) -> Sequence[str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.config.identity_keys import HeadersKind
 from sidecar.config.inbound_keys import ClientRolesKind, DemandKind, RequireKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
@@ -41,6 +42,8 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return "[]", item
         case ListOf(item=TokenSourceKind() as item):
             return "[]", item.section
+        case HeadersKind():
+            return ".<name>", kind.section
         case RequireKind():
             return "", kind.section
         case ClientRolesKind():
