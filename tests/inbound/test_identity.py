@@ -252,7 +252,7 @@ async def test_the_app_can_check_who_spoke(tmp_path: Path) -> None:
         assert assertion not in b"".join(running.log).decode()
 
         answer = await ask(running, bearer=assertion)
-        assert (answer.status, answer.reason) == (401, "token_type")
+        assert (answer.status, answer.reason) == (401, "issuer_mismatch")
 
 
 async def test_without_signing_there_is_no_key(tmp_path: Path) -> None:
