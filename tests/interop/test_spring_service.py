@@ -1,7 +1,6 @@
 """Spring Boot services behind a sidecar: one without any code about tokens, and one with it."""
 
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sidecar.testbed.identity_provider import IdentityProvider
 from sidecar.testbed.ports import free_ports
 from sidecar.testbed.processes import sidecar
 from tests.interop.needed import needs_program
-from tests.interop.programs import HERE, SPRING_SERVICE
+from tests.interop.programs import SPRING_SERVICE
 from tests.interop.spring_service_process import SpringService
 from tests.support.http import Response, fetch
 
@@ -23,7 +22,6 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-DOCUMENT = HERE.parents[1] / "docs" / "identity.md"
 CONFIGURATION = """\
 version: 1
 issuers:
@@ -165,19 +163,3 @@ async def test_a_service_may_believe_nobody_but_its_sidecar(stage: Stage) -> Non
         assert (await fetch(stage.service, "/signed/admin", fields=fields)).status == 401
     # Another sidecar's signature is not this one's.
     assert (await fetch(stage.forwarding, "/signed/admin", bearer=alice)).status == 401
-
-
-def test_the_document_shows_what_runs_here() -> None:
-    """Each Java listing of the page stands in a source file of the service."""
-    sources = [
-        _squeezed(path.read_text())
-        for path in (HERE / "spring_service" / "src" / "main" / "java" / "shop").iterdir()
-    ]
-    listings = [block.split("```")[0] for block in DOCUMENT.read_text().split("```java\n")[1:]]
-    assert len(listings) == 3
-    for listing in listings:
-        assert any(_squeezed(listing) in source for source in sources), listing
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
