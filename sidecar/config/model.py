@@ -403,7 +403,7 @@ class Admin:
     """What the operator can ask the running sidecar, and where."""
 
     listen: Address
-    """Metrics and probes, nothing else."""
+    """Metrics, probes and public keys, nothing else."""
     control: str | None = None
     """Path of the control socket, for this user and root alone; ``None``: there is none."""
 

@@ -13,7 +13,7 @@ from sidecar.core.identity import IdentityFormat, IdentityHeader, IdentityRender
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 SCALARS = st.one_of(
     TEXT, st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)
 )
