@@ -21,6 +21,7 @@ from sidecar.admin.decisions import decision_routes
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
+from sidecar.credentials.app_identity import IdentityKeyError
 from sidecar.telemetry.log import operator_log
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
@@ -68,7 +69,7 @@ async def serve(
         try:
             wiring = Wiring(config, attribute_over=attribute_over)
             sidecar = Sidecar(wiring, files=files, warnings=warnings)
-        except TlsFileError as error:
+        except (TlsFileError, IdentityKeyError) as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
@@ -102,7 +103,9 @@ class Sidecar:
         self._draining = False
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
-        self._admin = AdminServer(wiring.metrics, self.missing, live=lambda: True)
+        self._admin = AdminServer(
+            wiring.metrics, self.missing, live=lambda: True, jwks=wiring.identity.jwks
+        )
         self._control = self._control_server()
 
     def missing(self) -> Sequence[str]:

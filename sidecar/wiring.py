@@ -16,12 +16,12 @@ from sidecar import __version__, settings
 from sidecar.config import model
 from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
-from sidecar.core.headers import classify, identity_lines
 from sidecar.core.keyset import KeySet
 from sidecar.core.policy import Policy
 from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
+from sidecar.credentials.app_identity import AppIdentity
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher, Lookup
 from sidecar.inbound.exchange import InboundHandler
@@ -82,6 +82,7 @@ class Wiring:
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
+            IdentityKeyError: the key that signs for the app cannot be used.
         """
         self.config = config
         self.clock = time.monotonic
@@ -103,9 +104,10 @@ class Wiring:
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
+        self.identity = AppIdentity(config.inbound.identity, config.token_cache)
         self.verifier = Verifier(
             (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
-            render=identity_lines,
+            render=self.identity.render,
             max_token_bytes=config.inbound.max_token_bytes,
             cache_max_entries=config.token_cache.max_entries,
             cache_max_bytes=config.token_cache.max_bytes,
@@ -122,6 +124,7 @@ class Wiring:
         )
         self.tls = TlsEndpoints(self.metrics, self.clock)
         sources = settings.token_sources(config)
+        classify = self.identity.classify
         self._classify = classify if sources is None else sources.classifier(classify)
         self._names = NameTable(self._classify)
         self._ids = HandleSource()
@@ -190,6 +193,7 @@ class Wiring:
             wall_clock=self._wall_clock,
             random=os.urandom,
             admission=self._admission(),
+            signed=self.identity.signed,
         )
         fields = settings.forwarding_fields(inbound)
         return self._listener(

@@ -1,4 +1,4 @@
-"""Serve metrics and probes, and nothing else.
+"""Serve metrics, probes and public keys, and nothing else.
 
 Owns the admin listener and its paths. What the metrics count and what readiness waits for is
 decided elsewhere and asked here on each request.
@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response
 
+from sidecar.admin.public_keys import PATH, public_keys
 from sidecar.admin.serving import OperatorServer, Route, response, routed, text
 from sidecar.telemetry.metrics import Metrics
 
@@ -23,6 +24,7 @@ _INDEX: Final = """jwt-sidecar
 /livez    200 while the process works
 /readyz   200 when it takes traffic, else 503 and what is missing
 """
+_KEYS: Final = f"{PATH}  public key of what is signed for the app\n"
 
 
 class AdminServer:
@@ -35,16 +37,22 @@ class AdminServer:
         *,
         live: Callable[[], bool],
         keepalive_seconds: float = KEEPALIVE_SECONDS,
+        jwks: bytes | None = None,
     ) -> None:
-        """Ask *readiness* for one line per missing item (none: ready) and *live* per probe."""
+        """Ask *readiness* for one line per missing item (none: ready) and *live* per probe.
+
+        *jwks* is the key set with which the app checks what the sidecar signs for it.
+        """
         self._metrics = metrics
         self._readiness = readiness
         self._live = live
+        self._index = _INDEX if jwks is None else _INDEX + _KEYS
         routes = {
-            "/": Route(_tell_paths),
+            "/": Route(self._tell_paths),
             "/metrics": Route(self._tell_metrics),
             "/livez": Route(self._tell_liveness),
             "/readyz": Route(self._tell_readiness),
+            **public_keys(jwks),
         }
         self._server = OperatorServer(
             routed(routes), max_connections=MAX_CONNECTIONS, keepalive_seconds=keepalive_seconds
@@ -63,6 +71,9 @@ class AdminServer:
         """Stop listening and end every connection, within twice *timeout_seconds*."""
         await self._server.stop(timeout_seconds)
 
+    async def _tell_paths(self, _request: BaseRequest) -> Response:
+        return text(200, self._index)
+
     async def _tell_metrics(self, request: BaseRequest) -> Response:
         body, content_type = self._metrics.render(",".join(request.headers.getall("Accept", ())))
         return response(200, body, content_type)
@@ -76,7 +87,3 @@ class AdminServer:
             return text(200, "ready\n")
         # One item is one line, whatever an error message inside it may hold.
         return text(503, "".join(f"{' '.join(item.split())}\n" for item in missing))
-
-
-async def _tell_paths(_request: BaseRequest) -> Response:
-    return text(200, _INDEX)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.config import endpoints
+from sidecar.config import endpoints, identity_keys
 from sidecar.config.kinds import (
     INVALID,
     NOT_SUPPORTED,
@@ -40,6 +40,7 @@ def _inbound(fields: Fields) -> Inbound | Invalid:
             note(fields)
     _check_token_size(fields)
     check_sources(fields)
+    identity_keys.check_sources(fields)
     if fields.values.get("rules", ()) is None:
         draft.rules.append(Located(EVERYTHING, fields.node.place, fields.path_of("rules")))
         fields.values["rules"] = (EVERYTHING,)
@@ -135,6 +136,8 @@ INBOUND: Final = InboundKind(
             default=default_of(Inbound, "forwarded"), default_text="left alone"),
         Key("via", VIA, "Name under which we add ourselves to `Via`, in both directions.",
             default=default_of(Inbound, "via"), default_text="not added"),
+        Key("identity", identity_keys.IDENTITY,
+            "What the app is told of the caller ([identity](identity.md))."),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),
     ),

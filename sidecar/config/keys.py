@@ -50,7 +50,9 @@ def _config(fields: Fields) -> Config | Invalid:
 
 ADMIN: Final = Section(
     keys=(
-        Key("listen", LISTEN, "Metrics and probes, nothing else.", default=DEFAULT_ADMIN_LISTEN),
+        Key("listen", LISTEN,
+            "Metrics, probes and the public key of `inbound.identity.signed`, nothing else.",
+            default=DEFAULT_ADMIN_LISTEN),
         Key("control",
             Text("`unix:` and a path, or `off`", control, CONTROL_PATTERN,
                  f"{MAX_SOCKET_PATH_BYTES} bytes", format_control),

@@ -10,8 +10,11 @@ from enum import Enum
 from typing import Literal
 
 from sidecar.core.claim_paths import ClaimPath
+from sidecar.core.identity import IdentityHeader
+from sidecar.core.names import IDENTITY_PREFIX
 from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.signed_identity import IdentityAlgorithm
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
@@ -298,6 +301,36 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedHeader:
+    """Who calls, signed by this sidecar for its own app."""
+
+    audience: str
+    header: str = f"{IDENTITY_PREFIX}assertion"
+    """Lower-case."""
+    issuer: str = "jwt-sidecar"
+    lifetime_seconds: float = 60.0
+    """Never past the token's own end."""
+    claims: tuple[ClaimPath, ...] = ()
+    """Of the token, where they stand in it."""
+    key: str | None = None
+    """Path of a private key; ``None``: one is generated at the start."""
+    algorithm: IdentityAlgorithm = "ES256"
+    """Of a key that is generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the app is told of the caller."""
+
+    prefix: str = IDENTITY_PREFIX
+    """Of the headers that are always there, and reserved as a whole."""
+    headers: tuple[IdentityHeader, ...] = ()
+    signed: SignedHeader | None = None
+    max_bytes: int = 8 * 1024
+    """Of all of it; a token that needs more is refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The listener in front of the app."""
 
@@ -321,6 +354,7 @@ class Inbound:
     """``None``: such fields pass as they came."""
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
+    identity: Identity = Identity()
 
 
 # --- attribution and outbound ---
@@ -394,7 +428,7 @@ class Admin:
     """What the operator can ask the running sidecar, and where."""
 
     listen: Address
-    """Metrics and probes, nothing else."""
+    """Metrics, probes and public keys, nothing else."""
     control: str | None = None
     """Path of the control socket, for this user and root alone; ``None``: there is none."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.config.claim_condition_keys import ClaimConditionsKind
 from sidecar.config.demand_keys import ClientRolesKind, DemandKind
+from sidecar.config.identity_keys import HeadersKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
 from sidecar.config.rule_keys import RequireKind
@@ -43,6 +44,8 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return "[]", item
         case ListOf(item=TokenSourceKind() as item):
             return "[]", item.section
+        case HeadersKind():
+            return ".<name>", kind.section
         case RequireKind():
             return "", kind.section
         case ClientRolesKind():

@@ -9,7 +9,7 @@ from sidecar.config.positions import MappingNode, Node, SequenceNode
 from sidecar.config.reading import Reading
 from sidecar.config.sections import Fields, Key, Section
 from sidecar.config.values import Complaint
-from sidecar.core.headers import classify
+from sidecar.core.headers import mark_apart_from_identity
 from sidecar.core.names import folded
 from sidecar.core.token_sources import SourceKind, TokenSource
 
@@ -34,7 +34,11 @@ def _header(value: str) -> str:
         raise Complaint("holds several values: write `{cookie: NAME}`")
     if not re.fullmatch(_WORD, value):
         raise Complaint("is not the name of a header")
-    if name in _TAKEN or name.startswith(_TAKEN_PREFIXES) or classify(name.encode()):
+    if (
+        name in _TAKEN
+        or name.startswith(_TAKEN_PREFIXES)
+        or mark_apart_from_identity(name.encode())
+    ):
         raise Complaint("has another meaning, and cannot hold a token")
     return value
 

@@ -4,6 +4,7 @@ Owns strictness: what two parsers could read differently is refused here (RFC 87
 Which members an object must have belongs to whoever asked for it.
 """
 
+import base64
 import json
 import re
 import string
@@ -62,6 +63,11 @@ def base64url_decode(text: bytes) -> bytes:
     except ValueError:
         raise EncodingError("not canonical base64url") from None
     return decoded
+
+
+def base64url_encode(octets: bytes) -> bytes:
+    """Encode without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(octets).rstrip(b"=")
 
 
 def json_object(raw: bytes) -> dict[str, Any]:

@@ -5,9 +5,10 @@ responses. Frameworks fold names differently (``X_Auth_Subject`` reaches a WSGI 
 ``X-Auth-Subject``), so names are compared with every non-alphanumeric mapped to ``-``.
 """
 
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
+from sidecar.core.field_values import encode
 from sidecar.core.names import (
     CARRIER_HEADER,
     CONTEXT_HEADER,
@@ -40,6 +41,7 @@ _OVERRIDES: Final = frozenset(
         "x-rewrite-url",
     )
 )
+_NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
 def decision_line(decision: str) -> bytes:
@@ -49,6 +51,27 @@ def decision_line(decision: str) -> bytes:
 
 def classify(lower_name: bytes) -> int:
     """Return the mark of a lower-case field name, 0 for one that passes untouched."""
+    return _mark(lower_name, IDENTITY_PREFIX, _NO_NAMES)
+
+
+def classifier(prefix: str, names: frozenset[str]) -> Callable[[bytes], int]:
+    """Return ``classify`` for identity headers with *prefix*, and those that *names* has besides.
+
+    *names* are lower-case, with ``-`` for whatever is no letter or digit.
+    """
+
+    def classify_with_names(lower_name: bytes) -> int:
+        return _mark(lower_name, prefix, names)
+
+    return classify_with_names
+
+
+def mark_apart_from_identity(lower_name: bytes) -> int:
+    """Return the mark that a lower-case name has whatever the identity headers are called."""
+    return _mark(lower_name, SIDECAR_PREFIX, _NO_NAMES)
+
+
+def _mark(lower_name: bytes, prefix: str, names: frozenset[str]) -> int:
     if lower_name == b"authorization":
         return AUTHORIZATION
     name = lower_name.decode("ascii")
@@ -57,36 +80,36 @@ def classify(lower_name: bytes) -> int:
     if name == CARRIER_HEADER:
         return CARRIER
     name = folded(lower_name).decode("ascii")
-    if name.startswith((IDENTITY_PREFIX, SIDECAR_PREFIX)):
+    if name.startswith((prefix, SIDECAR_PREFIX)) or name in names:
         return RESERVED
     if name in _OVERRIDES:
         return OVERRIDE
     return MARKS.get(name, 0)
 
 
-def identity_lines(principal: Principal) -> bytes:
+def identity_lines(principal: Principal, prefix: str = IDENTITY_PREFIX) -> bytes:
     """Return the lines that tell the app who calls: subject, issuer, scopes, roles.
 
-    Values are percent-encoded as UTF-8 outside printable ASCII, and ``%`` itself, so that any
-    claim fits in a field value and ``unquote`` gives it back. Scopes are separated by spaces (RFC
-    6749, 3.3), roles by commas; a comma within a role is encoded.
+    Values are percent-encoded (``sidecar.core.field_values``), so that any claim fits in a field
+    value and ``unquote`` gives it back. Scopes are separated by spaces (RFC 6749, 3.3), roles by
+    commas; a comma within a role is encoded.
     """
     subject, issuer = principal.subject, principal.issuer
     scopes, roles = sorted(principal.scopes), sorted(principal.roles)
     if not _fit(f"{subject}{issuer}{''.join(scopes)}{''.join(roles)}"):
-        subject, issuer = _encode(subject), _encode(issuer)
-        scopes = [_encode(scope) for scope in scopes]
-        roles = [_encode(role, comma=False) for role in roles]
-    lines = f"{IDENTITY_PREFIX}subject: {subject}\r\n{IDENTITY_PREFIX}issuer: {issuer}\r\n"
+        subject, issuer = encode(subject), encode(issuer)
+        scopes = [encode(scope, " ") for scope in scopes]
+        roles = [encode(role, ",") for role in roles]
+    lines = f"{prefix}subject: {subject}\r\n{prefix}issuer: {issuer}\r\n"
     if scopes:
-        lines += f"{IDENTITY_PREFIX}scopes: {' '.join(scopes)}\r\n"
+        lines += f"{prefix}scopes: {' '.join(scopes)}\r\n"
     if roles:
-        lines += f"{IDENTITY_PREFIX}roles: {','.join(roles)}\r\n"
+        lines += f"{prefix}roles: {','.join(roles)}\r\n"
     return lines.encode("ascii")
 
 
 def _fit(values: str) -> bool:
-    """Say whether nothing in *values* has to be encoded or stripped."""
+    """Say whether nothing in *values* has to be encoded."""
     return (
         values.isascii()
         and values.isprintable()
@@ -94,13 +117,3 @@ def _fit(values: str) -> bool:
         and "," not in values
         and " " not in values
     )
-
-
-_VISIBLE: Final = " !\"#$&'()*+-./:;<=>?@[\\]^`{|}"
-
-
-def _encode(value: str, *, comma: bool = True) -> str:
-    plain = value.isascii() and value.isprintable() and "%" not in value
-    if plain and (comma or "," not in value):  # ``quote`` would find nothing to do
-        return value.strip()
-    return quote(value, safe=_VISIBLE + "," if comma else _VISIBLE, errors="replace").strip()

@@ -30,6 +30,9 @@ SIDECAR_PREFIX: Final = "x-sidecar-"
 IDENTITY_PREFIX: Final = "x-auth-"
 """Default prefix of the identity headers that the app receives."""
 
+IDENTITY_TYPE: Final = "jwt-sidecar-identity+jwt"
+"""``typ`` of what a sidecar signs for its own app (RFC 8725, section 3.11): no access token."""
+
 PROBLEM_TYPE_PREFIX: Final = "urn:jwt-sidecar:reason:"
 """``type`` of our problem documents (RFC 9457) is this plus the reason's code."""
 

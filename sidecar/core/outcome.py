@@ -155,6 +155,10 @@ class Reason(Enum):
         "audience_mismatch",
         Facts(401, "The token was not issued for this service", "caller", "invalid_token", True),
     )
+    IDENTITY_TOO_LARGE = (
+        "identity_too_large",
+        Facts(431, "What the token says of the caller is too large for the app", "sidecar"),
+    )
 
     # --- the rules ---
     NO_RULE = "no_rule", Facts(403, "No rule allows this request", "caller")

@@ -22,6 +22,7 @@ from sidecar.core.families import (
     refuse_spring,
 )
 from sidecar.core.jose import KeyUse
+from sidecar.core.names import IDENTITY_TYPE
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import NO_CLIENT_ROLES
 from sidecar.core.rights import Claims, ClientRoles, read_client_roles, read_roles
@@ -67,6 +68,10 @@ class Profile:
 
     def refuse_type(self, typ: str | None, claims: Claims) -> Denial | None:
         """Refuse what is signed by the right issuer but is no access token (RFC 8725, 3.11)."""
+        if typ == IDENTITY_TYPE:  # whatever is configured: it tells an app of a caller, no more
+            return Denial(
+                Reason.TOKEN_TYPE, "the token is what a sidecar signed for its app, no access token"
+            )
         if typ not in self.token_types:
             shown = "absent" if typ is None else printable(typ)
             return Denial(

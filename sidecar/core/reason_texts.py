@@ -295,6 +295,15 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
              "meant for this service, too"),
         ),
     ),
+    Reason.IDENTITY_TOO_LARGE: ReasonText(
+        "claims",
+        "The token is good, but the headers made of it would exceed `inbound.identity.max_size`; "
+        "the log says by how much ([identity](identity.md)).",
+        (
+            ("issuer", "put fewer roles into the token"),
+            ("operator", "choose fewer claims, or raise the bound and that of the app's server"),
+        ),
+    ),
     # --- the rules ---
     Reason.NO_RULE: ReasonText(
         "rule",

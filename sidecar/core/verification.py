@@ -120,7 +120,8 @@ class _Entry:
     @property
     def cost_bytes(self) -> int:
         size_bytes = len(self.verified.credential.token) + self.said_bytes
-        return _COST_PER_TOKEN_BYTE * size_bytes + _COST_PER_ENTRY
+        identity_bytes = len(self.verified.identity)
+        return _COST_PER_TOKEN_BYTE * size_bytes + identity_bytes + _COST_PER_ENTRY
 
 
 class Verifier:
@@ -134,13 +135,15 @@ class Verifier:
         self,
         policies: Iterable[IssuerPolicy],
         *,
-        render: Callable[[Principal], bytes],
+        render: Callable[[Principal], bytes | Denial],
         max_token_bytes: int,
         cache_max_entries: int,
         cache_max_bytes: int,
         unclean_token: Callable[[str, HygieneKind], object] | None = None,
     ) -> None:
-        """*unclean_token* is told the issuer's name and what is unwise about a good new token.
+        """A token whose principal *render* denies is refused, good as it may be.
+
+        *unclean_token* is told the issuer's name and what is unwise about a good new token.
 
         An opaque token does not say whose it is, so one issuer at most may be asked about them.
         Raise ``ValueError`` when two policies share a name or an ``iss``, or two are asked.
@@ -267,11 +270,14 @@ class Verifier:
         if isinstance(judged, Denial):
             return judged
         principal, lifetime = judged
+        identity = self._render(principal)
+        if isinstance(identity, Denial):
+            return identity
         credential = Credential(
             principal, token, sha256(token), lifetime.expires_at, lifetime.not_before
         )
         return _Entry(
-            Verified(credential, self._render(principal)),
+            Verified(credential, identity),
             # The answer is no older than the question, also for a clock that was set back.
             max(lifetime.valid_from, asked_at),
             min(lifetime.valid_until, lifetime.expires_at, asked_at + _positive_seconds(policy)),
@@ -326,6 +332,9 @@ class Verifier:
             return lifetime
         if (denial := lifetime.refuse(now)) is not None:
             return denial
+        identity = self._render(principal)
+        if isinstance(identity, Denial):
+            return identity
         self._last_used[_use_of(policy.name, key)] = now
         if policy.hygiene is not None and self._unclean_token is not None:
             for kind in unclean(policy.hygiene, claims, len(token)):
@@ -339,7 +348,7 @@ class Verifier:
             (compact.header.alg, key.kid),
         )
         return _Entry(
-            Verified(credential, self._render(principal)),
+            Verified(credential, identity),
             lifetime.valid_from,
             lifetime.valid_until,
             compact.header.kid,

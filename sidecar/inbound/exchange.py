@@ -32,6 +32,7 @@ from sidecar.core.propagation import (
     carried_back,
     without_members,
 )
+from sidecar.core.signed_identity import SignedIdentity
 from sidecar.core.token_sources import AUTHORIZATION_SOURCE, Sought, TokenSources
 from sidecar.core.verification import (
     IntrospectionNeeded,
@@ -117,8 +118,11 @@ class InboundHandler:
         random: Callable[[int], bytes],
         admission: ExclusiveAdmission | None = None,
         introspection: Mapping[str, Inquirer] | None = None,
+        signed: SignedIdentity | None = None,
     ) -> None:
-        """*admission* is there where callers must not be in the app together."""
+        """*admission* is there where callers must not be in the app together, *signed* where the
+        app is told who calls in a signed header too.
+        """
         self.settings = settings
         self.sources = settings.sources
         self.policy = policy
@@ -133,6 +137,7 @@ class InboundHandler:
         self.wall_clock = wall_clock
         self.random = random
         self.admission = admission
+        self.signed = signed
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -409,6 +414,8 @@ class InboundExchange:
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
             forwards = handler.settings.token_to_app == "forward"  # noqa: S105
             lines += b"authorization: Bearer %b\r\n" % (self._token if forwards else handle)
+        if handler.signed is not None and self._credential is not None:
+            lines += handler.signed.line(self._credential, handler.wall_clock())
         if not self._head.host:
             lines += handler.host_line
         self._lines = lines

@@ -65,7 +65,7 @@ def test_errors(sources: str, expected: str, examined: Examine) -> None:
 @pytest.mark.parametrize(
     "name",
     ["Host", "content-length", "Content-Type", "connection", "Proxy-Authorization", "te", "origin",
-     "Sec-WebSocket-Protocol", "x-auth-subject", "X_Sidecar_Context", "traceparent", "x-request-id",
+     "Sec-WebSocket-Protocol", "X_Sidecar_Context", "traceparent", "x-request-id",
      "baggage", "X-HTTP-Method-Override", "x-forwarded-for", "X_Forwarded_Proto", "forwarded"],
 )  # fmt: skip
 def test_a_header_with_another_meaning_holds_no_token(name: str, examined: Examine) -> None:

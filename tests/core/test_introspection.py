@@ -1,13 +1,15 @@
 """Which tokens are opaque, what an answer means, and how long a yes stands."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sidecar.core.claims import Introspected, IssuerPolicy
 from sidecar.core.introspection import Answer, AnswerError, is_opaque, read_answer
-from sidecar.core.outcome import Reason
+from sidecar.core.outcome import Denial, Reason
+from sidecar.core.principal import Principal
 from sidecar.core.profiles import ProfileName
 from sidecar.core.verification import IntrospectionNeeded, Rejected, Verdict, Verified, Verifier
 from tests.core.signing import ISSUER, NOW, b64, claims, key_set, sign
@@ -16,11 +18,19 @@ OPAQUE = Introspected(opaque=True, jwt=False, positive_seconds=60.0)
 BOTH = Introspected(opaque=True, jwt=True, positive_seconds=60.0)
 
 
-def verifier(introspection: Introspected | None = OPAQUE, **changes: Any) -> Verifier:
+def subject(principal: Principal) -> bytes:
+    return principal.subject.encode()
+
+
+def verifier(
+    introspection: Introspected | None = OPAQUE,
+    render: Callable[[Principal], bytes | Denial] = subject,
+    **changes: Any,
+) -> Verifier:
     usual: dict[str, Any] = {"audiences": frozenset({"orders"}), "introspection": introspection}
     made = Verifier(
         [IssuerPolicy("shop", ISSUER, **{**usual, **changes})],
-        render=lambda principal: principal.subject.encode(),
+        render=render,
         max_token_bytes=4096,
         cache_max_entries=100,
         cache_max_bytes=64 * 1024,

@@ -59,5 +59,16 @@ SPRING: Final = Program(
     ),
 )
 
-PROGRAMS: Final = (KEYCLOAK, SPRING, OIDC_PROVIDER)
+SPRING_SERVICE: Final = Program(
+    "spring-service",
+    SPRING.version,
+    ("java", "mvn"),
+    (
+        HERE / "spring_service" / "pom.xml",
+        *sorted((HERE / "spring_service" / "src" / "main" / "java" / "shop").glob("*.java")),
+    ),
+)
+"""No issuer: a service of the same release behind a sidecar."""
+
+PROGRAMS: Final = (KEYCLOAK, SPRING, SPRING_SERVICE, OIDC_PROVIDER)
 """In the order in which they are set up."""

@@ -25,6 +25,7 @@ from tests.interop.programs import (
     OIDC_PROVIDER,
     PROGRAMS,
     SPRING,
+    SPRING_SERVICE,
     Program,
 )
 
@@ -98,11 +99,21 @@ def make_keycloak(shop: Workshop) -> None:
 
 
 def make_spring(shop: Workshop) -> None:
-    """Build the service of ``spring/`` with the libraries of one Spring Boot release."""
+    """Build the issuer of ``spring/`` with the libraries of one Spring Boot release."""
+    _package(shop, HERE / "spring", SPRING.version)
+
+
+def make_spring_service(shop: Workshop) -> None:
+    """Build the service of ``spring_service/`` with those of the same."""
+    _package(shop, HERE / "spring_service", SPRING_SERVICE.version)
+
+
+def _package(shop: Workshop, module: Path, version: str) -> None:
     source = shop.directory / "source"
-    shutil.copytree(HERE / "spring", source)
-    shop.run(*MAVEN, f"-Dspring-boot.version={SPRING.version}", "package", where=source)
-    (source / "target" / "authorization-server.jar").rename(shop.directory / "server.jar")
+    shutil.copytree(module, source)
+    shop.run(*MAVEN, f"-Dspring-boot.version={version}", "package", where=source)
+    (made,) = (source / "target").glob("*.jar")
+    made.rename(shop.directory / "server.jar")
     shutil.rmtree(source)
 
 
@@ -118,6 +129,7 @@ def make_oidc_provider(shop: Workshop) -> None:
 MAKERS: Final = {
     KEYCLOAK.name: make_keycloak,
     SPRING.name: make_spring,
+    SPRING_SERVICE.name: make_spring_service,
     OIDC_PROVIDER.name: make_oidc_provider,
 }
 
