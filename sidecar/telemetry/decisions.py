@@ -60,7 +60,7 @@ def shown(evidence: Evidence) -> str:
 
 
 class Decision:
-    """One decision, and what came of it."""
+    """One decision, and what came of it. A permit is overwritten by a later one."""
 
     __slots__ = (
         "at", "attribution", "causes", "denial", "destination", "direction", "duration_seconds",
@@ -68,65 +68,38 @@ class Decision:
         "principal", "route", "rule", "said", "seq", "source", "status", "token",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        seq: int,
-        decision: str,
-        at: float,
-        direction: str,
-        method: bytes,
-        path: bytes,
-        host: bytes,
-        route: str,
-        status: int,
-        duration_seconds: float,
-        overhead_seconds: float,
-        credential: Credential | None,
-        denial: Denial | None,
-        enforced: bool,
-        attribution: AttributionRecord | None,
-        destination: str,
-        rule: PolicyRule | None,
-        source: TokenSource | None,
-        said: TokenSaid | None,
-        causes: tuple[str, ...],
-        evidence: str,
-    ) -> None:
-        self.seq: Final = seq
-        self.id: Final = decision
-        self.at: Final = at
+    def __init__(self) -> None:
+        self.seq = 0
+        self.id = ""
+        self.at = 0.0
         """When it was over, in seconds since the epoch."""
-        self.direction: Final = direction
-        self.method: Final = method
-        self.path: Final = path
+        self.direction = ""
+        self.method = b""
+        self.path = b""
         """Canonical where there is a rule; as sent otherwise. Never with a query."""
-        self.host: Final = host
-        self.route: Final = route
-        self.status: Final = status
-        self.duration_seconds: Final = duration_seconds
-        self.overhead_seconds: Final = overhead_seconds
-        self.denial: Final = denial
-        self.enforced: Final = enforced
+        self.host = b""
+        self.route = ""
+        self.status = 0
+        self.duration_seconds = 0.0
+        self.overhead_seconds = 0.0
+        self.denial: Denial | None = None
+        self.enforced = True
         """Whether *denial* was the answer, and not only observed."""
-        self.attribution: Final = attribution
-        self.destination: Final = destination
-        self.rule: Final = rule
-        self.source: Final = source
+        self.attribution: AttributionRecord | None = None
+        self.destination = ""
+        self.rule: PolicyRule | None = None
+        self.source: TokenSource | None = None
         """Where the token was, if there was one."""
-        self.said: Final = said
-        self.causes: Final = causes
+        self.said: TokenSaid | None = None
+        self.causes: tuple[str, ...] = ()
         """Decision ids of the inbound requests that an outbound call names."""
-        self.evidence: Final = evidence
+        self.evidence = ""
         """What else an outbound call says of its cause."""
         self.principal: Principal | None = None
-        self.token: str = ""
+        self.token = ""
         """First 16 hex digits of the token's SHA-256."""
         self.key: tuple[str, str | None] | None = None
         """Algorithm and name of the key that vouched for the token."""
-        if credential is not None:
-            self.principal = _bounded(credential)
-            self.token = credential.log_id
-            self.key = credential.key
 
 
 def _bounded(credential: Credential) -> Principal:
@@ -200,6 +173,12 @@ class Decisions:
     ) -> None:
         """Keep one. *path* may have its query, which is not kept; nor are *token* and handles."""
         self.recorded += 1
+        if denial is not None:
+            kept = Decision()
+            kept.said = said_by(token) if token and credential is None else None
+            kept.evidence = shown(evidence)
+        else:
+            kept = self._next_permit()
         end = path.find(b"?")
         if end >= 0:
             path = path[:end]
@@ -207,23 +186,54 @@ class Decisions:
             path = path[:MAX_PATH_BYTES]
         if len(host) > MAX_HOST_BYTES:
             host = host[:MAX_HOST_BYTES]
-        kept = Decision(
-            self.recorded, decision, self._clock(), direction, method[:MAX_HOST_BYTES], path, host,
-            route, status, duration_seconds, overhead_seconds, credential, denial, enforced,
-            attribution, destination, rule, source,
-            said_by(token) if token and denial is not None and credential is None else None,
-            causes, shown(evidence) if denial is not None else "",
-        )  # fmt: skip
-        if denial is not None:
-            if self._max_refusals:
-                self._keep_refusal((direction, route, denial.reason.code), kept)
-        elif len(self._permits) < self._max_permits:
-            self._permits.append(kept)
-        elif self._max_permits:
-            self._permits[self._oldest_permit] = kept
-            self._oldest_permit += 1
-            if self._oldest_permit == self._max_permits:
-                self._oldest_permit = 0
+        if len(method) > MAX_HOST_BYTES:
+            method = method[:MAX_HOST_BYTES]
+        kept.seq = self.recorded
+        kept.id = decision
+        kept.at = self._clock()
+        kept.direction = direction
+        kept.method = method
+        kept.path = path
+        kept.host = host
+        kept.route = route
+        kept.status = status
+        kept.duration_seconds = duration_seconds
+        kept.overhead_seconds = overhead_seconds
+        kept.denial = denial
+        kept.enforced = enforced
+        kept.attribution = attribution
+        kept.destination = destination
+        kept.rule = rule
+        kept.source = source
+        kept.causes = causes
+        if credential is None:
+            kept.principal = None
+            kept.key = None
+            kept.token = ""
+        else:
+            kept.principal = _bounded(credential)
+            kept.key = credential.key
+            kept.token = credential.log_id
+        if denial is not None and self._max_refusals:
+            self._keep_refusal((direction, route, denial.reason.code), kept)
+
+    def _next_permit(self) -> Decision:
+        """Return what the next permit is written to: the oldest one, once there is no more room.
+
+        Nothing is made and nothing dropped then, which would be the most of what keeping costs.
+        """
+        permits = self._permits
+        if len(permits) < self._max_permits:
+            kept = Decision()
+            permits.append(kept)
+            return kept
+        if not self._max_permits:
+            return Decision()
+        kept = permits[self._oldest_permit]
+        self._oldest_permit += 1
+        if self._oldest_permit == self._max_permits:
+            self._oldest_permit = 0
+        return kept
 
     def _keep_refusal(self, kind: _Kind, kept: Decision) -> None:
         refusals = self._refusals
@@ -247,6 +257,8 @@ class Decisions:
         self, limit: int, *, before: int | None = None, refused: bool = False, reason: str = ""
     ) -> list[Decision]:
         """Return at most *limit* of them, the newest first, older than number *before*.
+
+        They are for now, and not to be kept: permits are overwritten.
 
         *refused*: only what was not let through; *reason*: only what had this one.
         """
