@@ -32,6 +32,7 @@ from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decision_settings import decision_log
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.hygiene import TokenHygiene
 from sidecar.telemetry.metrics import Metrics
@@ -81,6 +82,7 @@ class Wiring:
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
+            DecisionLogError: the file of ``log.decisions`` cannot be opened.
         """
         self.config = config
         self.clock = time.monotonic
@@ -89,9 +91,9 @@ class Wiring:
         self._keys_sleep = keys_sleep
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
-        self.access_log = AccessLog(
-            write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
-        )
+        output = write_access_log or DescriptorWriter(_STANDARD_OUTPUT)
+        self.access_log = AccessLog(output, config.log.access)
+        self.decisions = decision_log(config, output)
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
@@ -161,6 +163,9 @@ class Wiring:
         metrics.watch_hygiene(self.hygiene.counts)
         metrics.watch_access_log(lambda: self.access_log.dropped)
         self.deadlines.every_sweep(lambda _now: self.access_log.flush())
+        if (decisions := self.decisions) is not None:
+            metrics.watch_decision_log(lambda: decisions.dropped)
+            self.deadlines.every_sweep(lambda _now: decisions.flush())
         self.deadlines.every_sweep(self.ledger.sweep)
 
     def _inbound_listener(self) -> Listener:
@@ -184,6 +189,7 @@ class Wiring:
             wall_clock=self._wall_clock,
             random=os.urandom,
             admission=self._admission(),
+            decisions=self.decisions,
         )
         fields = settings.forwarding_fields(inbound)
         return self._listener(
@@ -230,6 +236,7 @@ class Wiring:
                 authority=settings.authority(destination.upstream),
                 clock=self.clock,
                 wall_clock=self._wall_clock,
+                decisions=self.decisions,
             )
         return handlers
 

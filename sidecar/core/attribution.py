@@ -54,8 +54,8 @@ class Entry:
     """One live inbound exchange. Closed once, for ever; then it holds no credential."""
 
     __slots__ = (
-        "aliases", "calls", "credential", "ended_at", "handle", "live", "opened_at", "route",
-        "terms",
+        "aliases", "calls", "credential", "decision", "ended_at", "handle", "live", "opened_at",
+        "route", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,8 @@ class Entry:
         self.calls = 0
         """Outbound attempts so far."""
         self.live = True
+        self.decision = ""
+        """Id of the inbound decision, by which logs name the request."""
 
     def __repr__(self) -> str:
         return f"Entry(route={self.route!r}, live={self.live})"

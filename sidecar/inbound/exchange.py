@@ -35,6 +35,8 @@ from sidecar.core.verification import (
 )
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.inbound.recorded import record
+from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
 from sidecar.wire.answers import refusal
@@ -108,6 +110,7 @@ class InboundHandler:
         random: Callable[[int], bytes],
         admission: ExclusiveAdmission | None = None,
         introspection: Mapping[str, Inquirer] | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together."""
         self.settings = settings
@@ -124,6 +127,7 @@ class InboundHandler:
         self.wall_clock = wall_clock
         self.random = random
         self.admission = admission
+        self.decisions = decisions
         self._found: dict[tuple[bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -388,6 +392,7 @@ class InboundExchange:
         if isinstance(opened, Reason):
             return self._refuse(Denial(opened))
         self._entry = opened
+        opened.decision = self._decision
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
@@ -463,6 +468,20 @@ class InboundExchange:
             denial=self._denial,
             enforced=self._enforced,
         )
+        decisions = self._handler.decisions
+        if decisions is not None:
+            record(
+                decisions,
+                self._head,
+                self._path,
+                self._rule,
+                status,
+                self._decision,
+                self._credential,
+                self._denial,
+                enforced=self._enforced,
+                elsewhere=self._handler.sources is not None,
+            )
 
     def _leave(self) -> None:
         if self._turn is not None and self._handler.admission is not None:

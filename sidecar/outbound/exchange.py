@@ -51,6 +51,7 @@ from sidecar.core.propagation import (
 from sidecar.core.token_sources import TokenSources
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.telemetry.records import AttributionRecord
@@ -149,6 +150,7 @@ class OutboundHandler:
         authority: str,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        decisions: DecisionLog | None = None,
     ) -> None:
         """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``."""
         self.settings = settings
@@ -164,6 +166,7 @@ class OutboundHandler:
         self.host_line = f"host: {authority}\r\n".encode()
         self.clock = clock
         self.wall_clock = wall_clock
+        self.decisions = decisions
 
     def by_name(self) -> "OutboundHandler":
         """Return the same for a listener that chose it by the host of the request."""
@@ -180,6 +183,7 @@ class OutboundHandler:
             authority=self.authority,
             clock=self.clock,
             wall_clock=self.wall_clock,
+            decisions=self.decisions,
         )
 
     def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
@@ -197,8 +201,8 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_called", "_committed", "_credential", "_decision",
-        "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_attachment", "_attribution", "_called", "_cause", "_committed", "_credential",
+        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -208,6 +212,7 @@ class OutboundExchange:
         self._attachment: Attach | Leave | None = None
         self._attribution: AttributionRecord | None = None
         self._called: Entry | None = None
+        self._cause = ""
         self._committed = False
         self._credential: Credential | None = None
         self._denial: Denial | None = None
@@ -304,6 +309,7 @@ class OutboundExchange:
         self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
         if isinstance(result, Attributed):
             self._credential = result.entry.credential
+            self._cause = result.entry.decision
         return attachment
 
     def _observe(self, attachment: Attachment) -> Leave:
@@ -368,6 +374,7 @@ class OutboundExchange:
         entry.calls += 1
         self._called = entry
         self._credential = entry.credential
+        self._cause = entry.decision
         return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
 
     def respond(self, head: ResponseHead) -> None:
@@ -397,6 +404,19 @@ class OutboundExchange:
             attribution=self._attribution,
             destination=handler.settings.name,
         )
+        if handler.decisions is not None:
+            handler.decisions.outbound(
+                decision=self._decision,
+                method=self._head.method,
+                host=self._head.host,
+                path=self._head.target,
+                destination=handler.settings.name,
+                status=status,
+                cause=self._cause,
+                attached=None if self._called is None else self._credential,
+                denial=self._denial,
+                enforced=self._enforced,
+            )
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
