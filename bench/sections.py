@@ -12,6 +12,7 @@ from bench.envoy import envoy
 from bench.footprint import idle_connections, slow_readers
 from bench.h2load import Pace
 from bench.held import HeldRequests, allow_open_files
+from bench.matching import render_matching, run_matching
 from bench.nginx import SIZES
 from bench.paced import PacedRun, render_paced, run_paced
 from bench.plain import haproxy, nginx_proxy
@@ -437,6 +438,12 @@ def _grown(one: Running, connections: AbstractContextManager[None]) -> int:
         return one.process.memory().resident_kib - before
 
 
+def matching(bench: Bench) -> None:
+    """What finding the rule of a request costs, by the number of rules."""
+    found = run_matching(rounds=max(bench.options.rounds, LEAST_ROUNDS), core=bench.proxy_core)
+    print("\n" + render_matching(found), flush=True)
+
+
 SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "throughput": throughput,
     "logs": logs,
@@ -448,5 +455,6 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "bodies": bodies,
     "pace": pace,
     "growth": growth,
+    "matching": matching,
     "memory": memory,
 }

@@ -12,12 +12,21 @@ from sidecar.config.reach import without_carrier
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.attribution import AttributionRules, CallTerms, Grade
 from sidecar.core.claims import Introspected
+from sidecar.core.conditions import (
+    Actors,
+    Authentication,
+    Condition,
+    Contains,
+    OneOf,
+    SameAsSegment,
+)
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.routes import named_segments
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
@@ -85,7 +94,7 @@ def _hygiene(hygiene: model.Hygiene | None) -> HygieneLimits | None:
 def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attribution) -> PolicyRule:
     requirement: Requirement | None
     match rule.access:
-        case model.Allow.ANYONE:
+        case model.Allow.ANYONE | model.Allow.OPTIONAL_TOKEN:
             requirement = None
         case model.Allow.AUTHENTICATED:
             requirement = Requirement()
@@ -98,6 +107,9 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
                 client_roles=tuple(
                     (client, _demanded(demand)) for client, demand in rights.client_roles
                 ),
+                conditions=tuple(_condition(each, rule.paths[0]) for each in rights.claims),
+                actors=None if rights.actors is None else Actors(frozenset(rights.actors)),
+                authentication=_authentication(rights),
             )
     return PolicyRule(
         name=rule.name,
@@ -110,7 +122,27 @@ def policy_rule(rule: model.Rule, mode: model.Mode, attribution: model.Attributi
             alone=attribution.exclusive != "off" and rule.exclusive,
         ),
         enforced=(rule.mode or mode) == "enforce",
+        hosts=rule.hosts,
+        optional=rule.access is model.Allow.OPTIONAL_TOKEN,
     )
+
+
+def _condition(condition: model.ClaimCondition, path: str) -> Condition:
+    """*path*: any of the rule's, for the named segments are in the same place in all of them."""
+    names = [each for each in condition.values if isinstance(each, str)]
+    match condition.test:
+        case "one_of":
+            return OneOf(condition.claim, condition.values)
+        case "contains":
+            return Contains(condition.claim, frozenset(names), condition.match)
+        case "segment":
+            return SameAsSegment(condition.claim, names[0], named_segments(path)[names[0]])
+
+
+def _authentication(rights: model.Require) -> Authentication | None:
+    if not rights.acr and rights.max_auth_age_seconds is None:
+        return None
+    return Authentication(rights.acr, rights.max_auth_age_seconds)
 
 
 def _names(demand: model.Demand | None) -> Names | None:

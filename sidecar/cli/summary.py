@@ -5,6 +5,7 @@ from typing import Final, assert_never
 
 from sidecar.config.model import (
     Allow,
+    ClaimCondition,
     Config,
     Demand,
     Destination,
@@ -14,8 +15,11 @@ from sidecar.config.model import (
     JwksUri,
     ListenerTls,
     Rule,
+    Scalar,
 )
 from sidecar.config.problems import printable
+from sidecar.config.values import format_duration
+from sidecar.core.claim_paths import show_claim_path
 from sidecar.core.token_sources import AUTHORIZATION_ONLY
 
 MOST_SHOWN: Final = 20
@@ -84,13 +88,16 @@ def _keys(keys: JwksFile | JwksUri | Discovery) -> str:
 def _rule(rule: Rule) -> str:
     methods = ", ".join(rule.methods) if rule.methods else "any method"
     mode = f" ({rule.mode})" if rule.mode else ""
-    return f"{rule.name}: {methods} on {', '.join(rule.paths)}: {_access(rule)}{mode}"
+    hosts = f" of {', '.join(rule.hosts)}" if rule.hosts else ""
+    return f"{rule.name}: {methods} on {', '.join(rule.paths)}{hosts}: {_access(rule)}{mode}"
 
 
 def _access(rule: Rule) -> str:
     match rule.access:
         case Allow.ANYONE:
             return "anyone"
+        case Allow.OPTIONAL_TOKEN:
+            return "anyone, with a good token or none"
         case Allow.AUTHENTICATED:
             return "a valid token"
         case rights:
@@ -105,7 +112,30 @@ def _access(rule: Rule) -> str:
                 if names is not None
             ]
             parts += [f"roles {_demand(demand)} of {who}" for who, demand in rights.client_roles]
+            parts += [_condition(condition) for condition in rights.claims]
+            if rights.actors is not None:
+                parts.append(f"used by {' or '.join(rights.actors) or 'nobody else'}")
+            if rights.acr:
+                parts.append(f"acr {' or '.join(rights.acr)}")
+            if rights.max_auth_age_seconds is not None:
+                parts.append(f"authenticated within {format_duration(rights.max_auth_age_seconds)}")
             return " and ".join(parts)
+
+
+def _condition(condition: ClaimCondition) -> str:
+    claim = show_claim_path(condition.claim)
+    match condition.test:
+        case "segment":
+            return f"{claim} as the path's {{{condition.values[0]}}}"
+        case "contains":
+            joined = " or " if condition.match == "any" else " and "
+            return f"{claim} with {joined.join(map(str, condition.values))}"
+        case "one_of":
+            return f"{claim} {' or '.join(_scalar(value) for value in condition.values)}"
+
+
+def _scalar(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _demand(demand: Demand) -> str:

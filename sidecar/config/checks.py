@@ -4,15 +4,15 @@ Works on the draft that the sections leave behind, so that it also runs where so
 else is wrong. What concerns one section alone is checked by that section.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Config, Introspection, Require, Rule
-from sidecar.config.problems import Findings, Place, nearest, quoted
+from sidecar.config.model import Address, Allow, Config, Introspection
+from sidecar.config.problems import Findings, Place
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
-from sidecar.core.profiles import profile_of
+from sidecar.config.rule_checks import check_rules
 
 MAX_ROUTE_LABELS: Final = 200
 """Values of the metrics' ``route`` label; the routes over it share one."""
@@ -24,8 +24,7 @@ def check(draft: Draft, findings: Findings) -> None:
     _check_app(draft, findings)
     _check_issuers(draft.issuer_urls, findings)
     _check_introspecting(draft.introspecting, findings)
-    _check_rule_names(draft.rules, findings)
-    _check_shadowing(draft.rules, findings)
+    check_rules(draft.rules, findings)
     for what, located in (("rules", draft.rules), ("destinations", draft.destinations)):
         if len(located) > MAX_ROUTE_LABELS:
             first = located[MAX_ROUTE_LABELS]
@@ -41,36 +40,6 @@ def check_tokens_can_exist(draft: Draft, place: Place, findings: Findings) -> No
     if any(rule.value.access is not Allow.ANYONE for rule in draft.rules):
         message = "no issuer is configured, but a rule asks for a token"
         findings.error(place, "issuers", message)
-
-
-def check_issuer_names(draft: Draft, known: Collection[str], findings: Findings) -> None:
-    """Report issuers that rules mention and that are not *known*."""
-    for located in draft.issuer_names:
-        if located.value not in known:
-            message = f"{quoted(located.value)} is none of `issuers`"
-            findings.error(located.place, located.path, message, nearest(located.value, known))
-
-
-def check_audiences(draft: Draft, config: Config, findings: Findings) -> None:
-    """Report audiences of rules that the issuers' own lists leave out.
-
-    Such a rule can still be met, by a token with several audiences.
-    """
-    for located in draft.rules:
-        access = located.value.access
-        if not isinstance(access, Require) or access.audiences is None:
-            continue
-        issuers = [config.issuers[name] for name in access.issuers or config.issuers]
-        accepted: set[str] = set()
-        for issuer in issuers:
-            accepted.update(access.audiences if issuer.audiences is None else issuer.audiences)
-        for audience in access.audiences:
-            if audience not in accepted:
-                message = (
-                    f"the audience {quoted(audience)} is in no `audiences` of its issuers: only a "
-                    "token that names it beside one of those will do"
-                )
-                findings.warn(located.place, f"{located.path}.require.audiences", message)
 
 
 def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
@@ -91,19 +60,6 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
                 f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
             )
             findings.warn(located.place, located.path, message)
-
-
-def check_client_roles(draft: Draft, config: Config, findings: Findings) -> None:
-    """Report rules that nobody can meet, because no issuer's tokens have roles of clients."""
-    if any(profile_of(each.profile).has_client_roles for each in config.issuers.values()):
-        return
-    for rule in draft.rules:
-        if isinstance(rule.value.access, Require) and rule.value.access.client_roles:
-            message = (
-                "asks for `client_roles`, which only tokens of an issuer with `profile: keycloak` "
-                "have, and there is none: every request will be refused"
-            )
-            findings.warn(rule.place, rule.path, message)
 
 
 _RANKS: Final = {"compat": 1, "standard": 2, "strict": 3}
@@ -156,74 +112,3 @@ def _check_introspecting(found: Sequence[Located[Introspection]], findings: Find
             "token does not say whose it is; write `for: jwt` in all but one"
         )
         findings.error(located.place, located.path, message)
-
-
-def _check_rule_names(rules: Sequence[Located[Rule]], findings: Findings) -> None:
-    seen: dict[str, Located[Rule]] = {}
-    for located in rules:
-        name = located.value.name
-        if not name:
-            continue
-        earlier = seen.setdefault(name, located)
-        if earlier is not located:
-            message = f"is the name of {earlier.path} too"
-            findings.error(located.place, f"{located.path}.name", message)
-
-
-def _check_shadowing(rules: Sequence[Located[Rule]], findings: Findings) -> None:
-    seen: dict[tuple[bool, str, str | None], str] = {}
-    for located in rules:
-        rule = located.value
-        earlier = _shadowing(rule, seen)
-        if earlier is not None:
-            message = f"never matches: what it is for is taken before it, first by {earlier}"
-            findings.warn(located.place, located.path, message)
-        is_exact = rule.access is Allow.ANYONE
-        for path in rule.paths:
-            for method in rule.methods or (None,):
-                seen.setdefault((is_exact, _normal(path, is_exact=is_exact), method), located.path)
-
-
-def _shadowing(rule: Rule, seen: dict[tuple[bool, str, str | None], str]) -> str | None:
-    """Return the path of an earlier rule, if each path and method has one that takes it."""
-    found: str | None = None
-    for path in rule.paths:
-        for method in rule.methods or (None,):
-            name = _taken(path, method, seen, is_exact=rule.access is Allow.ANYONE)
-            if name is None:
-                return None
-            found = found or name
-    return found
-
-
-def _taken(
-    path: str,
-    method: str | None,
-    seen: dict[tuple[bool, str, str | None], str],
-    *,
-    is_exact: bool,
-) -> str | None:
-    for wanted in dict.fromkeys((method, None)):
-        for covering in _covering(_normal(path, is_exact=False)):
-            if (name := seen.get((False, covering, wanted))) is not None:
-                return name
-        # A rule for anyone matches letter by letter, so it leaves other spellings to the later.
-        for covering in _covering(path) if is_exact else ("/**",):
-            if (name := seen.get((True, covering, wanted))) is not None:
-                return name
-    return None
-
-
-def _covering(path: str) -> Iterator[str]:
-    """Yield *path* and each ``/**`` pattern above it."""
-    yield path
-    parts = path.removesuffix("/**").split("/")
-    for count in range(len(parts), 0, -1):
-        yield "/".join(parts[:count]) + "/**"
-
-
-def _normal(path: str, *, is_exact: bool) -> str:
-    if is_exact:
-        return path
-    folded = path.lower()
-    return folded[:-1] if folded.endswith("/") and folded != "/" else folded

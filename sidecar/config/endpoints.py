@@ -15,6 +15,7 @@ from sidecar.config.values import Complaint
 ADDRESS_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+|localhost):[0-9]{1,5}$"
 ORIGIN_PATTERN: Final = r"^https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$"
 URL_PATTERN: Final = r"^https?://[^\s@#]+$"
+HOST_RULE_PATTERN: Final = r"^((\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])$"
 HOST_PATTERN: Final = r"^([a-z0-9._-]+|\[[0-9a-f:.]+\])$"
 
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -76,6 +77,21 @@ def host(value: str) -> str:
     if ":" in value:
         raise Complaint("must be a host name without port", value.partition(":")[0] or None)
     _check_host(value)
+    return value
+
+
+def host_pattern(value: str) -> str:
+    """A host name, or ``*.`` and one, which is for every name with one label more; lower-case."""
+    if value.lower() != value:
+        raise Complaint("must be lower-case: hosts are compared in any case", value.lower())
+    if value.endswith("."):
+        raise Complaint("must not end in a dot", value.rstrip(".") or None)
+    rest = value.removeprefix("*.")
+    if "*" in rest:
+        raise Complaint("must have `*` only as its first label")
+    if rest != value and ("." not in rest or rest.startswith("[")):
+        raise Complaint("must have at least two labels after `*.`")
+    host(rest)
     return value
 
 

@@ -1,234 +1,36 @@
-"""The keys of the inbound listener and its rules, and how they become ``model.Inbound``."""
+"""The keys of the inbound listener, and how they become ``model.Inbound``."""
 
 from typing import Final
 
-from sidecar.config import endpoints, values
+from sidecar.config import endpoints
 from sidecar.config.kinds import (
     INVALID,
     NOT_SUPPORTED,
     Boolean,
     Choice,
     Invalid,
-    Kind,
     ListOf,
     Planned,
-    Schema,
     Text,
 )
 from sidecar.config.limits_keys import LIMITS
 from sidecar.config.model import (
     Address,
-    Allow,
-    Demand,
     Forwarded,
     Inbound,
     Origin,
-    Require,
-    Rule,
 )
-from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode, under
+from sidecar.config.positions import Node, SequenceNode
 from sidecar.config.reading import Located, Reading
+from sidecar.config.rule_keys import MODE, RULE
 from sidecar.config.rule_names import EVERYTHING, named
-from sidecar.config.sections import REQUIRED, Fields, Key, Section, assemble, default_of
+from sidecar.config.sections import Fields, Key, Section, assemble, default_of
 from sidecar.config.tls_keys import LISTENER_TLS
 from sidecar.config.token_source_keys import TokenSourceKind, check_sources
-from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
+from sidecar.config.written import LISTEN, ORIGIN, VIA, size
 
 DEFAULT_LISTEN: Final = Address("0.0.0.0", 15406)  # noqa: S104 - callers come from other pods
 DEFAULT_APP: Final = Origin("http", "127.0.0.1", 8080)
-
-
-class DemandKind:
-    """A list, which asks for all its names, or ``{any: [...]}``, which asks for one."""
-
-    bounds = ""
-
-    def __init__(self, item: Kind[str]) -> None:
-        self._list = ListOf(item)
-        self.any_of: Section[Demand] = Section(
-            (Key("any", self._list, "One of them is enough.", default=REQUIRED),), _any
-        )
-        self.label = f"{self._list.label}, or `{{any: [...]}}`"
-
-    def read(self, node: Node, path: str, reading: Reading) -> Demand | Invalid:
-        if isinstance(node, MappingNode):
-            return self.any_of.read(node, path, reading)
-        names = self._list.read(node, path, reading)
-        return INVALID if isinstance(names, Invalid) else Demand(names)
-
-    def schema(self) -> Schema:
-        return {"anyOf": [self._list.schema(), self.any_of.schema()]}
-
-    def show(self, value: object) -> object:
-        return value
-
-
-def _any(fields: Fields) -> Demand | Invalid:
-    return INVALID if fields.is_broken else Demand(fields.values["any"], "any")
-
-
-class ClientRolesKind:
-    """A map from the id of a client to what ``DemandKind`` takes."""
-
-    label = "map of client to list of string, or `{any: [...]}`"
-    bounds = ""
-    demand: Final = DemandKind(free_text("string"))
-
-    def read(
-        self, node: Node, path: str, reading: Reading
-    ) -> tuple[tuple[str, Demand], ...] | Invalid:
-        if not isinstance(node, MappingNode):
-            message = "must be a map of client ids to roles, as {orders: [admin]}"
-            reading.findings.error(node.place, path, message)
-            return INVALID
-        if not node.entries:
-            reading.findings.error(node.place, path, "must not be empty")
-            return INVALID
-        found = [
-            (client, self.demand.read(entry.value, under(path, client), reading))
-            for client, entry in node.entries.items()
-        ]
-        sound = tuple((client, each) for client, each in found if not isinstance(each, Invalid))
-        return sound if len(sound) == len(found) else INVALID
-
-    def schema(self) -> Schema:
-        return {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": self.demand.schema(),
-        }
-
-    def show(self, value: object) -> object:
-        return value
-
-
-def _require(fields: Fields) -> Require | Invalid:
-    if not fields.node.entries:
-        fields.reading.findings.error(
-            fields.node.place,
-            fields.path,
-            "must name scopes, roles, issuers or audiences, or be `authenticated`",
-        )
-        return INVALID
-    return INVALID if fields.is_broken else Require(**fields.values)
-
-
-class IssuerName:
-    """The name of an issuer, noted to be looked for among those that there are."""
-
-    label = "name"
-    bounds = ""
-    _text: Final = Text("name", values.name, values.NAME_PATTERN)
-
-    def read(self, node: Node, path: str, reading: Reading) -> str | Invalid:
-        name = self._text.read(node, path, reading)
-        if not isinstance(name, Invalid):
-            reading.draft.issuer_names.append(Located(name, node.place, path))
-        return name
-
-    def schema(self) -> Schema:
-        return self._text.schema()
-
-    def show(self, value: object) -> object:
-        return value
-
-
-class RequireKind:
-    """The word ``authenticated``, or a map of what the token must have."""
-
-    label = "`authenticated`, or map"
-    bounds = ""
-    _word: Final = Choice(("authenticated",))
-    section: Final = Section(
-        keys=(
-            Key("scopes", DemandKind(Text("string", values.scope, is_free=True)),
-                "Scopes the token must carry."),
-            Key("roles", DemandKind(free_text("string")), "Roles the token must carry."),
-            Key("issuers", ListOf(IssuerName()),
-                "Names under `issuers`: only tokens of one of them will do."),
-            Key("audiences", ListOf(free_text("string")),
-                "One of them must be in `aud`, beside one of the issuer's own `audiences`."),
-            Key("client_roles", ClientRolesKind(),
-                "Roles the token must carry for each of these clients (`profile: keycloak`)."),
-        ),
-        build=_require,
-    )  # fmt: skip
-
-    def read(self, node: Node, path: str, reading: Reading) -> Allow | Require | Invalid:
-        if isinstance(node, MappingNode):
-            return self.section.read(node, path, reading)
-        if isinstance(node, SequenceNode):
-            message = "must be `authenticated` or a map with `scopes` or `roles`, not a list"
-            reading.findings.error(node.place, path, message)
-            return INVALID
-        if isinstance(node, ScalarNode) and node.text == "anyone":
-            message = "cannot be `anyone`; write `allow: anyone` instead of `require`"
-            reading.findings.error(node.place, path, message)
-            return INVALID
-        word = self._word.read(node, path, reading)
-        return INVALID if isinstance(word, Invalid) else Allow.AUTHENTICATED
-
-    def schema(self) -> Schema:
-        return {"anyOf": [self._word.schema(), {**self.section.schema(), "minProperties": 1}]}
-
-    def show(self, value: object) -> object:
-        return value
-
-
-def _rule(fields: Fields) -> Rule | Invalid:
-    allow, require = fields.entry("allow"), fields.entry("require")
-    if allow is not None and require is not None:
-        fields.error("require", "excludes `allow`; a rule has one of them")
-    elif allow is None and require is None:
-        fields.is_broken = True
-        fields.reading.findings.error(
-            fields.node.place,
-            fields.path,
-            "needs `allow: anyone`, `require: authenticated` or `require` with scopes or roles",
-        )
-    if fields.is_broken:
-        return INVALID
-    access = Allow.ANYONE if allow is not None else fields.values["require"]
-    kept = {key: value for key, value in fields.values.items() if key not in ("allow", "require")}
-    rule = Rule(access=access, **kept)
-    located = Located(rule, fields.node.place, fields.path)
-    fields.reading.draft.rules.append(located)
-    return rule
-
-
-_MODE: Final = Choice(("enforce", "observe"))
-
-RULE: Final = Section(
-    keys=(
-        Key("name", Text("string", values.label, is_free=True),
-            "The metric label and what logs say.", default="",
-            default_text="first method and first path"),
-        Key("paths", ListOf(Text("path pattern", values.path_pattern)),
-            "`*` is one segment; `/**` at the end is the path before it and all below.",
-            default=REQUIRED),
-        Key("methods", ListOf(Text("method", values.method, values.METHOD_PATTERN)),
-            "Methods the rule is for.", default=None, default_text="every method"),
-        Key("allow", Choice(("anyone",), never=(
-                ("authenticated", "belongs under `require`: write `require: authenticated`"),)),
-            "Anyone may call: no token is looked at. Excludes `require`."),
-        Key("require", RequireKind(),
-            "A valid token is needed, with these rights. Excludes `allow`."),
-        Key("mode", _MODE, "As `inbound.mode`, for this rule.", default=None,
-            default_text="`inbound.mode`"),
-        Key("max_age", duration(1, 3600),
-            "Oldest request of this rule that may still cause calls; for routes that stream.",
-            "max_age_seconds", default=None, default_text="`attribution.max_age`"),
-        Key("linger", duration(0, 60),
-            "How long a request may cause calls after its response; with `strict` or `standard` "
-            "evidence only, and never once its caller has left.",
-            "linger_seconds", default_of(Rule, "linger_seconds")),
-        Key("exclusive", Boolean(),
-            "Whether its requests take turns under `attribution.exclusive`. `false` only for "
-            "routes that make no calls and leave no work behind, such as health checks.",
-            default=default_of(Rule, "exclusive")),
-    ),
-    build=_rule,
-)  # fmt: skip
 
 
 def _inbound(fields: Fields) -> Inbound | Invalid:
@@ -301,7 +103,7 @@ INBOUND: Final = InboundKind(
     keys=(
         Key("listen", LISTEN, "Where callers connect.", default=DEFAULT_LISTEN),
         Key("app", ORIGIN, "Where the app listens: plain HTTP on loopback.", default=DEFAULT_APP),
-        Key("mode", _MODE,
+        Key("mode", MODE,
             "`observe` counts what rules would refuse and lets it pass; faulty tokens are still "
             "refused.", default=default_of(Inbound, "mode")),
         Key("token_to_app", Choice(("withhold", "placeholder", "forward")),

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from sidecar.config.checks import check_issuer_names, check_tokens_can_exist
+from sidecar.config.checks import check_tokens_can_exist
 from sidecar.config.decision_keys import DECISIONS
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
@@ -12,6 +12,7 @@ from sidecar.config.model import Address, Admin, Config, Log, TokenCache
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
 from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
+from sidecar.config.rule_checks import check_issuer_names
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size

@@ -199,6 +199,8 @@ class Allow(Enum):
     """What a rule asks of a caller who needs no particular right."""
 
     ANYONE = "anyone"
+    OPTIONAL_TOKEN = "optional_token"  # noqa: S105 - a word
+    """A token that is there must be good."""
     AUTHENTICATED = "authenticated"
 
 
@@ -208,6 +210,21 @@ class Demand:
 
     names: tuple[str, ...]
     match: Literal["all", "any"] = "all"
+
+
+Scalar = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCondition:
+    """What one claim must say."""
+
+    claim: ClaimPath
+    test: Literal["one_of", "contains", "segment"]
+    values: tuple[Scalar, ...]
+    """Of ``segment`` its name, alone."""
+    match: Literal["all", "any"] = "all"
+    """How many ``contains`` asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +239,12 @@ class Require:
     """One of them is enough, beside what the issuer's own list asks for."""
     client_roles: tuple[tuple[str, Demand], ...] = ()
     """Roles apart by client: what each of these clients must have given."""
+    claims: tuple[ClaimCondition, ...] = ()
+    actors: tuple[str, ...] | None = None
+    """Who may use a token for its subject; empty: nobody else. ``None``: whoever does."""
+    acr: tuple[str, ...] = ()
+    """How the subject must have been authenticated: one of these, the preferred first."""
+    max_auth_age_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +264,8 @@ class Rule:
     """How long after its response a request may still cause calls."""
     exclusive: bool = True
     """Whether its requests take turns, where requests do."""
+    hosts: tuple[str, ...] | None = None
+    """Lower-case names, ``*.`` for one label; ``None``: every host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from sidecar.config.checks import check, check_attribution, check_audiences, check_client_roles
+from sidecar.config.checks import check, check_attribution
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
 from sidecar.config.model import Config
 from sidecar.config.positions import MappingNode
 from sidecar.config.problems import Findings
 from sidecar.config.reading import Reading
+from sidecar.config.rule_checks import check_audiences, check_client_roles
 
 
 def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> Config | None:

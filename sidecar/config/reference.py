@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.config.inbound_keys import ClientRolesKind, DemandKind, RequireKind
+from sidecar.config.claim_condition_keys import ClaimConditionsKind
+from sidecar.config.demand_keys import ClientRolesKind, DemandKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
+from sidecar.config.rule_keys import RequireKind
 from sidecar.config.sections import REQUIRED, Key, MapOf, Section
 from sidecar.config.token_source_keys import TokenSourceKind
 
@@ -45,6 +47,8 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return "", kind.section
         case ClientRolesKind():
             return ".<name>", kind.demand.any_of
+        case ClaimConditionsKind():
+            return ".<name>", kind.section
         case DemandKind():
             return "", kind.any_of
         case _:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from sidecar.core.routes import MAX_SEGMENTS, name_of
+
 DURATION_UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 SIZE_UNITS: Final[Mapping[str, int]] = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -152,6 +154,15 @@ def scope(value: str) -> str:
     return value
 
 
+def acr(value: str) -> str:
+    """One authentication context class; several are joined by spaces in a challenge (RFC 9470)."""
+    if " " in value.strip():
+        raise Complaint("must be one word; give each its own entry")
+    if not re.fullmatch(SCOPE_PATTERN, value):
+        raise Complaint("must be printable ASCII without quotes and backslashes")
+    return value
+
+
 def pseudonym(value: str) -> str:
     """A name to stand in ``Via`` (RFC 9110, section 7.6.3), without the comment it may have."""
     if not re.fullmatch(PSEUDONYM_PATTERN, value):
@@ -180,7 +191,7 @@ def name(value: str) -> str:
 
 
 def path_pattern(value: str) -> str:
-    """A path whose segments are literal or ``*`` (one segment), and may end in ``/**``.
+    """A path whose segments are literal, ``*`` or ``{name}`` (one segment), and may end in ``/**``.
 
     What is refused here could never match: a request whose path holds it is refused before
     rules are asked.
@@ -192,6 +203,12 @@ def path_pattern(value: str) -> str:
     segments = value[1:].split("/")
     for position, segment in enumerate(segments):
         _check_segment(segment, is_last=position == len(segments) - 1)
+    names = [name for segment in segments if (name := name_of(segment)) is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise Complaint(f"has two segments that are named {{{name}}}")
+    if len(segments) > MAX_SEGMENTS:
+        raise Complaint(f"must not have more than {MAX_SEGMENTS} segments")
     return value
 
 
@@ -199,7 +216,7 @@ def _check_segment(segment: str, *, is_last: bool) -> None:
     if segment == "**":
         if not is_last:
             raise Complaint("must have `**` only as its last segment")
-    elif segment == "*" or (is_last and not segment):
+    elif segment == "*" or (is_last and not segment) or name_of(segment) is not None:
         return
     elif not segment:
         raise Complaint("must not hold an empty segment (`//`)")
@@ -207,6 +224,8 @@ def _check_segment(segment: str, *, is_last: bool) -> None:
         raise Complaint("must not hold dot segments")
     elif "*" in segment:
         raise Complaint("must have `*` only as a whole segment")
+    elif "{" in segment or "}" in segment:
+        raise Complaint("must have `{name}` only as a whole segment, of letters, digits and `_`")
     elif "%" in segment:
         raise Complaint("must not hold `%`: rules match decoded paths")
     elif ";" in segment:

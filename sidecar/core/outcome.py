@@ -12,8 +12,10 @@ from typing import Final, Literal
 Fault = Literal["caller", "app", "peer", "sidecar", "issuer"]
 """Who has to act for a refusal to go away. ``peer``: the app inbound, the destination outbound."""
 
-BearerError = Literal["invalid_request", "invalid_token", "insufficient_scope"]
-"""Error codes of RFC 6750, section 3.1."""
+BearerError = Literal[
+    "invalid_request", "invalid_token", "insufficient_scope", "insufficient_user_authentication"
+]
+"""Error codes of RFC 6750, section 3.1, and RFC 9470, section 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,17 @@ class Reason(Enum):
     )
     AUTHENTICATION_INSUFFICIENT = (
         "authentication_insufficient",
-        Facts(401, "A stronger or more recent authentication is required", "caller", None, True),
+        Facts(
+            401,
+            "A stronger or more recent authentication is required",
+            "caller",
+            "insufficient_user_authentication",
+            True,
+        ),
+    )
+    ACTOR_REFUSED = (
+        "actor_refused",
+        Facts(403, "The token is used by somebody whom the rule does not take", "caller"),
     )
 
     # --- attribution of an outbound call (ATTRIBUTION, section 6) ---
@@ -304,3 +316,5 @@ class Denial:
     public: bool = False
     scope: str = ""
     """``scope`` attribute of the challenge: the scopes that would do (RFC 6750, section 3)."""
+    challenge: tuple[tuple[str, str], ...] = ()
+    """Further attributes of the challenge, with values that fit in a quoted string."""

@@ -1,19 +1,20 @@
 """Which rule a request falls under, and whether its caller meets what the rule requires.
 
-Rules are compiled once into a tree of path segments, so that finding the first match costs the
-same with one rule and with ten thousand.
+Rules are compiled once into trees of path segments (``sidecar.core.routes``), one for each host
+that rules name, so that finding the first match costs the same with one rule and with ten thousand.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from sidecar.core.attribution import CallTerms
+from sidecar.core.conditions import Actors, Authentication, Condition, refuse_claims
 from sidecar.core.encoding import printable
+from sidecar.core.hosts import candidates, host_name
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import NO_NAMES, Principal
-
-MAX_SEGMENTS: Final = 128
+from sidecar.core.routes import MAX_SEGMENTS, Pattern, RouteTree, pattern_of, segments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,15 @@ class Requirement:
     """One of them must be in ``aud``, beside one that the issuer's own list accepts."""
     client_roles: tuple[tuple[str, Names], ...] = ()
     """Roles that must be held at each of these clients."""
+    conditions: tuple[Condition, ...] = ()
+    """What single claims must say; all of them."""
+    actors: Actors | None = None
+    authentication: Authentication | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """One rule. *requirement* ``None`` means anyone: no token is looked at."""
+    """One rule. *requirement* ``None`` means anyone: no token is looked at, unless *optional*."""
 
     name: str
     paths: tuple[str, ...]
@@ -59,6 +64,19 @@ class PolicyRule:
     """For how long its requests may cause calls."""
     enforced: bool = True
     """False observes: a caller who lacks rights is counted and let through."""
+    hosts: tuple[str, ...] | None = None
+    """In lower case, ``*.`` for one label; ``None``: every host."""
+    optional: bool = False
+    """Anyone may call, and whoever sends a token sends a good one."""
+
+    @property
+    def looks_at_tokens(self) -> bool:
+        return self.optional or self.requirement is not None
+
+    @property
+    def asks_for_time(self) -> bool:
+        """Whether meeting it depends on the time of the request."""
+        return self.requirement is not None and self.requirement.authentication is not None
 
 
 @dataclass(init=False, slots=True)
@@ -77,103 +95,125 @@ class Permit:
         self.unmet = unmet
 
 
-@dataclass(slots=True)
-class _Node:
-    children: dict[bytes, "_Node"] = field(default_factory=dict)
-    wildcard: "_Node | None" = None
-    here: list[int] = field(default_factory=list)
-    """Rules whose pattern ends at this segment."""
-    below: list[int] = field(default_factory=list)
-    """Rules whose pattern is this prefix and ``**``."""
+class _Routes:
+    """The patterns of rules for one host, or for every host."""
+
+    __slots__ = ("exact", "folded")
+
+    def __init__(self) -> None:
+        self.exact: Final = RouteTree()
+        """Of rules that let anyone in."""
+        self.folded: Final = RouteTree()
 
 
 class Policy:
     """The rules of one listener. First match wins; no match is no permit.
 
-    A rule that requires something matches case-insensitively and ignores one trailing slash,
-    because an app may do either; a rule that lets anyone in matches exactly.
+    A rule that requires something matches case-insensitively and ignores one trailing slash, and a
+    trailing dot of the host, because an app may do either; a rule that lets anyone in matches
+    exactly.
     """
 
     def __init__(self, rules: Iterable[PolicyRule]) -> None:
         self._rules = tuple(rules)
-        self._exact = _Node()
-        self._folded = _Node()
+        self._everywhere = _Routes()
+        self._by_host: dict[bytes, _Routes] = {}
+        self._taken: dict[tuple[bytes, bool, Pattern], frozenset[bytes] | None] = {}
         for index, rule in enumerate(self._rules):
             for path in rule.paths:
                 self._insert(index, rule, path)
+        self._taken.clear()
+        self.asks_for_host: Final = bool(self._by_host)
+        """Whether the host of a request matters at all."""
 
-    def match(self, method: bytes, path: bytes) -> PolicyRule | None:
-        """Return the first rule for *method* and the canonical *path*."""
-        segments = path[1:].split(b"/")
+    def match(self, method: bytes, path: bytes, host: bytes = b"") -> PolicyRule | None:
+        """Return the first rule for *method*, the canonical *path* and *host*, as ``Host`` has it.
+
+        A request without ``Host`` falls under the rules for every host only.
+        """
+        segments = segments_of(path, folded=False)
         if len(segments) > MAX_SEGMENTS:
             return None
-        folded = path.lower()[1:].split(b"/")
-        if len(folded) > 1 and folded[-1] == b"":
-            folded.pop()
-        candidates = [*_walk(self._exact, segments), *_walk(self._folded, folded)]
-        for index in sorted(candidates):
+        folded = segments_of(path, folded=True)
+        found = self._everywhere.exact.matching(segments)
+        found += self._everywhere.folded.matching(folded)
+        if self._by_host and host:
+            found += self._of_host(host_name(host), segments, folded)
+        found.sort()
+        for index in found:
             rule = self._rules[index]
             if rule.methods is None or method in rule.methods:
                 return rule
         return None
 
+    def _of_host(self, name: bytes, segments: list[bytes], folded: list[bytes]) -> list[int]:
+        found: list[int] = []
+        for pattern in candidates(name):
+            routes = self._by_host.get(pattern)
+            if routes is not None:
+                found += routes.exact.matching(segments)
+        for pattern in candidates(name[:-1] if name.endswith(b".") else name):
+            routes = self._by_host.get(pattern)
+            if routes is not None:
+                found += routes.folded.matching(folded)
+        return found
+
     def _insert(self, index: int, rule: PolicyRule, path: str) -> None:
-        if rule.requirement is None:
-            node, segments = self._exact, path.encode()[1:].split(b"/")
-        else:
-            node, segments = self._folded, path.encode().lower()[1:].split(b"/")
-            if len(segments) > 1 and segments[-1] == b"":
-                segments.pop()
-        for segment in segments:
-            if segment == b"**":
-                node.below.append(index)
-                return
-            if segment == b"*":
-                node.wildcard = node.wildcard or _Node()
-                node = node.wildcard
-            else:
-                node = node.children.setdefault(segment, _Node())
-        node.here.append(index)
-
-
-def _walk(root: _Node, segments: list[bytes]) -> Iterator[int]:
-    """Give every rule whose pattern matches *segments*, following all branches at once."""
-    nodes = [root]
-    for segment in segments:
-        following: list[_Node] = []
-        for node in nodes:
-            yield from node.below
-            child = node.children.get(segment)
-            if child is not None:
-                following.append(child)
-            if node.wildcard is not None and segment:
-                following.append(node.wildcard)
-        if not following:
+        is_folded = rule.requirement is not None
+        pattern = pattern_of(path, folded=is_folded)
+        if rule.hosts is None:
+            if not self._is_taken(rule, (b"", is_folded, pattern)):
+                _insert_into(self._everywhere, is_folded, pattern, index)
             return
-        nodes = following
-    for node in nodes:
-        yield from node.here
-        yield from node.below
+        for name in rule.hosts:
+            host = name.encode()
+            if not self._is_taken(rule, (host, is_folded, pattern)):
+                routes = self._by_host.get(host)
+                if routes is None:
+                    routes = self._by_host[host] = _Routes()
+                _insert_into(routes, is_folded, pattern, index)
+
+    def _is_taken(self, rule: PolicyRule, place: tuple[bytes, bool, Pattern]) -> bool:
+        """Whether earlier rules with the same pattern leave no method to *rule*.
+
+        That keeps short what is looked at one by one.
+        """
+        taken = self._taken.get(place, _NO_METHODS)
+        if taken is None or (rule.methods is not None and rule.methods <= taken):
+            return True
+        self._taken[place] = None if rule.methods is None else taken | rule.methods
+        return False
 
 
-def authorize(rule: PolicyRule, principal: Principal | None) -> Permit | Denial:
-    """Decide whether *principal* meets *rule*.
+_NO_METHODS: Final[frozenset[bytes]] = frozenset()
 
-    A missing token is refused even by an observing rule: observing is for rights, not for
-    identity.
+
+def _insert_into(routes: _Routes, is_folded: bool, pattern: Pattern, index: int) -> None:
+    (routes.folded if is_folded else routes.exact).insert(pattern, index)
+
+
+def authorize(
+    rule: PolicyRule, principal: Principal | None, path: bytes = b"/", now: float = 0.0
+) -> Permit | Denial:
+    """Decide whether *principal* meets *rule* for the canonical *path*.
+
+    *now* is in seconds since the epoch, and needed where the rule asks for it. A missing token is
+    refused even by an observing rule: observing is for rights, not for identity.
     """
     requirement = rule.requirement
     if requirement is None:
-        return Permit(rule, None)
+        return Permit(rule, principal if rule.optional else None)
     if principal is None:
         return Denial(Reason.TOKEN_MISSING)
-    unmet = _unmet(requirement, principal)
+    unmet = _unmet(requirement, principal, path, now)
     if unmet is None or not rule.enforced:
         return Permit(rule, principal, unmet)
     return unmet
 
 
-def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
+def _unmet(
+    requirement: Requirement, principal: Principal, path: bytes, now: float
+) -> Denial | None:
     scopes, roles = requirement.scopes, requirement.roles
     issuers, audiences = requirement.issuers, requirement.audiences
     if issuers is not None and principal.issuer_name not in issuers:
@@ -198,6 +238,26 @@ def _unmet(requirement: Requirement, principal: Principal) -> Denial | None:
             Reason.ROLE_MISSING,
             f"the rule requires {roles}; the token has {_listed(principal.roles)}",
         )
+    if requirement.client_roles:
+        denial = _missing_at_client(requirement, principal)
+        if denial is not None:
+            return denial
+    if requirement.conditions:
+        segments = segments_of(path, folded=False)
+        denial = refuse_claims(requirement.conditions, principal.claims, segments)
+        if denial is not None:
+            return denial
+    if requirement.actors is not None:
+        denial = requirement.actors.refuse(principal.claims)
+        if denial is not None:
+            return denial
+    # The last, because whoever lacks anything else would log in again for nothing.
+    if requirement.authentication is not None:
+        return requirement.authentication.refuse(principal.claims, now)
+    return None
+
+
+def _missing_at_client(requirement: Requirement, principal: Principal) -> Denial | None:
     for client, names in requirement.client_roles:
         held = principal.client_roles.get(client, NO_NAMES)
         if names.missing_from(held):

@@ -52,4 +52,6 @@ def challenge(denial: Denial) -> str:
     text = f'Bearer error="{facts.error}", error_description="{facts.title}"'
     if denial.scope:
         text += f', scope="{denial.scope}"'
+    for name, value in denial.challenge:
+        text += f', {name}="{value}"'
     return text

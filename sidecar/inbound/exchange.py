@@ -128,29 +128,32 @@ class InboundHandler:
         self.random = random
         self.admission = admission
         self.decisions = decisions
-        self._found: dict[tuple[bytes, bytes], Found] = {}
+        self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
         self.host_line = f"host: {authority}:{pool.port}\r\n".encode()
         """For HTTP/1.0 requests that name no host."""
 
-    def find(self, method: bytes, raw_path: bytes) -> Found | Denial:
+    def find(self, method: bytes, raw_path: bytes, host: bytes) -> Found | Denial:
         """Return canonical path, rule and metrics for what was sent, or why there is no rule.
 
         Found ones are remembered, within a bound: most requests ask for a path of a few.
         """
-        key = (method, raw_path)
+        if not self.policy.asks_for_host:
+            host = b""
+        key = (method, raw_path, host)
         found = self._found.get(key)
         if found is not None:
             return found
         path = raw_path if raw_path == b"*" else canonical(raw_path, self.settings.paths)
         if isinstance(path, Denial):
             return path
-        rule = self.policy.match(method, path)
+        rule = self.policy.match(method, path, host)
         if rule is None:
-            return Denial(Reason.NO_RULE, "no rule matches this method and path")
+            what = "method, host and path" if self.policy.asks_for_host else "method and path"
+            return Denial(Reason.NO_RULE, f"no rule matches this {what}")
         found = path, rule, self.metrics.route(rule.name)
-        if len(method) + len(raw_path) <= MAX_REMEMBERED_BYTES:
+        if len(method) + len(raw_path) + len(host) <= MAX_REMEMBERED_BYTES:
             if len(self._found) >= MAX_REMEMBERED_PATHS:
                 self._found.clear()
             self._found[key] = found
@@ -203,7 +206,7 @@ class InboundExchange:
         """Find the rule, and the token where the rule asks for one."""
         handler, head = self._handler, self._head
         raw_path, mark, query = head.target.partition(b"?")
-        found = handler.find(head.method, raw_path)
+        found = handler.find(head.method, raw_path, head.host)
         if isinstance(found, Denial):
             return self._refuse(found)
         self._path, rule, self._route = found
@@ -212,29 +215,31 @@ class InboundExchange:
         sent = self._take_out_ours()
         if handler.sources is not None:
             return self._look_around(handler.sources, sent, rule)
-        if rule.requirement is None:
+        if rule.requirement is None and not rule.optional:
             return self._authorize(rule)
         known = self._recall(sent)
         if known is not None:
             return self._believe(known, rule)
+        self._token = b""
         token = read_bearer(sent)
-        if token is None:
-            return self._refuse(Denial(Reason.TOKEN_MISSING))
-        if isinstance(token, Denial):
-            return self._refuse(token)
-        self._token = token
-        return self._verify(rule, may_wait=True)
+        return self._judge(_NO_TOKEN if token is None else token, rule)
 
     def _look_around(self, sources: TokenSources, sent: list[bytes], rule: PolicyRule) -> Action:
         """Go on as ``start`` does where the token may be elsewhere than in Authorization."""
         sought = sources.take(sent, self._head.lines, self._head.marked, self._query)
         self._sought = sought
         self._query = sought.query
-        if rule.requirement is None:
+        if rule.requirement is None and not rule.optional:
             return self._authorize(rule)
-        if isinstance(sought.token, Denial):
-            return self._refuse(sought.token)
-        self._token = sought.token
+        return self._judge(sought.token, rule)
+
+    def _judge(self, token: bytes | Denial, rule: PolicyRule) -> Action:
+        """Verify *token*; where there is none, that may be all right with the rule."""
+        if isinstance(token, Denial):
+            if rule.optional and token.reason is Reason.TOKEN_MISSING:
+                return self._authorize(rule)
+            return self._refuse(token)
+        self._token = token
         return self._verify(rule, may_wait=True)
 
     def resume(self) -> Action:
@@ -324,7 +329,8 @@ class InboundExchange:
 
     def _authorize(self, rule: PolicyRule) -> Action:
         principal = None if self._credential is None else self._credential.principal
-        match authorize(rule, principal):
+        now = self._handler.wall_clock() if rule.asks_for_time else 0.0
+        match authorize(rule, principal, self._path, now):
             case Permit() as permit:
                 return self._admit(permit)
             case Denial() as denial:
@@ -500,6 +506,7 @@ class InboundExchange:
 _ENDED: Final = Denial(
     Reason.UPSTREAM_RESET, "and the request's entry was closed before it could be repeated"
 )
+_NO_TOKEN: Final = Denial(Reason.TOKEN_MISSING)
 _WAITED: Final = Denial(
     Reason.ADMISSION_TIMEOUT, "another caller's requests were in the app (attribution.exclusive)"
 )

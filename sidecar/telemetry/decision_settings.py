@@ -56,9 +56,10 @@ def recorded_claims(config: model.Config) -> tuple[ClaimPath, ...]:
     return tuple(paths)
 
 
-def conditioned(_access: model.Require) -> Iterator[ClaimPath]:
+def conditioned(access: model.Require) -> Iterator[ClaimPath]:
     """Yield each claim that a condition of *access* looks at."""
-    yield from ()
+    for condition in access.claims:
+        yield condition.claim
 
 
 def readings(config: model.Config) -> Mapping[str, str]:

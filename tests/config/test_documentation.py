@@ -28,8 +28,11 @@ def test_the_document_has_no_other_keys() -> None:
     assert [row for row in rows if row not in known] == []
 
 
-def test_the_example_is_accepted(examined: Examine) -> None:
+@pytest.mark.parametrize(
+    "document", [DOCUMENT, DOCUMENT.with_name("rules.md")], ids=lambda p: p.name
+)
+def test_the_example_is_accepted(examined: Examine, document: Path) -> None:
     """The file at the head of the document can be used as it stands."""
-    example = DOCUMENT.read_text().split("```yaml\n")[1].split("```")[0]
+    example = document.read_text().split("```yaml\n")[1].split("```")[0]
     found = examined(example)
     assert (lines(found.errors), lines(found.warnings)) == ([], [])

@@ -337,8 +337,101 @@ RULES = {
     ),
     "require nothing": (
         "[{paths: [/a], require: {}}]",
-        "3:42: inbound.rules[0].require: must name scopes, roles, issuers or audiences, or be "
+        "3:42: inbound.rules[0].require: must name scopes, roles, claims or another right, or be "
         "`authenticated`",
+    ),
+    "a claim without a condition": (
+        "[{paths: [/a], require: {claims: {tenant: {}}}}]",
+        "3:60: inbound.rules[0].require.claims.tenant: must have exactly one of equals, one_of, "
+        "contains, segment",
+    ),
+    "a claim with two conditions": (
+        "[{paths: [/a], require: {claims: {tenant: {equals: a, one_of: [b]}}}}]",
+        "3:60: inbound.rules[0].require.claims.tenant: must have exactly one of equals, one_of, "
+        "contains, segment",
+    ),
+    "claims that are a list": (
+        "[{paths: [/a], require: {claims: [tenant]}}]",
+        "3:51: inbound.rules[0].require.claims: must be a map of claims to conditions, as "
+        "{tenant: {equals: north}}",
+    ),
+    "no claims": (
+        "[{paths: [/a], require: {claims: {}}}]",
+        "3:51: inbound.rules[0].require.claims: must not be empty",
+    ),
+    "a claim that is no path": (
+        "[{paths: [/a], require: {claims: {'a..b': {equals: x}}}}]",
+        "3:52: inbound.rules[0].require.claims.a..b: this claim has an empty name, or a space "
+        "outside double quotes; a path is names joined by dots, one that holds a dot in double "
+        "quotes",
+    ),
+    "a value that YAML readers take for something else": (
+        "[{paths: [/a], require: {claims: {level: {equals: 1.5}}}}]",
+        "3:68: inbound.rules[0].require.claims.level.equals: `1.5` needs quotes to be a string "
+        '(did you mean `"1.5"`?)',
+    ),
+    "a number that JSON cannot hold": (
+        "[{paths: [/a], require: {claims: {level: {equals: 9007199254740993}}}}]",
+        "3:68: inbound.rules[0].require.claims.level.equals: must be at most 2^53",
+    ),
+    "a segment in braces": (
+        "[{paths: ['/u/{id}'], require: {claims: {sub: {segment: '{id}'}}}}]",
+        "3:74: inbound.rules[0].require.claims.sub.segment: `{id}` must be the name of a segment, "
+        "letters, digits and `_`, as `{name}` has it in `paths` (did you mean `id`?)",
+    ),
+    "a segment that no path has": (
+        "[{paths: ['/users/{user}'], require: {claims: {sub: {segment: usr}}}}]",
+        "3:55: inbound.rules[0].require.claims: asks for the segment {usr}, and the path "
+        "/users/{user} has none (did you mean `user`?)",
+    ),
+    "a segment in two places": (
+        "[{paths: ['/{id}', '/a/{id}'], require: {claims: {sub: {segment: id}}}}]",
+        "3:58: inbound.rules[0].require.claims: asks for the segment {id}, which is not in the "
+        "same place of every path: write a rule for each place",
+    ),
+    "a name for two segments": (
+        "[{paths: ['/{id}/{id}'], allow: anyone}]",
+        "3:28: inbound.rules[0].paths[0]: `/{id}/{id}` has two segments that are named {id}",
+    ),
+    "a name within a segment": (
+        "[{paths: ['/a-{id}'], allow: anyone}]",
+        "3:28: inbound.rules[0].paths[0]: `/a-{id}` must have `{name}` only as a whole segment, of "
+        "letters, digits and `_`",
+    ),
+    "a host with a port": (
+        "[{paths: [/a], hosts: ['a.example:80'], allow: anyone}]",
+        "3:41: inbound.rules[0].hosts[0]: `a.example:80` must be a host name without port (did you "
+        "mean `a.example`?)",
+    ),
+    "a host in capitals": (
+        "[{paths: [/a], hosts: [A.example], allow: anyone}]",
+        "3:41: inbound.rules[0].hosts[0]: `A.example` must be lower-case: hosts are compared in "
+        "any case (did you mean `a.example`?)",
+    ),
+    "a host with a star inside": (
+        "[{paths: [/a], hosts: ['a.*.example'], allow: anyone}]",
+        "3:41: inbound.rules[0].hosts[0]: `a.*.example` must have `*` only as its first label",
+    ),
+    "a star for every host": (
+        "[{paths: [/a], hosts: ['*.example'], allow: anyone}]",
+        "3:41: inbound.rules[0].hosts[0]: `*.example` must have at least two labels after `*.`",
+    ),
+    "a host that ends in a dot": (
+        "[{paths: [/a], hosts: [a.example.], allow: anyone}]",
+        "3:41: inbound.rules[0].hosts[0]: `a.example.` must not end in a dot (did you mean "
+        "`a.example`?)",
+    ),
+    "an actor that is a word": (
+        "[{paths: [/a], require: {actor: orders}}]",
+        "3:50: inbound.rules[0].require.actor: `orders` is not `none`",
+    ),
+    "an age of half a second": (
+        "[{paths: [/a], require: {max_auth_age: 1500ms}}]",
+        "3:57: inbound.rules[0].require.max_auth_age: `1500ms` must be whole seconds",
+    ),
+    "an acr with a space": (
+        "[{paths: [/a], require: {acr: ['a b']}}]",
+        "3:49: inbound.rules[0].require.acr[0]: `a b` must be one word; give each its own entry",
     ),
     "no rules": ("[]", "3:18: inbound.rules: must not be empty"),
     "no paths": (

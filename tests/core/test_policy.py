@@ -1,6 +1,13 @@
 """Rules: which one a request falls under, and whether its caller meets it."""
 
+import re
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from sidecar.core.attribution import CallTerms
+from sidecar.core.conditions import Authentication, SameAsSegment
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.policy import (
     Names,
@@ -28,9 +35,9 @@ def rule(
     )
 
 
-def found(policy: Policy, method: bytes, path: bytes) -> str | None:
+def found(policy: Policy, method: bytes, path: bytes, host: bytes = b"") -> str | None:
     """Return the name of the rule that matches."""
-    match = policy.match(method, path)
+    match = policy.match(method, path, host)
     return match.name if match else None
 
 
@@ -233,3 +240,161 @@ def test_roles_of_a_client_are_asked_for_by_client() -> None:
         assert isinstance(denied, Denial)
         assert denied.reason is Reason.ROLE_MISSING
         assert "of the client orders" in denied.detail
+
+
+def for_hosts(name: str, *hosts: str, anyone: bool = False) -> PolicyRule:
+    """Make a rule for every path of *hosts*."""
+    made = rule(name, "/**", requirement=None if anyone else Requirement())
+    return replace(made, hosts=hosts)
+
+
+def test_a_rule_may_be_for_some_hosts() -> None:
+    """By the name in Host, without its port, in any case; the others go on to the next rule."""
+    policy = Policy([for_hosts("api", "api.example", "*.api.example"), rule("rest", "/**")])
+    assert policy.asks_for_host
+    for host in (b"api.example", b"API.example:8443", b"eu.api.example"):
+        assert found(policy, b"GET", b"/x", host) == "api", host
+    for host in (b"", b"example", b"x.eu.api.example", b".api.example", b"[::1]:80"):
+        assert found(policy, b"GET", b"/x", host) == "rest", host
+    assert not Policy([rule("rest", "/**")]).asks_for_host
+
+
+def test_a_requirement_cannot_be_dodged_by_a_dot_after_the_host() -> None:
+    """The app may take both for the same; what lets anyone in is for the name as it is written."""
+    closed = Policy([for_hosts("closed", "admin.example"), rule("open", "/**", requirement=None)])
+    assert found(closed, b"GET", b"/x", b"Admin.Example.:80") == "closed"
+    opened = Policy([for_hosts("open", "www.example", anyone=True), rule("closed", "/**")])
+    assert found(opened, b"GET", b"/x", b"www.example") == "open"
+    assert found(opened, b"GET", b"/x", b"www.example.") == "closed"
+
+
+def test_order_decides_between_hosts_too() -> None:
+    """Not how specific a host is."""
+    wide, narrow = for_hosts("wide", "*.example.org"), for_hosts("narrow", "a.example.org")
+    assert found(Policy([wide, narrow]), b"GET", b"/", b"a.example.org") == "wide"
+    assert found(Policy([narrow, wide]), b"GET", b"/", b"a.example.org") == "narrow"
+    everywhere = rule("everywhere", "/**")
+    assert found(Policy([everywhere, narrow]), b"GET", b"/", b"a.example.org") == "everywhere"
+
+
+PATTERNS = ["/", "/**", "/a", "/A", "/a/", "/{x}", "/a/{x}/**", "/*/b", "/a/b"]
+HOSTS = ["a.example.org", "*.example.org", "b.example.org"]
+RULES = st.lists(
+    st.builds(
+        lambda paths, methods, anyone, hosts: replace(
+            rule("", *paths, methods=methods, requirement=None if anyone else Requirement()),
+            hosts=hosts,
+        ),
+        st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2),
+        st.none() | st.sets(st.sampled_from([b"GET", b"PUT"]), min_size=1),
+        st.booleans(),
+        st.none() | st.lists(st.sampled_from(HOSTS), min_size=1, max_size=2).map(tuple),
+    ),
+    max_size=8,
+)
+
+
+def matches_one(each: PolicyRule, method: bytes, path: str, host: str) -> bool:
+    """Say whether one rule is for a request, as the documentation says it."""
+    exact = each.requirement is None
+    if each.methods is not None and method not in each.methods:
+        return False
+    if each.hosts is not None:
+        name = host.lower() if exact else host.lower().removesuffix(".")
+        if not any(
+            name == pattern
+            or (pattern[:2] == "*." and name.split(".", 1)[1:] == [pattern[2:]] and name[0] != ".")
+            for pattern in each.hosts
+        ):
+            return False
+    if not exact:
+        path = path.lower()
+        path = path[:-1] if path.endswith("/") and path != "/" else path
+    for pattern in each.paths:
+        written = pattern
+        if not exact:
+            written = written.lower()
+            written = written[:-1] if written.endswith("/") and written != "/" else written
+        regex = re.sub(r"\{\w+\}|\*(?!\*)(?<!\*\*)", "[^/]+", written.replace("/**", "@"))
+        if re.fullmatch(regex.replace("@", "(?:/.*)?"), path):
+            return True
+    return False
+
+
+@given(
+    RULES,
+    st.sampled_from([b"GET", b"PUT", b"POST"]),
+    st.sampled_from(["/", "/a", "/A", "/a/", "/a/b", "/A/B/", "/a/b/c", "/x/b", "/x"]),
+    st.sampled_from(["", "a.example.org", "A.example.org.", "b.example.org", "x.y.example.org"]),
+)
+def test_the_first_match_is_that_of_trying_one_rule_after_the_other(
+    rules: list[PolicyRule], method: bytes, path: str, host: str
+) -> None:
+    """Whatever the trees do to be quick."""
+    named = [replace(each, name=str(index)) for index, each in enumerate(rules)]
+    expected = next((each.name for each in named if matches_one(each, method, path, host)), None)
+    assert found(Policy(named), method, path.encode(), host.encode()) == expected
+
+
+def test_rules_that_never_match_do_not_make_the_others_slower() -> None:
+    """Ten thousand rules for one path and method leave one to look at."""
+    policy = Policy([rule(str(n), "/a", methods={b"PUT"}) for n in range(10_000)])
+    policy_and_more = Policy(
+        [*(rule(str(n), "/a", methods={b"PUT"}) for n in range(10_000)), rule("last", "/a")]
+    )
+    assert found(policy, b"PUT", b"/a") == "0"
+    assert found(policy, b"GET", b"/a") is None
+    assert found(policy_and_more, b"GET", b"/a") == "last"
+    assert len(policy_and_more._everywhere.folded.matching([b"a"])) == 2
+
+
+def test_an_optional_token_gives_an_identity_where_there_is_one() -> None:
+    """And a permit either way."""
+    optional = replace(rule("o", "/", requirement=None), optional=True)
+    assert optional.looks_at_tokens
+    with_token, without = authorize(optional, ALICE), authorize(optional, None)
+    assert isinstance(with_token, Permit)
+    assert isinstance(without, Permit)
+    assert (with_token.principal, without.principal) == (ALICE, None)
+
+
+def test_a_stronger_authentication_is_asked_for_last() -> None:
+    """Whoever lacks a role would log in again for nothing."""
+    authentication = Authentication(("phr",), 600)
+    both = rule(
+        "r",
+        "/",
+        requirement=Requirement(roles=Names(frozenset({"X"})), authentication=authentication),
+    )
+    assert both.asks_for_time
+    assert not rule("r", "/").asks_for_time
+    assert refused_at(both, ALICE, 0.0) is Reason.ROLE_MISSING
+    may = Principal(
+        "shop", "i", "bob", roles=frozenset({"X"}), claims={"acr": "phr", "auth_time": 0}
+    )
+    assert refused_at(both, may, 601.0) is Reason.AUTHENTICATION_INSUFFICIENT
+    assert refused_at(both, may, 600.0) is None
+
+
+def refused_at(guarded: PolicyRule, principal: Principal, now: float) -> Reason | None:
+    """Return why *principal* is refused at *now*."""
+    result = authorize(guarded, principal, b"/", now)
+    return result.reason if isinstance(result, Denial) else None
+
+
+def test_a_condition_sees_the_path_in_its_own_case() -> None:
+    """The rule matches in any case, and its conditions to the letter."""
+    own = rule("own", "/users/{user}/**", requirement=Requirement(
+        conditions=(SameAsSegment(("sub",), "user", 1),)))  # fmt: skip
+    alice = Principal("shop", "i", "alice", claims={"sub": "alice"})
+    policy = Policy([own])
+    for path, permitted in (
+        (b"/users/alice", True),
+        (b"/USERS/alice/orders", True),
+        (b"/users/Alice", False),
+        (b"/users/bob/alice", False),
+        (b"/users/", False),
+    ):
+        match = policy.match(b"GET", path)
+        result = None if match is None else authorize(match, alice, path)
+        assert isinstance(result, Permit) is permitted, path
