@@ -48,6 +48,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "carrier": "sidecar.cli.carrier",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "rules": "sidecar.cli.rules",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

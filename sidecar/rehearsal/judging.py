@@ -12,7 +12,7 @@ from sidecar.config import model
 from sidecar.core.claim_paths import ClaimPath
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.paths import canonical
-from sidecar.core.policy import Permit, Policy, PolicyRule, authorize
+from sidecar.core.policy import Policy, PolicyRule, authorize
 from sidecar.core.principal import Principal
 from sidecar.telemetry.decision_settings import conditioned, readings
 
@@ -93,13 +93,13 @@ class Judge:
 
     def authorize(self, found: Found, principal: Principal | None, now: float) -> Verdict:
         """Decide whether *principal* meets the rule of *found*."""
-        match authorize(found.rule, principal, found.path, now):
-            case Permit(unmet=None):
-                return Verdict(True, found.rule.name)
-            case Permit(unmet=Denial() as unmet):
-                return Verdict(True, found.rule.name, unmet.reason.code, unmet.detail)
-            case denial:
-                return refused(denial, found.rule.name)
+        decision = authorize(found.rule, principal, found.path, now)
+        if isinstance(decision, Denial):
+            return refused(decision, found.rule.name)
+        unmet = decision.unmet
+        if unmet is None:
+            return Verdict(True, found.rule.name)
+        return Verdict(True, found.rule.name, unmet.reason.code, unmet.detail)
 
 
 def refused(denial: Denial, rule: str = "") -> Verdict:
