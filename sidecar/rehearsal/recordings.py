@@ -7,7 +7,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Final
@@ -108,10 +108,14 @@ def _lines(path: str, counts: Counts) -> Iterator[bytes]:
         raise RecordingError(f"{path} cannot be read: {cause}") from error
 
 
-def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
     if path == "-":
-        return nullcontext(sys.stdin.buffer)
-    file = open(path, "rb")  # noqa: SIM115 - whoever asked closes it
-    if file.peek(2)[:2] != _GZIP:
-        return file
-    return gzip.open(file)  # type: ignore[return-value] # which reads bytes
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as file:
+        if file.peek(2)[:2] != _GZIP:
+            yield file
+            return
+        with gzip.open(file) as inflated:
+            yield inflated  # type: ignore[misc] # which reads bytes
