@@ -92,6 +92,7 @@ async def pod(
     refuses_address: Callable[[str], str | None] = lambda _address: None,
     issuer: Mapping[str, object] | None = None,
     wall_clock: Callable[[], float] = time.time,
+    log_keys: Log | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
@@ -125,7 +126,7 @@ async def pod(
                 ),
                 **(outbound or {}),  # type: ignore[arg-type]
             ),
-            log=Log(level="error"),
+            log=log_keys or Log(level="error"),
             drain_timeout_seconds=2.0,
         )
         log: list[bytes] = []
