@@ -36,4 +36,5 @@ def record(
         denial=denial,
         enforced=enforced,
         sent=sent,
+        patterns=() if rule is None else rule.paths,
     )

@@ -53,13 +53,17 @@ class RecordedCaller:
     """What must not stand in a path either, and what stands there instead."""
     size_bytes: int
 
-    def cleaned(self, path: bytes) -> bytes:
-        """Return *path* with each segment hidden that says what the caller's claims hide."""
+    def cleaned(self, path: bytes, patterns: tuple[str, ...] = ()) -> bytes:
+        """Return *path* with each segment hidden that says what the caller's claims hide.
+
+        A segment that *patterns* of the rule have as it is, is the operator's word and stays.
+        """
+        literal = {each for pattern in patterns for each in pattern.lower().encode().split(b"/")}
         segments = path.split(b"/")
         for index, segment in enumerate(segments):
             decoded = unquote_to_bytes(segment)
             for value, shown in self.hidden:
-                if decoded == value:
+                if decoded == value and segment.lower() not in literal:
                     segments[index] = shown
         return b"/".join(segments)
 

@@ -65,10 +65,12 @@ class DecisionLog:
         denial: Denial | None,
         enforced: bool,
         sent: bool | None,
+        patterns: tuple[str, ...] = (),
     ) -> None:
         """Record a request to the app. *path* may still have its query.
 
         *sent*: whether the request came with a credential, ``None`` where that was not looked for.
+        *patterns*: the paths of the rule.
         """
         if not self._wants(denial):
             return
@@ -80,7 +82,7 @@ class DecisionLog:
             record.presented = "verified"
             record.caller = caller.content
             if caller.hidden:
-                path = caller.cleaned(path)
+                path = caller.cleaned(path, patterns)
         elif denial is not None and denial.reason.code in TOKEN_REASONS:
             record.presented = "none" if denial.reason.code == "token_missing" else "refused"
         elif sent is None:

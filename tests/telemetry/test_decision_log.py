@@ -43,7 +43,7 @@ def recorded(
     """Return the record of one inbound exchange."""
     batches: list[bytes] = []
     log = DecisionLog(batches.append, Callers(claims, redaction, {"shop": "12345678"}))
-    values = {
+    values: dict[str, Any] = {
         "decision": "d-1", "method": b"GET", "host": b"h", "path": b"/users/alice@shop.example?q=1",
         "rule": "users", "status": 200, "credential": credential(), "denial": None,
         "enforced": True, "sent": True,
@@ -136,12 +136,12 @@ def test_refusals_alone() -> None:
     """What was allowed is not recorded then; what was only observed is."""
     batches: list[bytes] = []
     log = DecisionLog(batches.append, Callers((), None, {}), refusals_only=True)
-    shared = {
+    shared: dict[str, Any] = {
         "decision": "d", "method": b"GET", "host": b"", "path": b"/", "rule": "", "status": 200,
         "credential": None, "sent": False,
     }  # fmt: skip
-    log.inbound(**shared, denial=None, enforced=True)  # type: ignore[arg-type]
-    log.inbound(**shared, denial=Denial(Reason.ROLE_MISSING), enforced=False)  # type: ignore[arg-type]
+    log.inbound(**shared, denial=None, enforced=True)
+    log.inbound(**shared, denial=Denial(Reason.ROLE_MISSING), enforced=False)
     log.close()
     [line] = b"".join(batches).splitlines()
     assert (json.loads(line)["allowed"], json.loads(line)["reason"]) == (True, "role_missing")
