@@ -200,6 +200,8 @@ def _refuse_token(
             return Denial(Reason.CLAIM_MISSING, f"the token has no {name} claim")
         if policy.overrides is not None and policy.overrides.required is not None:
             return Undecidable(f"the claim {name} is not recorded", name)
+    if policy.max_token_age_seconds is None and (caller.exp is not None or not policy.require_exp):
+        return None
     lifetime = read_lifetime(principal.claims, policy)
     if isinstance(lifetime, Denial):
         return lifetime
