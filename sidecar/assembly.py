@@ -22,6 +22,7 @@ from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
 from sidecar.credentials.app_identity import IdentityKeyError
+from sidecar.telemetry.decision_settings import DecisionLogError
 from sidecar.telemetry.log import operator_log
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
@@ -59,7 +60,7 @@ async def serve(
     """Start everything, announce each listener, and run until a signal, then drain.
 
     Raises:
-        StartError: a listener cannot be bound, or a file of TLS cannot be used.
+        StartError: a listener cannot be bound, or a file of TLS or a log cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -69,7 +70,7 @@ async def serve(
         try:
             wiring = Wiring(config, attribute_over=attribute_over)
             sidecar = Sidecar(wiring, files=files, warnings=warnings)
-        except (TlsFileError, IdentityKeyError) as error:
+        except (TlsFileError, IdentityKeyError, DecisionLogError) as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
@@ -150,6 +151,8 @@ class Sidecar:
             await self._wiring.fetcher.close()
             self._wiring.deadlines.stop()
             self._wiring.access_log.close()
+            if self._wiring.decision_log is not None:
+                self._wiring.decision_log.close()
 
     async def _first_keys(self) -> None:
         """Give the keys a moment, so that the usual start says ``ready``; never wait for them."""

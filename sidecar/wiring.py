@@ -32,6 +32,7 @@ from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decision_settings import decision_log
 from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.hygiene import TokenHygiene
@@ -83,6 +84,7 @@ class Wiring:
         Raises:
             TlsFileError: a file of TLS cannot be used.
             IdentityKeyError: the key that signs for the app cannot be used.
+            DecisionLogError: the file of ``log.decisions`` cannot be opened.
         """
         self.config = config
         self.clock = time.monotonic
@@ -91,9 +93,9 @@ class Wiring:
         self._keys_sleep = keys_sleep
         self.deadlines = Deadlines(self.clock)
         self.metrics = Metrics(version=__version__)
-        self.access_log = AccessLog(
-            write_access_log or DescriptorWriter(_STANDARD_OUTPUT), config.log.access
-        )
+        output = write_access_log or DescriptorWriter(_STANDARD_OUTPUT)
+        self.access_log = AccessLog(output, config.log.access)
+        self.decision_log = decision_log(config, output)
         self.decisions = Decisions(
             refusals=config.explain.refusals,
             permits=config.explain.permits,
@@ -173,6 +175,9 @@ class Wiring:
         metrics.watch_hygiene(self.hygiene.counts)
         metrics.watch_access_log(lambda: self.access_log.dropped)
         self.deadlines.every_sweep(lambda _now: self.access_log.flush())
+        if (decisions := self.decision_log) is not None:
+            metrics.watch_decision_log(lambda: decisions.dropped)
+            self.deadlines.every_sweep(lambda _now: decisions.flush())
         self.deadlines.every_sweep(self.ledger.sweep)
 
     def _inbound_listener(self) -> Listener:
@@ -194,6 +199,7 @@ class Wiring:
             random=os.urandom,
             admission=self._admission(),
             signed=self.identity.signed,
+            decisions=self.decision_log,
         )
         fields = settings.forwarding_fields(inbound)
         return self._listener(
@@ -240,6 +246,7 @@ class Wiring:
                 authority=settings.authority(destination.upstream),
                 clock=self.clock,
                 wall_clock=self._wall_clock,
+                decisions=self.decision_log,
             )
         return handlers
 

@@ -54,6 +54,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "status": "sidecar.cli.status",
         "explain": "sidecar.cli.explain",
         "reasons": "sidecar.cli.reasons",
+        "rules": "sidecar.cli.rules",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from sidecar.config.checks import check_tokens_can_exist
+from sidecar.config.decision_keys import DECISIONS
 from sidecar.config.explain_keys import EXPLAIN
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
@@ -69,6 +70,10 @@ LOG: Final = Section(
             default=default_of(Log, "access")),
         Key("level", Choice(("debug", "info", "warning", "error")),
             "Least severity of everything else.", default=default_of(Log, "level")),
+        Key("decisions", DECISIONS,
+            "Record decisions so that `sidecar rules replay` and `report` can read them "
+            "([rehearsing rules](rehearsing-rules.md)).",
+            default=default_of(Log, "decisions"), default_text="off"),
     ),
     build=assemble(Log),
 )  # fmt: skip

@@ -53,7 +53,7 @@ def examine(
     *environ* is what ``${NAME}`` refers to; the process's own by default.
     """
     findings = Findings(list(paths))
-    trees = [_tree(path, findings) for path in paths]
+    trees = [read_tree(path, findings) for path in paths]
     if flags is not None:
         trees.append(tree_of(flags, findings))
     config = None
@@ -72,7 +72,7 @@ def control_path(
     file since it started, or the key file that it names may be gone.
     """
     findings = Findings(list(paths))
-    root = _merged([_tree(path, findings) for path in paths], findings)
+    root = _merged([read_tree(path, findings) for path in paths], findings)
     if root is None or (entry := root.entries.get("admin")) is None:
         return None, findings.errors
     reading = Reading(findings, os.environ if environ is None else environ)
@@ -90,7 +90,8 @@ def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingN
     return root
 
 
-def _tree(path: str, findings: Findings) -> MappingNode | None:
+def read_tree(path: str, findings: Findings) -> MappingNode | None:
+    """Return the map in the file at *path*, or nothing once *findings* says why."""
     if (content := _read(path, findings)) is None:
         return None
     try:

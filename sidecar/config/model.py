@@ -434,11 +434,31 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """Which decisions are recorded to be decided again, where, and what is hidden in them."""
+
+    what: Literal["all", "refusals", "off"] = "all"
+    file: str | None = None
+    """``None``: standard output."""
+    max_size_bytes: int = 64 * 1024 * 1024
+    """Of one file; then it is rotated."""
+    keep: int = 3
+    """Older files that are kept."""
+    claims: tuple[ClaimPath, ...] = ()
+    """Recorded besides what conditions of rules ask for."""
+    redact: tuple[ClaimPath, ...] = ()
+    """Recorded as a hash."""
+    redact_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written to standard output (access) and standard error (everything else)."""
 
     access: Literal["all", "refusals", "off"] = "all"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    decisions: Decisions | None = None
+    """``None``: none are recorded."""
 
 
 @dataclass(frozen=True, slots=True)

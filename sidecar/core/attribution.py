@@ -81,7 +81,7 @@ class Entry:
         self.calls = 0
         """Outbound attempts so far."""
         self.decision = ""
-        """Id of the decision that let the request in."""
+        """Id of the decision that let the request in, by which logs name the request."""
         self.live = True
 
     def __repr__(self) -> str:

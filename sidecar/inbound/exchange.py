@@ -43,6 +43,8 @@ from sidecar.core.verification import (
 )
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.inbound.recorded import record
+from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
 from sidecar.wire.answers import refusal
@@ -119,6 +121,7 @@ class InboundHandler:
         admission: ExclusiveAdmission | None = None,
         introspection: Mapping[str, Inquirer] | None = None,
         signed: SignedIdentity | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
         app is told who calls in a signed header too.
@@ -138,6 +141,7 @@ class InboundHandler:
         self.random = random
         self.admission = admission
         self.signed = signed
+        self.decisions = decisions
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -492,6 +496,20 @@ class InboundExchange:
             source=AUTHORIZATION_SOURCE if self._sought is None else self._sought.source,
             token=self._token,
         )
+        decisions = self._handler.decisions
+        if decisions is not None:
+            record(
+                decisions,
+                self._head,
+                self._path,
+                self._rule,
+                status,
+                self._decision,
+                self._credential,
+                self._denial,
+                enforced=self._enforced,
+                elsewhere=self._handler.sources is not None,
+            )
 
     def _leave(self) -> None:
         if self._turn is not None and self._handler.admission is not None:

@@ -52,6 +52,7 @@ from sidecar.core.propagation import (
 from sidecar.core.token_sources import TokenSources
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.telemetry.records import AttributionRecord
@@ -151,6 +152,7 @@ class OutboundHandler:
         authority: str,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        decisions: DecisionLog | None = None,
     ) -> None:
         """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``."""
         self.settings = settings
@@ -166,6 +168,7 @@ class OutboundHandler:
         self.host_line = f"host: {authority}\r\n".encode()
         self.clock = clock
         self.wall_clock = wall_clock
+        self.decisions = decisions
 
     def by_name(self) -> "OutboundHandler":
         """Return the same for a listener that chose it by the host of the request."""
@@ -182,6 +185,7 @@ class OutboundHandler:
             authority=self.authority,
             clock=self.clock,
             wall_clock=self.wall_clock,
+            decisions=self.decisions,
         )
 
     def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
@@ -374,6 +378,7 @@ class OutboundExchange:
         entry.calls += 1
         self._called = entry
         self._credential = entry.credential
+        self._causes = (entry.decision,)
         return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
 
     def respond(self, head: ResponseHead) -> None:
@@ -408,6 +413,19 @@ class OutboundExchange:
             causes=self._causes,
             evidence=self._evidence,
         )
+        if handler.decisions is not None:
+            handler.decisions.outbound(
+                decision=self._decision,
+                method=self._head.method,
+                host=self._head.host,
+                path=self._head.target,
+                destination=handler.settings.name,
+                status=status,
+                cause=self._causes[0] if len(self._causes) == 1 else "",
+                attached=None if self._called is None else self._credential,
+                denial=self._denial,
+                enforced=self._enforced,
+            )
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial

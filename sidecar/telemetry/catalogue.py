@@ -152,6 +152,11 @@ ACCESS_LOG_DROPPED: Final = Family(
     "counter",
     "Access log lines lost because nobody read them in time or writing failed.",
 )
+DECISION_LOG_DROPPED: Final = Family(
+    "sidecar_decision_log_dropped_lines_total",
+    "counter",
+    "Recorded decisions lost because they could not be written, or not in time.",
+)
 TLS_HANDSHAKE_FAILURES: Final = Family(
     "sidecar_tls_handshake_failures_total",
     "counter",
@@ -189,6 +194,7 @@ CATALOGUE: Final = (
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
-    ACCESS_LOG_DROPPED, TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
+    ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
+    TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
     TLS_CERTIFICATE_EXPIRY, BUILD_INFO,
 )  # fmt: skip

@@ -223,6 +223,7 @@ class Metrics:
         self._token_cache: _TokenCache | None = None
         self._hygiene: Callable[[], Iterable[tuple[tuple[str, str], int]]] | None = None
         self._access_log_dropped: Callable[[], int] | None = None
+        self._decision_log_dropped: Callable[[], int] | None = None
         self._tls: list[tls.TlsMetrics] = []
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
@@ -284,6 +285,10 @@ class Metrics:
         """Ask *dropped* for the number of lost access log lines at each scrape."""
         self._access_log_dropped = dropped
 
+    def watch_decision_log(self, dropped: Callable[[], int]) -> None:
+        """Ask *dropped* for the number of lost decisions at each scrape."""
+        self._decision_log_dropped = dropped
+
     def tls(self, endpoint: str, clock: Callable[[], float]) -> tls.TlsMetrics:
         """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
         self._tls.append(metrics := tls.TlsMetrics(endpoint, clock))
@@ -335,6 +340,8 @@ class Metrics:
             yield _counter(catalogue.TOKEN_HYGIENE, self._hygiene())
         if self._access_log_dropped is not None:
             yield _counter(catalogue.ACCESS_LOG_DROPPED, [((), self._access_log_dropped())])
+        if self._decision_log_dropped is not None:
+            yield _counter(catalogue.DECISION_LOG_DROPPED, [((), self._decision_log_dropped())])
         if self._tls:
             yield from self._tls_families()
         if self._introspections:

@@ -9,21 +9,29 @@ import select
 import time
 from collections.abc import Callable
 from queue import Full, Queue
-from threading import Thread
+from threading import Lock, Thread
 
 
 class DescriptorWriter:
-    """Write each batch completely to a file descriptor, blocking for as long as that takes."""
+    """Write each batch completely to a file descriptor, blocking for as long as that takes.
+
+    Several threads may share one: batches never mix.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._torn = False
+        self._lock = Lock()
 
     def __call__(self, batch: bytes) -> None:
         """Write *batch*; raise OSError when the descriptor fails.
 
         A failure may leave half a line behind. The next batch then starts on a new one.
         """
+        with self._lock:
+            self._write(batch)
+
+    def _write(self, batch: bytes) -> None:
         rest = memoryview(b"\n" + batch if self._torn else batch)
         while rest:
             try:
@@ -44,8 +52,11 @@ class DescriptorWriter:
 class BatchWriter:
     """A daemon thread behind a bounded queue. Full means the caller keeps or drops its batch."""
 
-    def __init__(self, write: Callable[[bytes], object], *, max_batches: int) -> None:
+    def __init__(
+        self, write: Callable[[bytes], object], *, max_batches: int, name: str = "access-log"
+    ) -> None:
         self._write = write
+        self._name = name
         self._queue: Queue[tuple[bytes, int] | None] = Queue(max_batches)
         self.lost_lines = 0
         """Lines whose batch could not be written. Only the thread adds to it."""
@@ -54,7 +65,7 @@ class BatchWriter:
     def offer(self, batch: bytes, lines: int, *, timeout_seconds: float = 0.0) -> bool:
         """Take over *batch*, or return false when the queue stays full for *timeout_seconds*."""
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="access-log", daemon=True)
+            self._thread = Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         try:
             self._queue.put((batch, lines), timeout_seconds > 0.0, timeout_seconds)

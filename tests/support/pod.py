@@ -94,6 +94,7 @@ async def pod(
     issuer: Mapping[str, object] | None = None,
     wall_clock: Callable[[], float] = time.time,
     explain: Explain | None = None,
+    log_keys: Log | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
@@ -127,7 +128,7 @@ async def pod(
                 ),
                 **(outbound or {}),  # type: ignore[arg-type]
             ),
-            log=Log(level="error"),
+            log=log_keys or Log(level="error"),
             explain=explain or Explain(),
             drain_timeout_seconds=2.0,
         )

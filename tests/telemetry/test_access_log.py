@@ -12,14 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.telemetry.access_log import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_LINES,
-    MAX_TEXT_LENGTH,
-    MAX_WAITING_BATCHES,
-    AccessLog,
-    Mode,
-)
+from sidecar.telemetry.access_log import MAX_TEXT_LENGTH, AccessLog, Mode
+from sidecar.telemetry.lines import MAX_BATCH_BYTES, MAX_BATCH_LINES, MAX_WAITING_BATCHES
 from sidecar.telemetry.records import AccessRecord, AttributionRecord
 from sidecar.telemetry.writer import DescriptorWriter
 

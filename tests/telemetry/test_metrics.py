@@ -225,6 +225,12 @@ def test_lost_access_log_lines_are_told(metrics: Metrics) -> None:
     assert value(metrics, "sidecar_access_log_dropped_lines_total") == 12
 
 
+def test_lost_decisions_are_told(metrics: Metrics) -> None:
+    """They are counted apart from the lines of the access log."""
+    metrics.watch_decision_log(lambda: 7)
+    assert value(metrics, "sidecar_decision_log_dropped_lines_total") == 7
+
+
 # --- issuers and configuration ---
 
 
@@ -308,6 +314,7 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_admission(lambda: 0)
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
+    metrics.watch_decision_log(lambda: 0)
     metrics.watch_hygiene(lambda: [(("shop", "size"), 1)])
     metrics.watch_carriers(lambda: {"strict": 0})
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
