@@ -24,7 +24,9 @@ from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher, Lookup
+from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.resource_metadata import MetadataHandler
 from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
@@ -34,7 +36,7 @@ from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.hygiene import TokenHygiene
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics import Direction, Metrics
 from sidecar.telemetry.writer import DescriptorWriter
 from sidecar.tls_endpoints import TlsEndpoints
 from sidecar.wire.deadlines import Deadlines
@@ -46,6 +48,7 @@ from sidecar.wire.forwarding_fields import ForwardingHandler
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
+from sidecar.wire.server_timing import ServerTimingHandler
 
 _STANDARD_OUTPUT = 1
 AttributeOver = Callable[[Ledger], Attribute]
@@ -165,32 +168,57 @@ class Wiring:
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
-        metrics = self.metrics.direction("inbound", [rule.name for rule in inbound.rules])
+        names = [rule.name for rule in inbound.rules]
+        passes = inbound.cors is not None and inbound.cors.preflight == "pass"
+        metrics = self.metrics.direction(
+            "inbound", [*names, settings.PREFLIGHT] if passes else names
+        )
         limits = settings.wire_limits(inbound.limits)
-        handler = InboundHandler(
+        policy = Policy(
+            settings.policy_rule(rule, inbound.mode, self.config.attribution)
+            for rule in inbound.rules
+        )
+        pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
+        handler = self._inbound_handler(policy, pool, metrics, self._admission())
+        outer: Handler = handler
+        if inbound.resource_metadata is not None:
+            metadata = settings.resource_metadata(self.config, inbound.resource_metadata)
+            outer = MetadataHandler(outer, handler, metadata)
+        if inbound.cors is not None:
+            anyone = Policy((settings.preflight_rule(self.config),))
+            preflights = self._inbound_handler(anyone, pool, metrics, None) if passes else None
+            outer = CorsHandler(outer, settings.cors(inbound.cors), handler, preflights)
+        if inbound.server_timing:
+            outer = ServerTimingHandler(outer, self.clock)
+        fields = settings.forwarding_fields(inbound)
+        return self._listener(
+            _forwarding(outer, via=inbound.via, fields=fields),
+            limits,
+            accepts=lambda _peer: True,
+            names=None if fields is None else NameTable(classifier(self._classify)),
+        )
+
+    def _inbound_handler(
+        self,
+        policy: Policy,
+        pool: Pool,
+        metrics: Direction,
+        admission: ExclusiveAdmission | None,
+    ) -> InboundHandler:
+        return InboundHandler(
             settings=settings.inbound_settings(self.config),
-            policy=Policy(
-                settings.policy_rule(rule, inbound.mode, self.config.attribution)
-                for rule in inbound.rules
-            ),
+            policy=policy,
             verifier=self.verifier,
             keys=self.keys,
             introspection=self.introspection,
             ledger=self.ledger,
-            pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
+            pool=pool,
             metrics=metrics,
             reporter=ExchangeReporter(metrics, self.access_log),
             ids=self._ids,
             wall_clock=self._wall_clock,
             random=os.urandom,
-            admission=self._admission(),
-        )
-        fields = settings.forwarding_fields(inbound)
-        return self._listener(
-            _forwarding(handler, via=inbound.via, fields=fields),
-            limits,
-            accepts=lambda _peer: True,
-            names=None if fields is None else NameTable(classifier(self._classify)),
+            admission=admission,
         )
 
     def _admission(self) -> ExclusiveAdmission | None:

@@ -55,11 +55,11 @@ def test_every_reader_sees_the_segments_that_were_matched(path: bytes) -> None:
     decoded = "/".join(matched)
     assert unquote(urlsplit(text).path).split("/") == matched
     assert posixpath.normpath(decoded) == (decoded.rstrip("/") or "/")
-    environ = {
+    environ: dict[str, object] = {
         "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": decoded.encode().decode("latin-1"),
         "SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "wsgi.input": None,
     }  # fmt: skip
-    scope = {
+    scope: dict[str, object] = {
         "type": "http", "method": "GET", "path": decoded, "raw_path": found, "query_string": b"",
         "headers": [(b"host", b"x")], "scheme": "http", "server": ("x", 80), "root_path": "",
     }  # fmt: skip
@@ -72,7 +72,7 @@ def _werkzeug(environ: dict[str, object]) -> str | None:
         from werkzeug.wrappers import Request
     except ImportError:
         return None
-    return Request(environ).path
+    return str(Request(environ).path)
 
 
 def _starlette(scope: dict[str, object]) -> str | None:
