@@ -99,6 +99,12 @@ COMPILED: Final = (
 """What every forwarded request runs through, and the verification of a token that is new."""
 
 INTERPRETED: Final = {
+    "sidecar/wire/around.py": "runs only where something wraps exchanges, and is subclassed there",
+    "sidecar/wire/server_timing.py": "runs only where Server-Timing is configured",
+    "sidecar/core/cors.py": "runs only where CORS is configured",
+    "sidecar/core/resource_metadata.py": "amends refusals only",
+    "sidecar/inbound/cors.py": "runs only where CORS is configured",
+    "sidecar/inbound/resource_metadata.py": "runs only where the metadata are served",
     "sidecar/core/hints.py": "words for refusals only",
     "sidecar/core/identity_key.py": "signs once per token and lifetime",
     "sidecar/core/outcome.py": "mypyc cannot compile an enumeration with a __new__ of its own",

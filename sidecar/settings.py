@@ -5,6 +5,7 @@ is the business of ``sidecar.wiring``.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from sidecar.config import model
 from sidecar.config.proxy_names import authorities
@@ -20,12 +21,14 @@ from sidecar.core.conditions import (
     OneOf,
     SameAsSegment,
 )
+from sidecar.core.cors import Cors
 from sidecar.core.forwarded import ForwardingFields
 from sidecar.core.hygiene import HygieneLimits
 from sidecar.core.paths import PathOptions
 from sidecar.core.policy import Names, PolicyRule, Requirement
 from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
+from sidecar.core.resource_metadata import ResourceMetadata
 from sidecar.core.routes import named_segments
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
@@ -310,4 +313,46 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
         min_body_bytes_per_second=limits.min_body_bytes_per_second,
         tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
+    )
+
+
+PREFLIGHT: Final = "preflight"
+"""Route of the preflights that pass."""
+
+
+def preflight_rule(config: model.Config) -> PolicyRule:
+    """Return what lets a preflight pass: anyone, in nobody's name."""
+    return PolicyRule(
+        name=PREFLIGHT,
+        paths=("/**",),
+        methods=frozenset((b"OPTIONS",)),
+        requirement=None,
+        terms=CallTerms(
+            max_age_seconds=config.attribution.max_age_seconds,
+            alone=config.attribution.exclusive != "off",
+        ),
+    )
+
+
+def cors(written: model.Cors) -> Cors:
+    return Cors(
+        written.allow_origins,
+        credentials=written.allow_credentials,
+        expose=written.expose_headers,
+    )
+
+
+def resource_metadata(config: model.Config, written: model.ResourceMetadata) -> ResourceMetadata:
+    servers, scopes = written.authorization_servers, written.scopes_supported
+    if servers is None:
+        servers = tuple(issuer.issuer for issuer in config.issuers.values())
+    if scopes is None:
+        required = (
+            rule.access.scopes
+            for rule in config.inbound.rules
+            if isinstance(rule.access, model.Require)
+        )
+        scopes = tuple({name for each in required if each is not None for name in each.names})
+    return ResourceMetadata(
+        written.resource, authorization_servers=servers, scopes_supported=scopes
     )

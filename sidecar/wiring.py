@@ -24,7 +24,9 @@ from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.app_identity import AppIdentity
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.fetch.client import Fetcher, Lookup
+from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.resource_metadata import MetadataHandler
 from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
@@ -32,11 +34,12 @@ from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
+from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.decision_settings import decision_log
 from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.hygiene import TokenHygiene
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics import Direction, Metrics
 from sidecar.telemetry.writer import DescriptorWriter
 from sidecar.tls_endpoints import TlsEndpoints
 from sidecar.wire.deadlines import Deadlines
@@ -48,6 +51,7 @@ from sidecar.wire.forwarding_fields import ForwardingHandler
 from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
+from sidecar.wire.server_timing import ServerTimingHandler
 
 _STANDARD_OUTPUT = 1
 AttributeOver = Callable[[Ledger], Attribute]
@@ -182,31 +186,62 @@ class Wiring:
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
-        metrics = self.metrics.direction("inbound", [rule.name for rule in inbound.rules])
+        names = [rule.name for rule in inbound.rules]
+        passes = inbound.cors is not None and inbound.cors.preflight == "pass"
+        metrics = self.metrics.direction(
+            "inbound", [*names, settings.PREFLIGHT] if passes else names
+        )
         limits = settings.wire_limits(inbound.limits)
-        handler = InboundHandler(
+        pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
+        admission = self._admission()
+        handler = self._inbound_handler(
+            Policy(self.rules), pool, metrics, admission, self.decision_log
+        )
+        outer: Handler = handler
+        if inbound.resource_metadata is not None:
+            metadata = settings.resource_metadata(self.config, inbound.resource_metadata)
+            outer = MetadataHandler(outer, handler, metadata)
+        if inbound.cors is not None:
+            anyone = Policy((settings.preflight_rule(self.config),))
+            # No rule decided on them, so that there is nothing to decide again.
+            preflights = (
+                self._inbound_handler(anyone, pool, metrics, admission, None) if passes else None
+            )
+            outer = CorsHandler(outer, settings.cors(inbound.cors), handler, preflights)
+        if inbound.server_timing:
+            outer = ServerTimingHandler(outer, self.clock)
+        fields = settings.forwarding_fields(inbound)
+        return self._listener(
+            _forwarding(outer, via=inbound.via, fields=fields),
+            limits,
+            accepts=lambda _peer: True,
+            names=None if fields is None else NameTable(classifier(self._classify)),
+        )
+
+    def _inbound_handler(
+        self,
+        policy: Policy,
+        pool: Pool,
+        metrics: Direction,
+        admission: ExclusiveAdmission | None,
+        decisions: DecisionLog | None,
+    ) -> InboundHandler:
+        return InboundHandler(
             settings=settings.inbound_settings(self.config),
-            policy=Policy(self.rules),
+            policy=policy,
             verifier=self.verifier,
             keys=self.keys,
             introspection=self.introspection,
             ledger=self.ledger,
-            pool=self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content),
+            pool=pool,
             metrics=metrics,
             reporter=ExchangeReporter(metrics, self.access_log, self._kept),
             ids=self._ids,
             wall_clock=self._wall_clock,
             random=os.urandom,
-            admission=self._admission(),
+            admission=admission,
             signed=self.identity.signed,
-            decisions=self.decision_log,
-        )
-        fields = settings.forwarding_fields(inbound)
-        return self._listener(
-            _forwarding(handler, via=inbound.via, fields=fields),
-            limits,
-            accepts=lambda _peer: True,
-            names=None if fields is None else NameTable(classifier(self._classify)),
+            decisions=decisions,
         )
 
     def _admission(self) -> ExclusiveAdmission | None:

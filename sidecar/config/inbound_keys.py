@@ -3,6 +3,7 @@
 from typing import Final
 
 from sidecar.config import endpoints, identity_keys
+from sidecar.config.cors_keys import CORS
 from sidecar.config.kinds import (
     INVALID,
     NOT_SUPPORTED,
@@ -22,6 +23,7 @@ from sidecar.config.model import (
 )
 from sidecar.config.positions import Node, SequenceNode
 from sidecar.config.reading import Located, Reading
+from sidecar.config.resource_metadata_keys import RESOURCE_METADATA
 from sidecar.config.rule_keys import MODE, RULE
 from sidecar.config.rule_names import EVERYTHING, named
 from sidecar.config.sections import Fields, Key, Section, assemble, default_of
@@ -138,6 +140,15 @@ INBOUND: Final = InboundKind(
             default=default_of(Inbound, "via"), default_text="not added"),
         Key("identity", identity_keys.IDENTITY,
             "What the app is told of the caller ([identity](identity.md))."),
+        Key("cors", CORS, "Browsers: preflights, and who may read refusals ([CORS](cors.md)).",
+            default=default_of(Inbound, "cors"), default_text="nothing special"),
+        Key("resource_metadata", RESOURCE_METADATA,
+            "The URL of this service, to serve its metadata at "
+            "`/.well-known/oauth-protected-resource` and name them in challenges (RFC 9728).",
+            default=default_of(Inbound, "resource_metadata"), default_text="not served"),
+        Key("server_timing", Boolean(),
+            "Add `Server-Timing: auth;dur=…` to answers: milliseconds before the request was sent "
+            "on.", default=default_of(Inbound, "server_timing")),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),
     ),

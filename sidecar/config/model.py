@@ -195,6 +195,27 @@ class Forwarded:
     set: Literal["x-forwarded", "forwarded", "both", "off"] = "x-forwarded"
 
 
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What browsers are told by our own answers, and what becomes of their preflights."""
+
+    preflight: Literal["enforce", "pass"] = "enforce"
+    allow_origins: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    expose_headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMetadata:
+    """What the service says of itself to OAuth clients (RFC 9728)."""
+
+    resource: str
+    authorization_servers: tuple[str, ...] | None = None
+    """``None``: the issuers."""
+    scopes_supported: tuple[str, ...] | None = None
+    """``None``: those that rules require."""
+
+
 # --- inbound ---
 
 
@@ -355,6 +376,9 @@ class Inbound:
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
     identity: Identity = Identity()
+    cors: Cors | None = None
+    resource_metadata: ResourceMetadata | None = None
+    server_timing: bool = False
 
 
 # --- attribution and outbound ---

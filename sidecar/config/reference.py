@@ -9,6 +9,7 @@ from sidecar.config.demand_keys import ClientRolesKind, DemandKind
 from sidecar.config.identity_keys import HeadersKind
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Kind, ListOf, Planned
+from sidecar.config.resource_metadata_keys import ResourceMetadataKind
 from sidecar.config.rule_keys import RequireKind
 from sidecar.config.sections import REQUIRED, Key, MapOf, Section
 from sidecar.config.token_source_keys import TokenSourceKind
@@ -46,7 +47,7 @@ def _nested(kind: Kind[Any]) -> tuple[str, Section[Any]] | None:
             return "[]", item.section
         case HeadersKind():
             return ".<name>", kind.section
-        case RequireKind():
+        case RequireKind() | ResourceMetadataKind():
             return "", kind.section
         case ClientRolesKind():
             return ".<name>", kind.demand.any_of

@@ -33,11 +33,22 @@ OVERRIDE: Final = 20
 
 _OVERRIDES: Final = frozenset(
     (
+        # gunicorn believes both from loopback, which is where we are (``forwarder_headers``).
+        "path-info",
+        "script-name",
+        "x-envoy-original-path",  # CVE-2023-27487
+        "x-forwarded-method",
+        "x-forwarded-path",
+        "x-forwarded-uri",  # CVE-2026-40575
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
+        "x-middleware-subrequest",  # CVE-2025-29927: skips an app's own checks
+        "x-original-method",
+        "x-original-path",
         "x-original-uri",
         "x-original-url",
+        "x-rewrite-uri",
         "x-rewrite-url",
     )
 )

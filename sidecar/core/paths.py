@@ -56,8 +56,10 @@ def _canonical_slowly(path: bytes, options: PathOptions) -> bytes | Denial:
     segments = decoded.split(b"/")[1:]
     if b"" in segments[:-1]:
         return _ambiguous("empty path segment")
-    # A matrix parameter hides a dot segment from whoever strips it later: "..;x".
-    if any(re.split(rb";|%3B", segment)[0] in (b".", b"..") for segment in segments):
+    # A matrix parameter hides a dot segment from whoever strips it later, "..;x", and an encoded
+    # slash from whoever decodes it later: "..%2Fx".
+    parts = [part for segment in segments for part in segment.split(b"%2F")]
+    if any(re.split(rb";|%3B", part)[0] in (b".", b"..") for part in parts):
         return _ambiguous("dot segment in the path")
     return decoded
 

@@ -29,7 +29,9 @@ def test_the_document_has_no_other_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [DOCUMENT, DOCUMENT.with_name("rules.md")], ids=lambda p: p.name
+    "document",
+    [DOCUMENT, DOCUMENT.with_name("rules.md"), DOCUMENT.with_name("cors.md")],
+    ids=lambda p: p.name,
 )
 def test_the_example_is_accepted(examined: Examine, document: Path) -> None:
     """The file at the head of the document can be used as it stands."""
