@@ -14,8 +14,11 @@ from functools import partial
 import uvloop
 
 from sidecar import __version__
+from sidecar.admin import page
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
+from sidecar.admin.history import History
+from sidecar.admin.live import LiveSource
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
@@ -195,7 +198,20 @@ class Sidecar:
             clock=self._wiring.clock,
             wall_clock=time.time,
         )
-        return ControlServer(path, status)
+        return ControlServer(path, status, more={**page.routes(), **self._live(status).routes()})
+
+    def _live(self, status: StatusSource) -> LiveSource:
+        wiring = self._wiring
+        history = History(
+            wiring.metrics,
+            lambda: len(wiring.ledger),
+            clock=wiring.clock,
+            wall_clock=time.time,
+        )
+        wiring.deadlines.every_sweep(history.sweep)
+        return LiveSource(
+            wiring.metrics, status, history, clock=wiring.clock, wall_clock=time.time
+        )
 
 
 async def _bound(

@@ -6,7 +6,7 @@ to tell comes from whoever is asked.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp.web_request import BaseRequest
@@ -30,13 +30,14 @@ class ControlServer:
         path: str,
         status: Callable[[], Status],
         *,
+        more: Mapping[str, Route] | None = None,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
-        """Listen at *path*; *status* is asked on each request for it."""
+        """Listen at *path*; *status* is asked on each request for it, *more* answers besides."""
         self._path = path
         self._status = status
         self._user = os.geteuid()
-        self._routed = routed({STATUS_PATH: Route(self._tell_status)})
+        self._routed = routed({STATUS_PATH: Route(self._tell_status), **(more or {})})
         self._server = OperatorServer(
             self._answer, max_connections=MAX_CONNECTIONS, keepalive_seconds=keepalive_seconds
         )

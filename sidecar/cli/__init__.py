@@ -28,6 +28,7 @@ Or from flags alone:
 \b
 How is the one that runs?
   sidecar status --control /run/sidecar/control.sock
+  sidecar ui --control /run/sidecar/control.sock
 \b
 Exit codes:
   0  done          1  a finding, such as a problem in a file
@@ -48,6 +49,8 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "carrier": "sidecar.cli.carrier",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "ui": "sidecar.cli.ui",
+        "control-pipe": "sidecar.cli.control_pipe",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

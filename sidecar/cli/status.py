@@ -53,7 +53,7 @@ def command(
     from sidecar.cli.control_client import ControlError, ask
     from sidecar.cli.status_text import lines
 
-    path = _socket(ctx, control, paths)
+    path = socket_path(ctx, control, paths)
     try:
         content = ask(path, STATUS_PATH)
         status = decode(content, type=Status)
@@ -70,7 +70,8 @@ def command(
         ctx.exit(NOT_READY)
 
 
-def _socket(ctx: click.Context, control: str | None, paths: tuple[str, ...]) -> str:
+def socket_path(ctx: click.Context, control: str | None, paths: tuple[str, ...]) -> str:
+    """Return where to ask, or end with what to write on the command line."""
     if control is not None and paths:
         raise click.UsageError("give --control or --config: each says which socket to ask")
     if paths:
