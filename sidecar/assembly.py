@@ -209,9 +209,7 @@ class Sidecar:
             wall_clock=time.time,
         )
         wiring.deadlines.every_sweep(history.sweep)
-        return LiveSource(
-            wiring.metrics, status, history, clock=wiring.clock, wall_clock=time.time
-        )
+        return LiveSource(wiring.metrics, status, history, clock=wiring.clock, wall_clock=time.time)
 
 
 async def _bound(

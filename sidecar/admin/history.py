@@ -5,7 +5,7 @@ a step costs some sums over the routes, which docs/live-page.md has in microseco
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from operator import add
 from typing import Final
 
@@ -101,9 +101,7 @@ class History:
         self._began_at = now
         totals = self._totals()
         slot = self._taken % STEPS
-        moved = [
-            min(new - old, _LARGEST) for new, old in zip(totals, self._last, strict=True)
-        ]
+        moved = [min(new - old, _LARGEST) for new, old in zip(totals, self._last, strict=True)]
         gauges = (*(max(0, each.in_flight) for each in self._directions), self._ledger())
         self._counts[slot * _COLUMNS : (slot + 1) * _COLUMNS] = array("I", (*moved, *gauges))
         self._times[slot] = self._wall_clock()

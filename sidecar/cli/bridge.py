@@ -40,6 +40,7 @@ _TRUSTED_SITES: Final = frozenset({"", "none", "same-origin"})
 _ENTRY: Final = """\
 <!doctype html>
 <html lang="en"><meta charset="utf-8"><title>jwt-sidecar</title>
+<link rel="icon" href="data:,">
 <meta http-equiv="refresh" content="0;url={url}">
 <p><a href="{url}">Open the live page</a></p>
 """
@@ -81,6 +82,7 @@ class Bridge:
 
     async def stop(self) -> None:
         """Stop listening and end the channel."""
+        self._channel.interrupt()
         await self._server.stop(0.5)
         await asyncio.get_running_loop().run_in_executor(self._asking, self._channel.close)
         self._asking.shutdown()
@@ -136,11 +138,11 @@ def _foreign(request: BaseRequest) -> Response | None:
     The port may be another one than ours: `ssh -L` gives it what number it likes.
     """
     headers = request.headers
-    hosts = headers.getall("Host", ())
-    name = hosts[0].partition(":")[0] if len(hosts) == 1 else ""
-    if name not in _NAMES:
+    hosts = list(headers.getall("Host", ()))
+    host = hosts[0] if len(hosts) == 1 else ""
+    if host.partition(":")[0] not in _NAMES:
         return _refusal(421, "only 127.0.0.1 and localhost are served here")
-    if any(origin != f"http://{hosts[0]}" for origin in headers.getall("Origin", ())):
+    if any(origin != f"http://{host}" for origin in headers.getall("Origin", ())):
         return _refusal(403, "other sites are not answered")
     # What a browser says of who made it ask. Where a link leads matters only without the secret.
     site = headers.get("Sec-Fetch-Site", "")

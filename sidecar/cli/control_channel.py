@@ -50,6 +50,10 @@ class Channel(Protocol):
         """Return the answer to ``GET`` *target*. Raises ``ControlError``."""
         ...
 
+    def interrupt(self) -> None:
+        """Make a question that waits fail soon, where it can. From any thread."""
+        ...
+
     def close(self) -> None:
         """End whatever is open. Harmless when nothing is."""
         ...
@@ -74,6 +78,9 @@ class SocketChannel:
             raise ControlError(cause(self._path, error)) from None
         finally:
             connection.close()
+
+    def interrupt(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -103,6 +110,10 @@ class PodChannel:
         self.close()
         self._open = _Exec(self._command)
         return self._ask(self._open, target)
+
+    def interrupt(self) -> None:
+        if (running := self._open) is not None:
+            running.interrupt()
 
     def close(self) -> None:
         if self._open is not None:
@@ -160,10 +171,10 @@ class _Exec:
         self._socket = ImpatientSocket.of(ours)
         try:
             # Not in our process group: Ctrl-C is for us, who then end it in order.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - what the user asked for, no shell
                 command,
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
@@ -190,6 +201,9 @@ class _Exec:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE_SECONDS)
         return self._words.last(_GRACE_SECONDS) if self._process.poll() else ""
+
+    def interrupt(self) -> None:
+        self._process.terminate()
 
     def close(self) -> None:
         """End its input, which ends it; insist where that is not enough."""

@@ -1,4 +1,4 @@
-"""``sidecar control-pipe``: standard input and output are a control socket, for as long as both last.
+"""``sidecar control-pipe``: standard input and output are a control socket, while both last.
 
 What `sidecar ui --pod` runs in the pod, because a Unix socket cannot be forwarded like a port.
 """
