@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from multidict import CIMultiDictProxy
 
 from tests.cli.conftest import Run, command, environment
 from tests.cli.test_status import configured, running
@@ -83,7 +84,7 @@ class Browser:
 
     async def ask(
         self, target: str, method: str = "GET", **fields: str
-    ) -> tuple[int, aiohttp.typedefs.CIMultiDictProxy[str], bytes]:
+    ) -> tuple[int, CIMultiDictProxy[str], bytes]:
         headers = {"Cookie": self.cookie, **{k.replace("_", "-"): v for k, v in fields.items()}}
         async with self.client.request(
             method, f"{self.base}{self.folder}{target}", headers=headers
