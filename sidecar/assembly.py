@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from sidecar import __version__, settings
+from sidecar.admin import page
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.decisions import decision_routes
+from sidecar.admin.history import History
+from sidecar.admin.live import LiveSource
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status_source import StatusSource
 from sidecar.config import model
@@ -226,7 +229,12 @@ class Sidecar:
             files=self._files,
             config_warnings=self._warnings,
         )
-        return ControlServer(path, status, decisions=decision_routes(cache(self._explainer)))
+        routes = {
+            **decision_routes(cache(self._explainer)),
+            **page.routes(),
+            **self._live(status).routes(),
+        }
+        return ControlServer(path, status, more=routes)
 
     def _explainer(self) -> "Explainer":
         # Words for operators: a pod in which nobody asks pays neither time nor memory for them.
@@ -242,6 +250,17 @@ class Sidecar:
             ledger=wiring.ledger,
             wall_clock=time.time,
         )
+
+    def _live(self, status: StatusSource) -> LiveSource:
+        wiring = self._wiring
+        history = History(
+            wiring.metrics,
+            lambda: len(wiring.ledger),
+            clock=wiring.clock,
+            wall_clock=time.time,
+        )
+        wiring.deadlines.every_sweep(history.sweep)
+        return LiveSource(wiring.metrics, status, history, clock=wiring.clock, wall_clock=time.time)
 
 
 async def _bound(

@@ -30,17 +30,14 @@ class ControlServer:
         path: str,
         status: Callable[[], Status],
         *,
+        more: Mapping[str, Route] | None = None,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
-        decisions: Mapping[str, Route] | None = None,
     ) -> None:
-        """Listen at *path*; *status* is asked on each request for it.
-
-        *decisions* is what ``sidecar.admin.decisions`` made of who knows them.
-        """
+        """Listen at *path*; *status* is asked on each request for it, *more* answers besides."""
         self._path = path
         self._status = status
         self._user = os.geteuid()
-        self._routed = routed({STATUS_PATH: Route(self._tell_status), **(decisions or {})})
+        self._routed = routed({STATUS_PATH: Route(self._tell_status), **(more or {})})
         self._server = OperatorServer(
             self._answer, max_connections=MAX_CONNECTIONS, keepalive_seconds=keepalive_seconds
         )

@@ -75,9 +75,17 @@ def response(status: int, body: bytes, content_type: str) -> Response:
 class OperatorServer:
     """One listening socket and its connections. Starts and stops once."""
 
-    def __init__(self, answer: Answer, *, max_connections: int, keepalive_seconds: float) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        max_connections: int,
+        keepalive_seconds: float,
+        max_line_bytes: int = MAX_LINE_BYTES,
+    ) -> None:
         """Connections that fall silent end after *keepalive_seconds*, unfinished heads too."""
         self._answer = answer
+        self._max_line_bytes = max_line_bytes
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
         self._listener: asyncio.Server | None = None
@@ -87,7 +95,9 @@ class OperatorServer:
         self, listen: Callable[[Protocols], Awaitable[asyncio.Server]]
     ) -> asyncio.Server:
         """Give *listen* what to make of each connection, and keep what it returns."""
-        connections = _Connections(self._answer, self._max_connections, self._keepalive_seconds)
+        connections = _Connections(
+            self._answer, self._max_connections, self._keepalive_seconds, self._max_line_bytes
+        )
         self._listener = await listen(connections)
         self._connections = connections
         return self._listener
@@ -112,8 +122,11 @@ class _Connections(Server):
     for that would restart the pod.
     """
 
-    def __init__(self, answer: Answer, max_connections: int, keepalive_seconds: float) -> None:
+    def __init__(
+        self, answer: Answer, max_connections: int, keepalive_seconds: float, max_line_bytes: int
+    ) -> None:
         super().__init__(answer)
+        self._max_line_bytes = max_line_bytes
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
         self._open: dict[RequestHandler, asyncio.Transport] = {}
@@ -124,8 +137,8 @@ class _Connections(Server):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._keepalive_seconds,
             access_log=None,  # type: ignore[arg-type] # aiohttp's own way to turn it off
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
+            max_line_size=self._max_line_bytes,
+            max_field_size=self._max_line_bytes,
             max_headers=MAX_HEADERS,
             lingering_time=MAX_BODY_WAIT_SECONDS,
         )

@@ -28,6 +28,7 @@ Or from flags alone:
 \b
 How is the one that runs?
   sidecar status --control /run/sidecar/control.sock
+  sidecar ui --control /run/sidecar/control.sock
 \b
 Why was that refused?
   sidecar explain --last --control /run/sidecar/control.sock
@@ -55,6 +56,8 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "explain": "sidecar.cli.explain",
         "reasons": "sidecar.cli.reasons",
         "rules": "sidecar.cli.rules",
+        "ui": "sidecar.cli.ui",
+        "control-pipe": "sidecar.cli.control_pipe",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 5.0
 MAX_ANSWER_BYTES: Final = 16 << 20
-_SERVER: Final = "jwt-sidecar"
+SERVER: Final = "jwt-sidecar"
 _OK: Final = 200
 
 
@@ -27,7 +27,7 @@ def ask(path: str, target: str, *, patience_seconds: float = PATIENCE_SECONDS) -
     Raises:
         ControlError: nobody answers, or somebody else, or the sidecar says no.
     """
-    connection = _UnixConnection(path, time.monotonic() + patience_seconds)
+    connection = UnixConnection(path, patience_seconds)
     try:
         connection.request("GET", target, headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -35,12 +35,12 @@ def ask(path: str, target: str, *, patience_seconds: float = PATIENCE_SECONDS) -
     except TimeoutError:
         raise ControlError(f"no answer from {path} within {patience_seconds:g} s") from None
     except (HTTPException, ConnectionError) as error:
-        raise _broken(path, error) from None
+        raise broken(path, error) from None
     except OSError as error:
-        raise ControlError(_cause(path, error)) from None
+        raise ControlError(cause(path, error)) from None
     finally:
         connection.close()
-    if answer.headers.get("Server") != _SERVER:
+    if answer.headers.get("Server") != SERVER:
         raise ControlError(f"what answers at {path} is no sidecar")
     if answer.status != _OK:
         raise ControlError(f"{path} says {answer.status}: {_first_line(content)}")
@@ -61,15 +61,17 @@ def _first_line(content: bytes) -> str:
     return lines[0][:200] if lines else "nothing"
 
 
-def _broken(path: str, error: Exception) -> ControlError:
+def broken(path: str, error: Exception) -> ControlError:
+    """Say what it means that a connection to *path* broke."""
     if isinstance(error, ConnectionRefusedError):
-        return ControlError(_cause(path, error))
+        return ControlError(cause(path, error))
     if isinstance(error, ConnectionError):
         return ControlError(f"what listens at {path} hung up without an answer")
     return ControlError(f"what answers at {path} is no sidecar")
 
 
-def _cause(path: str, error: OSError) -> str:
+def cause(path: str, error: OSError) -> str:
+    """Say why *path* cannot be connected to, and what to try."""
     match error.errno:
         case errno.ENOENT:
             return f"no socket at {path}: is the sidecar running, with this as admin.control?"
@@ -92,28 +94,39 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-class _UnixConnection(HTTPConnection):
-    """HTTP over a Unix socket that is read until *deadline* and not a moment longer."""
+class UnixConnection(HTTPConnection):
+    """HTTP over a Unix socket, for *patience_seconds* from now and not a moment longer."""
 
-    def __init__(self, path: str, deadline: float) -> None:
+    def __init__(self, path: str, patience_seconds: float) -> None:
         super().__init__("localhost")
         self._path = path
-        self._deadline = deadline
+        self._deadline = time.monotonic() + patience_seconds
 
     def connect(self) -> None:
-        self.sock = _ImpatientSocket(self._deadline)
+        self.sock = ImpatientSocket(self._deadline)
         self.sock.settimeout(self.sock.left())
         self.sock.connect(self._path)
 
 
-class _ImpatientSocket(socket.socket):
+class ImpatientSocket(socket.socket):
     """Gives each read only the time that is left, so that a peer who drips gains nothing."""
 
-    def __init__(self, deadline: float) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, deadline: float, fileno: int | None = None) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fileno)
         self._deadline = deadline
 
+    @classmethod
+    def of(cls, connected: socket.socket) -> "ImpatientSocket":
+        """Return *connected*, which is ours from now on; without time until it is given some."""
+        return cls(time.monotonic(), connected.detach())
+
+    def within(self, seconds: float) -> None:
+        """Allow so much time from now."""
+        self._deadline = time.monotonic() + seconds
+        self.settimeout(seconds)
+
     def left(self) -> float:
+        """Return the time that is left. Raises ``TimeoutError`` when there is none."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -36,7 +36,8 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in self._modules and not name.startswith("-"):
             meant = nearest(name, self._modules)
-            known = ", ".join(self._modules)
+            shown = ((each, self.get_command(ctx, each)) for each in self._modules)
+            known = ", ".join(each for each, found in shown if found and not found.hidden)
             hint = f"Did you mean '{meant}'?" if meant else f"The commands are {known}."
             ctx.fail(f"No such command '{name[:40]}'. {hint}")
         return super().resolve_command(ctx, args)

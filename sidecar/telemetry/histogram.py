@@ -37,6 +37,10 @@ class Histogram:
     def sum(self) -> float:
         return self._sum
 
+    def counts(self) -> list[int]:
+        """Return the number of values by bucket: of each bound, then above the last."""
+        return list(self._counts)
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Return pairs of ``le`` and the number of values at or below it, ``+Inf`` last."""
         pairs: list[tuple[str, float]] = []

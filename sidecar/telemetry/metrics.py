@@ -120,6 +120,17 @@ class RouteMetrics:
                 if count:
                     yield method, code, count
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many exchanges were counted, and how many of those ended with a 5xx."""
+        everything = sum(self._other_codes)
+        failed = 0
+        for code, row in self._rows.items():
+            count = sum(row)
+            everything += count
+            if code >= 500:
+                failed += count
+        return everything, failed
+
 
 class Direction:
     """What is counted for all inbound, or all outbound, exchanges."""
@@ -249,6 +260,10 @@ class Metrics:
     def attributed(self, method: str, grade: str, outcome: str) -> None:
         """Count one outbound call that was attributed, or refused for want of attribution."""
         self._attributions.add(method, grade, outcome)
+
+    def attributions(self) -> Iterable[tuple[tuple[str, ...], int]]:
+        """Return counts by method, grade and outcome."""
+        return self._attributions.items()
 
     def connected_past(self, route: str) -> None:
         """Count one ``CONNECT`` to a host of the destination *route*."""
