@@ -15,36 +15,19 @@ from tests.support.browser import Tab, browser_tab, needs_chromium
 from tests.support.http import fetch
 from tests.support.pod import Pod, pod
 
-ATTACK = "/users/<img src=x onerror=document.title='owned'>"
-ROW = {
-    "seq": 7, "id": "d/7", "time": "2026-11-26T05:20:11.250Z", "direction": "inbound",
-    "method": "GET", "path": ATTACK, "route": "users", "status": 401, "allowed": False,
-    "reason": "audience_mismatch", "detail": "not for us", "enforced": True, "issuer": "shop",
-    "subject": "<b>alice</b>", "token": "0123456789abcdef", "duration_ms": 1.5,
-    "overhead_ms": 0.2, "destination": "", "attribution": None,
-}  # fmt: skip
-EXPLAINED = ROW | {
-    "steps": [
-        {"step": "signature", "outcome": "ok", "wanted": "", "found": "ES256", "note": ""},
-        {"step": "audience", "outcome": "refused", "wanted": "orders", "found": "order",
-         "note": "a near miss"},
-    ],
-    "advice": ["Ask the issuer for a token with the audience orders."],
-}  # fmt: skip
+ATTACK = "<img src=x onerror=document.title='owned'>"
 
 
 @asynccontextmanager
 async def site(directory: Path, *, decisions: bool) -> AsyncIterator[tuple[Pod, str]]:
-    """A pod's page at an address; decisions by the contract, where there are any."""
+    """A pod's page at an address; without *decisions*, as an older sidecar would serve it."""
     control = directory / "c.sock"
     async with pod(directory, control=control) as running:
         upstream = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(control)))
 
         async def answer(request: web.Request) -> web.Response:
-            if decisions and request.path == "/decisions":
-                return web.json_response({"decisions": [ROW], "recorded": 1})
-            if decisions and request.path == "/decisions/d/7":
-                return web.json_response(EXPLAINED)
+            if not decisions and request.path == "/decisions":
+                raise web.HTTPNotFound
             async with upstream.get(f"http://x{request.raw_path}") as told:
                 body, kind = await told.read(), told.headers["Content-Type"]
             headers = {"Content-Type": kind, **page.CONFINED}
@@ -125,16 +108,18 @@ async def test_under_load(tmp_path: Path) -> None:
 
 
 async def test_a_decision_is_explained_and_stays_text(tmp_path: Path) -> None:
-    """A click shows the steps; what a caller put in a path is shown and never becomes markup."""
+    """A click shows the steps; what a caller's token says is shown and never becomes markup."""
     needs_chromium()
-    async with site(tmp_path, decisions=True) as (_, url), browser_tab() as tab:
+    async with site(tmp_path, decisions=True) as (running, url), browser_tab() as tab:
+        token = running.mint.token(ATTACK)
+        assert (await fetch(running.bound.inbound, "/admin/x", bearer=token)).status == 403
         await tab.open(url)
         line = await tab.until("document.querySelector('#decisions a')?.innerText")
-        assert ATTACK in line
+        assert "/admin/x" in line
         await tab.eval("document.querySelector('#decisions a').click()")
         told: Any = await tab.until("document.querySelector('.steps') && decision.innerText")
-        assert "Refused: audience_mismatch" in told
-        for text in ("orders", "a near miss", "Ask the issuer for", "<b>alice</b>", ATTACK):
+        assert "Refused: role_missing" in told
+        for text in ("all of [ADMIN]", ATTACK, "whoever configures this sidecar"):
             assert text in told
         assert await tab.eval("document.querySelectorAll('img, #decision dd b').length") == 0
         assert await tab.eval("document.title") == "jwt-sidecar"
