@@ -1,7 +1,7 @@
 """The last ten minutes of the counters, so that a page opened after an incident shows it.
 
 Owns the steps and their bound. Everything lies in arrays that are made once and never grow; taking
-a step costs some sums over the routes, which docs/live-page.md has in microseconds.
+a step costs some sums over the routes.
 """
 
 from array import array
