@@ -102,7 +102,7 @@ async def test_the_calls_of_a_preflight_have_no_credential(tmp_path: Path) -> No
         request = await running.app.next()
         answer = await running.call_out(request.handle)
         assert (answer.status, answer.reason) == (403, "anonymous_origin")
-        request.answer(204)
+        request.answer(204, body=b"")
         assert (await task).status == 204
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import sidecar
 from sidecar.config.load import load
 from sidecar.telemetry.decision_settings import readings
 from tests.rehearsal.conftest import rules
 
-PAGE = Path(sidecar.__file__).parents[1] / "docs" / "rehearsing-rules.md"
+PAGE = Path(__file__).parents[2] / "docs" / "rehearsing-rules.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 CONSOLE = [text for kind, text in BLOCKS if kind == "console"]
 STRICT = "require: {claims: {sub: {segment: id}, tenant: {equals: north}}}"
