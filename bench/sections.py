@@ -110,6 +110,7 @@ class Bench:
         app_port: int | None = None,
         logs: bool = True,
         rules: int = 1,
+        explains: bool = True,
         cache_entries: int | None = None,
         calls: Calls | None = None,
     ) -> Proxy:
@@ -121,6 +122,7 @@ class Bench:
             name=name,
             logs=logs,
             rules=rules,
+            explains=explains,
             cache_entries=cache_entries,
             calls=calls,
         )
@@ -447,10 +449,16 @@ def matching(bench: Bench) -> None:
 
 
 def explain(bench: Bench) -> None:
-    """What keeping a permitted request for `sidecar explain` costs, in memory."""
+    """What keeping a permitted request for `sidecar explain` costs, in memory and by sockets."""
     rounds = max(bench.options.rounds, EXPLAIN_ROUNDS)
     found = run_explanation(bench.signer, rounds=rounds, core=bench.proxy_core)
     print("\n" + render_explanation(found), flush=True)
+    without, with_ring = bench.sidecar("kept-nowhere", explains=False), bench.sidecar("kept")
+    with bench.running(without, with_ring) as running:
+        bench.warm(running)
+        title = "without and with a ring of decisions"
+        runs = bench.rounds(Scenario(title, tuple(running), bench.bearer()), running)
+        _say_growth(runs)
 
 
 SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {

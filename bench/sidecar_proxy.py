@@ -29,13 +29,14 @@ def sidecar(
     cache_entries: int | None = None,
     logs: bool = True,
     rules: int = 1,
+    explains: bool = True,
     calls: Calls | None = None,
 ) -> Proxy:
     """Write a configuration into *directory* and say how to start the sidecar with it.
 
     *cache_entries* bounds the cache of verified tokens; ``None`` leaves the default. Of many
-    *rules* the last one matches. With *calls* the app may keep thousands of requests open and
-    call a destination for them.
+    *rules* the last one matches. Unless it *explains*, no decision is kept. With *calls* the app
+    may keep thousands of requests open and call a destination for them.
     """
     port, admin_port = free_port(), free_port()
     keys = directory / f"{name}-jwks.json"
@@ -54,6 +55,8 @@ def sidecar(
     }
     if cache_entries is not None:
         config["token_cache"] = {"max_entries": cache_entries, "max_bytes": "512MiB"}
+    if not explains:
+        config["explain"] = {"refusals": 0, "permits": 0}
     if not logs:
         config["log"] = {"access": "off"}
     if rules > 1:
