@@ -8,8 +8,12 @@ import os
 import socket
 import stat
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final
+
+from msgspec import DecodeError, Struct
+from msgspec.json import decode
 
 PATIENCE_SECONDS: Final = 5.0
 MAX_ANSWER_BYTES: Final = 16 << 20
@@ -19,6 +23,13 @@ _OK: Final = 200
 
 class ControlError(Exception):
     """There is no answer; the message is one line that says why and what to try."""
+
+    def __init__(self, message: str, status: int = 0, told: str = "") -> None:
+        super().__init__(message)
+        self.status: Final = status
+        """Of an answer that says no; 0 where there is none."""
+        self.told: Final = told
+        """What such an answer says."""
 
 
 def ask(path: str, target: str, *, patience_seconds: float = PATIENCE_SECONDS) -> bytes:
@@ -43,7 +54,8 @@ def ask(path: str, target: str, *, patience_seconds: float = PATIENCE_SECONDS) -
     if answer.headers.get("Server") != SERVER:
         raise ControlError(f"what answers at {path} is no sidecar")
     if answer.status != _OK:
-        raise ControlError(f"{path} says {answer.status}: {_first_line(content)}")
+        told = _first_line(content)
+        raise ControlError(f"{path} says {answer.status}: {told}", answer.status, told)
     return content
 
 
@@ -56,7 +68,13 @@ def _content(path: str, answer: HTTPResponse) -> bytes:
     return content
 
 
+class _Refusal(Struct):
+    error: str
+
+
 def _first_line(content: bytes) -> str:
+    with suppress(DecodeError):
+        return decode(content, type=_Refusal).error[:200]
     lines = content.decode("utf-8", "replace").splitlines()
     return lines[0][:200] if lines else "nothing"
 

@@ -6,6 +6,7 @@ from sidecar.cli.control_option import fail, socket_options, socket_path
 
 REFUSED = 1
 _LISTED = 20
+_NOT_FOUND = 404
 
 _EPILOG = """\b
 A decision of the sidecar that runs (the id is in x-sidecar-decision and in the access log):
@@ -19,7 +20,7 @@ Offline, what a configuration would decide (the token is never printed):
   pbpaste | sidecar explain --token - --path /admin --config sidecar.yaml
   sidecar explain --claims claims.json --path /admin --config sidecar.yaml --offline
 \b
-Exit codes: 0 allowed, or listed; 1 refused; 2 wrong usage; 3 no answer.
+Exit codes: 0 allowed, or listed; 1 refused, or not kept; 2 wrong usage; 3 no answer.
 """
 
 
@@ -114,7 +115,10 @@ def _ask(
         content = ask(path, f"{DECISIONS_PATH}/{_safe(decision.rpartition(':')[2])}")
         explained = decode(content, type=Explanation)
     except ControlError as error:
-        fail(ctx, str(error))
+        if error.status != _NOT_FOUND:
+            fail(ctx, str(error))
+        click.echo(f"sidecar: {error.told}; `sidecar explain --all` lists what is kept", err=True)
+        ctx.exit(REFUSED)
     except (DecodeError, UnicodeDecodeError):
         fail(ctx, f"the answer from {path} is not one that this version understands")
     if output == "json":

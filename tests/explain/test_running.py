@@ -283,6 +283,9 @@ async def test_the_command(tmp_path: Path) -> None:
         status, out, err = await explain(running, "--last", "--reason", "draining")
         assert (status, out) == (1, "")
         status, out, err = await explain(running, "0" * 16)
-        assert status == 3
-        assert "no such decision is kept" in err
+        assert status == 1
+        assert err == (
+            "sidecar: no such decision is kept: it may be too old, or of another sidecar; "
+            "`sidecar explain --all` lists what is kept\n"
+        )
         assert json.loads((await explain(running, decision, "--output", "json"))[1])["steps"]
