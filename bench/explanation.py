@@ -4,23 +4,17 @@ Run as ``python -m bench.explanation`` it measures that alone, in some seconds. 
 runs as a process of its own (``bench.explaining``), on one core.
 """
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from bench.programs import BenchError, find_program
 from bench.report import columns, progress
+from bench.scripted import run_script
 from bench.stage import choose_cores
 from bench.tokens import AUDIENCE, ISSUER, Signer
 
 REQUESTS: Final = 5_000
 """In one round, on each side."""
 LEAST_ROUNDS: Final = 31
-LIMIT_SECONDS: Final = 180.0
-SCRIPT: Final = Path(__file__).with_name("explaining.py")
 
 
 def run_explanation(
@@ -36,23 +30,7 @@ def run_explanation(
         "requests": requests,
         "rounds": rounds,
     }
-    # -P: the sidecar that is installed, not what lies beside the script.
-    command = [find_program("taskset"), "-c", str(core), sys.executable, "-P", str(SCRIPT)]
-    try:
-        ended = subprocess.run(
-            command,
-            input=json.dumps(order),
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise BenchError(f"explain: {error.stderr.strip().splitlines()[-1]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"explain: no result in {LIMIT_SECONDS:.0f} s") from error
-    found: dict[str, Any] = json.loads(ended.stdout)
-    return found
+    return run_script("explaining", order, what="explain", core=core)
 
 
 def render_explanation(found: Mapping[str, Any]) -> str:

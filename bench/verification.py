@@ -4,24 +4,18 @@ Run as ``python -m bench.verification`` it measures that alone, in ten seconds. 
 runs as a process of its own (``bench.verifying``), on one core.
 """
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from bench.programs import BenchError, find_program
 from bench.report import columns, progress
+from bench.scripted import run_script
 from bench.stage import choose_cores
 from bench.tokens import ALGORITHMS, AUDIENCE, ISSUER, Signer
 
 TOKENS: Final = 1_000
 """Of each algorithm; a round of them takes some tens of milliseconds."""
 LEAST_ROUNDS: Final = 9
-LIMIT_SECONDS: Final = 120.0
-SCRIPT: Final = Path(__file__).with_name("verifying.py")
 
 
 def run_verification(
@@ -41,23 +35,7 @@ def run_verification(
         "now": time.time(),
         "rounds": rounds,
     }
-    # -P: the sidecar that is installed, not what lies beside the script.
-    command = [find_program("taskset"), "-c", str(core), sys.executable, "-P", str(SCRIPT)]
-    try:
-        ended = subprocess.run(
-            command,
-            input=json.dumps(order),
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise BenchError(f"verification: {error.stderr.strip().splitlines()[-1]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"verification: no result in {LIMIT_SECONDS:.0f} s") from error
-    found: dict[str, Any] = json.loads(ended.stdout)
-    return found
+    return run_script("verifying", order, what="verification", core=core)
 
 
 def render_verification(found: Mapping[str, Any]) -> str:
