@@ -1,7 +1,7 @@
 """Measurements that run as a script in a process of their own, on one core.
 
-A script measures the ``sidecar`` that is installed, compiled or not, and not the tree it lies in. It
-reads what to measure as JSON from standard input and writes what it measured to standard output.
+A script measures the ``sidecar`` that is installed, compiled or not, and not the tree it lies in.
+It reads what to measure as JSON from standard input and writes what it measured to standard output.
 """
 
 import json
