@@ -4,12 +4,16 @@ Owns where the key comes from. The lines are ``sidecar.core.identity``'s, the si
 ``sidecar.core.signed_identity``'s.
 """
 
+from typing import TYPE_CHECKING
+
 from sidecar.config import model
 from sidecar.config.references import ReferenceProblem, read_regular_file
 from sidecar.core.headers import classifier
 from sidecar.core.identity import IdentityRenderer
-from sidecar.core.identity_key import MAX_KEY_FILE_BYTES, IdentityKey, generate, read_identity_key
 from sidecar.core.signed_identity import SignedIdentity
+
+if TYPE_CHECKING:
+    from sidecar.core.identity_key import IdentityKey
 
 
 class IdentityKeyError(Exception):
@@ -52,7 +56,10 @@ class AppIdentity:
         ).render
 
 
-def _key(said: model.SignedHeader) -> IdentityKey:
+def _key(said: model.SignedHeader) -> "IdentityKey":
+    # Most sidecars sign nothing, and reading private keys is a large part of cryptography.
+    from sidecar.core.identity_key import MAX_KEY_FILE_BYTES, generate, read_identity_key
+
     if said.key is None:
         return generate(said.algorithm)
     try:
