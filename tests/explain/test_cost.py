@@ -23,7 +23,8 @@ def test_what_signs_for_the_app_is_not_loaded_where_nothing_is_signed() -> None:
     """Reading private keys is a large part of cryptography, in memory and in time."""
     script = (
         "import sys, sidecar.assembly\n"
-        "print([m for m in sys.modules if m.endswith(('identity_key', 'primitives.serialization'))])"
+        "heavy = ('identity_key', 'primitives.serialization')\n"
+        "print([m for m in sys.modules if m.endswith(heavy)])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True,
