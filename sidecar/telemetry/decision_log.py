@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec.json import Encoder
 
 from sidecar.core.outcome import Denial
-from sidecar.core.principal import Credential
+from sidecar.core.principal import Credential, Principal
 from sidecar.telemetry.decision_callers import Callers, RecordedCaller, quoted
 from sidecar.telemetry.decision_records import FORMAT, TOKEN_REASONS, DecisionRecord
 from sidecar.telemetry.lines import Lines, Moments
@@ -43,7 +43,7 @@ class DecisionLog:
         self._lines = Lines(write, "decision-log")
         self._moments = Moments()
         self._encode = Encoder().encode
-        self._kept: dict[bytes, RecordedCaller] = {}
+        self._kept: dict[bytes, tuple[Principal, RecordedCaller]] = {}
         self._kept_bytes = 0
         self._is_open = True
 
@@ -172,12 +172,16 @@ class DecisionLog:
         self._lines.add(self._encode(record))
 
     def _caller(self, credential: Credential) -> RecordedCaller:
-        caller = self._kept.get(credential.digest)
-        if caller is None:
-            caller = self._callers.recorded(credential.principal)
+        principal = credential.principal
+        kept = self._kept.get(credential.digest)
+        # An issuer that was asked again may say something else of the same token.
+        if kept is not None and kept[0] is principal:
+            caller = kept[1]
+        else:
+            caller = self._callers.recorded(principal)
             if len(self._kept) >= MAX_KEPT_CALLERS or self._kept_bytes >= MAX_KEPT_BYTES:
                 self._kept.clear()
                 self._kept_bytes = 0
-            self._kept[credential.digest] = caller
+            self._kept[credential.digest] = principal, caller
             self._kept_bytes += caller.size_bytes
         return caller

@@ -72,6 +72,20 @@ def test_a_record_holds_what_rules_may_ask() -> None:
     }  # fmt: skip
 
 
+def test_what_an_issuer_says_anew_of_a_token_is_recorded_anew() -> None:
+    """An opaque token that is asked about again may have other scopes under the same digest."""
+    batches: list[bytes] = []
+    log = DecisionLog(batches.append, Callers((), None, {}))
+    for scopes in (("read",), ("write",)):
+        log.inbound(
+            decision="d", method=b"GET", host=b"h", path=b"/", rule="users", status=200,
+            credential=credential(scopes=scopes), denial=None, enforced=True, sent=True,
+        )  # fmt: skip
+    log.close()
+    told = [json.loads(line)["caller"]["scopes"] for line in b"".join(batches).splitlines()]
+    assert told == [["read"], ["write"]]
+
+
 @pytest.mark.parametrize(("key", "kind"), [(b"", "sha256:"), (b"secret", "hmac:")])
 def test_what_is_redacted_stands_nowhere(key: bytes, kind: str) -> None:
     """Neither as a claim nor in the path; equal values stay equal."""
