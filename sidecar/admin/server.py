@@ -37,16 +37,17 @@ class AdminServer:
         *,
         live: Callable[[], bool],
         keepalive_seconds: float = KEEPALIVE_SECONDS,
-        jwks: bytes | None = None,
+        jwks: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         """Ask *readiness* for one line per missing item (none: ready) and *live* per probe.
 
-        *jwks* is the key set with which the app checks what the sidecar signs for it.
+        *jwks* gives the key set with which the app checks what the sidecar signs for it, if it
+        does.
         """
         self._metrics = metrics
         self._readiness = readiness
         self._live = live
-        self._index = _INDEX if jwks is None else _INDEX + _KEYS
+        self._jwks = jwks
         routes = {
             "/": Route(self._tell_paths),
             "/metrics": Route(self._tell_metrics),
@@ -72,7 +73,7 @@ class AdminServer:
         await self._server.stop(timeout_seconds)
 
     async def _tell_paths(self, _request: BaseRequest) -> Response:
-        return text(200, self._index)
+        return text(200, _INDEX if self._jwks() is None else _INDEX + _KEYS)
 
     async def _tell_metrics(self, request: BaseRequest) -> Response:
         body, content_type = self._metrics.render(",".join(request.headers.getall("Accept", ())))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from sidecar.admin.reload import Outcome
 from sidecar.admin.status import (
     AttributionStatus,
     CarrierStatus,
@@ -12,6 +13,7 @@ from sidecar.admin.status import (
     IssuerStatus,
     KeyStatus,
     LedgerStatus,
+    ReloadStatus,
     Status,
     TokenCacheStatus,
 )
@@ -26,6 +28,7 @@ from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import OTHER, Direction
 
 _LONGEST_TEXT = 500
+_MOST_PROBLEMS = 20
 
 
 class StatusSource:
@@ -38,7 +41,7 @@ class StatusSource:
         version: str,
         missing: Callable[[], Sequence[str]],
         draining: Callable[[], bool],
-        listening: Mapping[str, Address],
+        listening: Callable[[str], Address | None],
         keys: Mapping[str, IssuerKeys],
         ledger: Ledger,
         verifier: Verifier,
@@ -50,13 +53,16 @@ class StatusSource:
         unclean: Callable[[], Mapping[tuple[str, str], int]],
         lost_lines: Callable[[], int],
         decisions: Decisions,
+        started_at: float,
+        last_reload: Callable[[], Outcome | None],
         files: Sequence[str] = (),
         config_warnings: Sequence[str] = (),
     ) -> None:
-        """*listening* holds, by destination, the address that was bound.
+        """*listening* gives the address that was bound for a destination.
 
         *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
-        kind. The configuration was read from *files* just now, with *config_warnings*.
+        kind. The configuration was read from *files* just now, with *config_warnings*. The sidecar
+        *started_at* that time of *clock*; *last_reload* is what came of the latest reload.
         """
         self._config = config
         self._version = version
@@ -76,8 +82,10 @@ class StatusSource:
         self._decisions = decisions
         self._files = tuple(files)
         self._config_warnings = tuple(config_warnings)
-        self._started_at = clock()
+        self._started_at = started_at
+        self._last_reload = last_reload
         self._loaded_at = wall_clock()
+        self._loaded_clock = clock()
 
     def __call__(self) -> Status:
         """Return the status as of now."""
@@ -109,11 +117,22 @@ class StatusSource:
             configuration=ConfigurationStatus(
                 files=tuple(map(_text, self._files)),
                 loaded_at=_instant(self._loaded_at),
-                loaded_seconds=round(self._clock() - self._started_at, 3),
+                loaded_seconds=round(self._clock() - self._loaded_clock, 3),
+                last_reload=self._reload(),
                 warnings=tuple(map(_text, self._config_warnings)),
             ),
             decisions=DecisionsStatus(recorded=self._decisions.recorded, kept=self._decisions.kept),
             warnings=tuple(map(_text, warnings)),
+        )
+
+    def _reload(self) -> ReloadStatus | None:
+        last = self._last_reload()
+        if last is None:
+            return None
+        return ReloadStatus(
+            result=last.result,
+            at=_instant(last.at),
+            problems=tuple(map(_text, last.problems[:_MOST_PROBLEMS])),
         )
 
     def _issuer(self, name: str, keys: IssuerKeys) -> IssuerStatus:
@@ -160,7 +179,7 @@ class StatusSource:
         route = self._outbound.route(destination.name)
         return DestinationStatus(
             name=destination.name,
-            listen=str(self._listening.get(destination.name, destination.listen)),
+            listen=str(self._listening(destination.name) or destination.listen),
             upstream=str(destination.upstream),
             token=destination.token,
             min_assurance=destination.min_assurance,

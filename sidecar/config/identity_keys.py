@@ -211,7 +211,7 @@ def _signed(fields: Fields) -> SignedHeader | Invalid:
         fields.values["key"] = path = fields.place("key").resolve(path)
         if fields.entry("algorithm") is not None:
             fields.error("algorithm", "is for a key that is generated; `key` names one that is not")
-        if problem := problem_with_key(path):
+        if problem := problem_with_key(path, fields.reading.saw):
             fields.error("key", problem)
     return INVALID if fields.is_broken else SignedHeader(**fields.values)
 
@@ -232,13 +232,15 @@ def _check_claims(fields: Fields) -> None:
                 )
 
 
-def problem_with_key(path: str) -> str:
-    """Say why the private key at *path* cannot be used, or nothing."""
+def problem_with_key(path: str, seen: Callable[[str, bytes], None]) -> str:
+    """Say why the private key at *path* cannot be used, or nothing; *seen* is told what it is."""
     # cryptography comes with it; a configuration without such a key does not need that here.
     from sidecar.core.identity_key import MAX_KEY_FILE_BYTES, read_identity_key
 
     try:
-        read_identity_key(read_regular_file(path, MAX_KEY_FILE_BYTES))
+        content = read_regular_file(path, MAX_KEY_FILE_BYTES)
+        seen(path, content)
+        read_identity_key(content)
     except (ReferenceProblem, ValueError) as problem:
         return str(problem)
     return ""

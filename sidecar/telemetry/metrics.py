@@ -6,7 +6,7 @@ metric families are made only when somebody scrapes. Names and labels are in
 and renders, so there are no locks.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -235,7 +235,7 @@ class Metrics:
         self._hygiene: Callable[[], Iterable[tuple[tuple[str, str], int]]] | None = None
         self._access_log_dropped: Callable[[], int] | None = None
         self._decision_log_dropped: Callable[[], int] | None = None
-        self._tls: list[tls.TlsMetrics] = []
+        self._tls: dict[str, tls.TlsMetrics] = {}
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
@@ -306,8 +306,19 @@ class Metrics:
 
     def tls(self, endpoint: str, clock: Callable[[], float]) -> tls.TlsMetrics:
         """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
-        self._tls.append(metrics := tls.TlsMetrics(endpoint, clock))
-        return metrics
+        return self._tls.setdefault(endpoint, tls.TlsMetrics(endpoint, clock))
+
+    def watch_only(self, *, issuers: Container[str], tls: Container[str]) -> None:
+        """Forget what was reported of other issuers and endpoints: nobody reports for them now."""
+        self._issuers = {
+            name: each for name, each in self._issuers.items() if name in issuers or name == OTHER
+        }
+        self._introspections = {
+            name: each
+            for name, each in self._introspections.items()
+            if name in issuers or name == OTHER
+        }
+        self._tls = {name: each for name, each in self._tls.items() if name in tls}
 
     def introspection(self, issuer: str) -> introspection.IntrospectionMetrics:
         """Return the metrics of asking *issuer*; over ``MAX_ISSUERS`` those of ``other``."""
@@ -401,7 +412,7 @@ class Metrics:
         )
 
     def _tls_families(self) -> Iterator[Metric]:
-        own = self._tls
+        own = self._tls.values()
         yield _counter(catalogue.TLS_HANDSHAKE_FAILURES, tls.handshake_samples(own))
         yield _counter(catalogue.TLS_RELOADS, tls.reload_samples(own))
         yield _gauge(catalogue.TLS_LAST_RELOAD_SUCCESSFUL, tls.current_samples(own))
