@@ -168,6 +168,16 @@ class Sidecar:
         self._explained: tuple[Wiring, Explainer] | None = None
         self._control = self._control_server()
 
+    @property
+    def wiring(self) -> Wiring:
+        """What serves now."""
+        return self._wiring
+
+    @property
+    def listening(self) -> Mapping[str, model.Address]:
+        """The addresses in use, by name of the listener."""
+        return self._listening
+
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
         if self._draining:
