@@ -73,14 +73,12 @@ class Caller:
             fields = [("host", "localhost")]
             if bearer is not None:
                 fields.append(("authorization", f"Bearer {bearer}"))
-            for event in (
-                h11.Request(method="GET", target=target, headers=fields),
-                h11.EndOfMessage(),
-            ):
-                self._writer.write(self._connection.send(event) or b"")
+            request = h11.Request(method="GET", target=target, headers=fields)
+            for part in (request, h11.EndOfMessage()):
+                self._writer.write(self._connection.send(part) or b"")
             status = 0
             while True:
-                event = self._connection.next_event()
+                event: object = self._connection.next_event()
                 if event is h11.NEED_DATA:
                     self._connection.receive_data(await self._reader.read(65536))
                 elif isinstance(event, h11.Response):
