@@ -120,10 +120,17 @@ async def serve(
 class Bound:
     """The addresses in use, where the configuration may have said port 0."""
 
-    inbound: model.Address
+    inbound_or_off: model.Address | None
     admin: model.Address
     outbound: Mapping[str, model.Address]
     proxy: model.Address | None = None
+
+    @property
+    def inbound(self) -> model.Address:
+        """Where callers connect. Raises ``LookupError`` where nobody can."""
+        if self.inbound_or_off is None:
+            raise LookupError("inbound.listen is off")
+        return self.inbound_or_off
 
 
 class Sidecar:
@@ -298,7 +305,7 @@ class Sidecar:
             announce(listening(name, self._listening[name], config))
         self._is_bound = True
         return Bound(
-            self._listening[INBOUND],
+            self._listening.get(INBOUND),
             admin,
             {name: self._listening[outbound_name(name)] for name in config.outbound.destinations},
             self._listening.get(PROXY),

@@ -4,7 +4,7 @@ Owns how much of it outlives that configuration: keys that are found in the same
 tokens where nothing about judging them has changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sidecar import settings
@@ -55,14 +55,15 @@ class Trust:
             cache_max_bytes=config.token_cache.max_bytes,
             unclean_token=standing.hygiene.saw,
         )
+        issuers = _asked(config)
         self._kept = {} if before is None else before.keys_for(config)
         self.keys = {
             name: self._kept.get(name) or self._issuer_keys(issuer)
-            for name, issuer in config.issuers.items()
+            for name, issuer in issuers.items()
         }
         self.introspection = {
             name: self._introspection(issuer, issuer.introspection)
-            for name, issuer in config.issuers.items()
+            for name, issuer in issuers.items()
             if issuer.introspection is not None
         }
 
@@ -78,6 +79,7 @@ class Trust:
         ours = self._config
         return (
             ours.issuers == config.issuers
+            and _asked(ours).keys() == _asked(config).keys()
             and ours.inbound.identity == config.inbound.identity
             and ours.inbound.max_token_bytes == config.inbound.max_token_bytes
             and ours.token_cache == config.token_cache
@@ -86,10 +88,10 @@ class Trust:
 
     def keys_for(self, config: model.Config) -> dict[str, IssuerKeys]:
         """Return the keys, by issuer, that are found in the same way under *config*."""
-        ours = self._config.issuers
+        ours = _asked(self._config)
         return {
             name: self.keys[name]
-            for name, issuer in config.issuers.items()
+            for name, issuer in _asked(config).items()
             if name in ours and _keys_alone(ours[name]) == _keys_alone(issuer)
         }
 
@@ -158,6 +160,11 @@ class Trust:
             return forgotten
 
         return install
+
+
+def _asked(config: model.Config) -> Mapping[str, model.Issuer]:
+    """Return the issuers that are asked for keys: none where nobody calls with a token."""
+    return {} if config.inbound.listen is None else config.issuers
 
 
 def _keys_alone(issuer: model.Issuer) -> model.Issuer:

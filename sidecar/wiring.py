@@ -180,7 +180,8 @@ class Wiring:
         }
         if self.proxy is not None and outbound.proxy is not None:
             found[PROXY] = self.proxy, outbound.proxy
-        found[INBOUND] = self.inbound, self.config.inbound.listen
+        if self.config.inbound.listen is not None:
+            found[INBOUND] = self.inbound, self.config.inbound.listen
         return found
 
     def use(self, name: str, listener: Listener) -> None:
@@ -222,7 +223,8 @@ class Wiring:
             "inbound", [*names, settings.PREFLIGHT] if passes else names
         )
         limits = settings.wire_limits(inbound.limits)
-        tls = None if inbound.tls is None else self.tls.listener(inbound.tls)
+        is_off = inbound.listen is None
+        tls = None if inbound.tls is None or is_off else self.tls.listener(inbound.tls)
         pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
         handler = self._inbound_handler(
             Policy(self.rules), pool, metrics, self.standing.decision_log
