@@ -63,14 +63,14 @@ class Reloader:
         install: Install,
         *,
         files: Mapping[str, bytes],
-        reloaded: Callable[[bool], None],
+        reloaded: Callable[[bool, float], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """*files* are the digests of those that the configuration in use was read from.
 
-        *reloaded* is told of each attempt whether it was successful.
+        *reloaded* is told of each attempt whether it was successful, and when.
         """
         self._examine = examine
         self._install = install
@@ -108,7 +108,7 @@ class Reloader:
         async with self._lock:
             outcome = await self._attempt()
             self.last = outcome
-            self._reloaded(outcome.result == "reloaded")
+            self._reloaded(outcome.result == "reloaded", outcome.at)
             _tell(outcome)
             return outcome
 

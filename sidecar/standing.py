@@ -47,7 +47,7 @@ class Standing:
         self.keys_sleep = keys_sleep
         self.jitter = random.random
         self.deadlines = Deadlines(self.clock)
-        self.metrics = Metrics(version=__version__)
+        self.metrics = Metrics(version=__version__, started_at=wall_clock())
         output = write_access_log or DescriptorWriter(_STANDARD_OUTPUT)
         self.access_log = AccessLog(output, config.log.access)
         self.decision_log = decision_log(config, output)

@@ -266,8 +266,8 @@ SIGNED: Final = Section(
             "Claims of the token that are signed too, where they stand in the token.",
             default=default_of(SignedHeader, "claims"), default_text="none"),
         Key("key", Text("path", values.file_path),
-            "Private key in PEM, on P-256 or Ed25519, not encrypted; read at the start. Relative "
-            "to this file's directory.",
+            "Private key in PEM, on P-256 or Ed25519, not encrypted; read again when it changes. "
+            "Relative to this file's directory.",
             default=default_of(SignedHeader, "key"), default_text="generated at each start"),
         Key("algorithm", Choice(("ES256", "EdDSA")), "Of the key that is generated.",
             default=default_of(SignedHeader, "algorithm")),

@@ -221,7 +221,8 @@ class _TokenCache:
 class Metrics:
     """Everything this process counts, in a registry of its own."""
 
-    def __init__(self, *, version: str) -> None:
+    def __init__(self, *, version: str, started_at: float = 0.0) -> None:
+        """*started_at* is when the first configuration came into force, in epoch seconds."""
         self._version = version
         self._directions: dict[str, Direction] = {}
         self._issuers: dict[str, IssuerMetrics] = {}
@@ -239,6 +240,7 @@ class Metrics:
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
+        self._config_since = started_at
         self._registry = CollectorRegistry()
         self._registry.register(cast(Collector, self))  # which is one by its methods
         ProcessCollector(registry=self._registry)
@@ -326,10 +328,15 @@ class Metrics:
         name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
         return known.setdefault(name, introspection.IntrospectionMetrics(name))
 
-    def config_reloaded(self, successful: bool) -> None:
-        """Count an attempt to reload. Start-up is none: it either succeeds or ends the process."""
+    def config_reloaded(self, successful: bool, at: float) -> None:
+        """Count an attempt to reload *at* a time, in seconds since the epoch.
+
+        Start-up is none: it either succeeds or ends the process.
+        """
         self._reloads["success" if successful else "failure"] += 1
         self._last_reload_successful = successful
+        if successful:
+            self._config_since = at
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return the exposition and its content type, OpenMetrics where *accept* lists it.
@@ -376,6 +383,7 @@ class Metrics:
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]
         yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESSFUL, last)
+        yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESS, [((), self._config_since)])
         build = self._version, "true" if COMPILED else "false"
         yield _gauge(catalogue.BUILD_INFO, [(build, 1)])
 

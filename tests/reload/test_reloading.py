@@ -30,7 +30,7 @@ class Rig:
             self._examine,
             self._install,
             files=examine([str(self.path)]).files,
-            reloaded=self.counted.append,
+            reloaded=lambda successful, _at: self.counted.append(successful),
             clock=lambda: self.now,
             wall_clock=lambda: 1_800_000_000.0,
         )
