@@ -53,6 +53,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "carrier": "sidecar.cli.carrier",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "drain": "sidecar.cli.drain",
         "explain": "sidecar.cli.explain",
         "reasons": "sidecar.cli.reasons",
         "rules": "sidecar.cli.rules",
