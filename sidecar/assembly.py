@@ -2,21 +2,25 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from sidecar import __version__, settings
 from sidecar.admin import page
+from sidecar.admin.app_fence import pod_addresses
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.decisions import decision_routes
+from sidecar.admin.drain_status import DrainStatus
+from sidecar.admin.draining import drain_routes
 from sidecar.admin.history import History
 from sidecar.admin.live import LiveSource
 from sidecar.admin.reload import reload_routes
@@ -29,6 +33,7 @@ from sidecar.config.load import Examination
 from sidecar.config.restart import needs_restart
 from sidecar.credentials.app_identity import IdentityKeyError
 from sidecar.listening import Listeners, StartError, bound_to, listening
+from sidecar.neighbour import Neighbour, app_probes
 from sidecar.reloading import Reloader, ReloadError
 from sidecar.telemetry.decision_settings import DecisionLogError
 from sidecar.telemetry.log import operator_log
@@ -45,7 +50,11 @@ from sidecar.wiring import (
 if TYPE_CHECKING:
     from sidecar.explain.explainer import Explainer
 
-_KEYS_SECONDS = 10.0
+IDLE_GRACE_SECONDS: Final = 5.0
+"""Asked to drain, we close callers' idle connections after so long."""
+POD_NAME: Final = "SIDECAR_POD_NAME"
+"""Environment variable, of the Downward API: who is told to end then ends with the whole pod."""
+_KEYS_SECONDS: Final = 10.0
 """How long a reload waits for the keys of an issuer that is new."""
 
 
@@ -102,7 +111,13 @@ async def serve(
         try:
             wiring = Wiring(config, attribute_over=attribute_over)
             sidecar = Sidecar(
-                wiring, files=files, warnings=warnings, read_from=read_from or {}, examine=examine
+                wiring,
+                files=files,
+                warnings=warnings,
+                addresses=pod_addresses(os.environ),
+                app_ends_too=POD_NAME in os.environ,
+                read_from=read_from or {},
+                examine=examine,
             )
         except (TlsFileError, IdentityKeyError, DecisionLogError) as error:
             raise StartError(str(error)) from error
@@ -142,19 +157,29 @@ class Sidecar:
         *,
         files: Sequence[str] = (),
         warnings: Sequence[str] = (),
+        addresses: Sequence[str] | None = None,
+        app_ends_too: bool = False,
         read_from: Mapping[str, bytes] | None = None,
         examine: Callable[[], Examination] | None = None,
     ) -> None:
         """*files* are where the configuration was read, *warnings* what was said of it.
 
-        *examine* reads it again, *read_from* are the digests of what was read the first time.
+        *addresses* are the pod's own, on which the app should not answer; ``None``: it is not
+        looked for there. *app_ends_too*: a signal to end was for the app as well. *examine* reads
+        the configuration again, *read_from* are the digests of what was read the first time.
         """
         self._wiring = wiring
         self._files = files
-        self._draining = False
+        self._addresses = addresses
+        self._app_ends_too = app_ends_too
+        self._draining_since: float | None = None
+        self._has_started = False
         self._is_bound = False
         self._announce: Callable[[str], None] = _say_nothing
         self._listening: dict[str, model.Address] = {}
+        self._admin_at: model.Address | None = None
+        self._app = self._neighbour(wiring)
+        wiring.metrics.watch_app_exposure(lambda: self._app.exposed())
         self._background: Background | None = None
         self._reloader: Reloader | None = None
         if examine is not None:
@@ -168,7 +193,9 @@ class Sidecar:
             wiring.metrics,
             self.missing,
             live=lambda: True,
+            startup=self.not_started,
             jwks=lambda: self._wiring.identity.jwks,
+            app_probes=app_probes(wiring),
         )
         self._started_at = wiring.clock()
         self._status = self._status_source(warnings)
@@ -187,8 +214,22 @@ class Sidecar:
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
-        if self._draining:
+        if self._draining_since is not None:
             return ["draining"]
+        missing = self._not_loaded()
+        if self._is_bound:
+            missing += self._app.missing(self._wiring.config)
+        return missing
+
+    def not_started(self) -> Sequence[str]:
+        """What stands between us and having started. Nothing, from then on and whatever comes."""
+        if not self._has_started:
+            missing = self._not_loaded()
+            self._has_started = not missing
+            return missing
+        return ()
+
+    def _not_loaded(self) -> list[str]:
         if not self._is_bound:
             return ["listeners: not bound yet"]
         return [
@@ -214,9 +255,11 @@ class Sidecar:
             async with asyncio.TaskGroup() as group:
                 self._background = background = Background(group)
                 background.follow(self._wiring)
+                background.look_at(self._app.fence)
                 if self._reloader is not None:
                     background.add(self._reloader.run())
                 await self._first_keys()
+                self.not_started()  # which may be all that anybody asks before a key is lost
                 yield bound
                 await self.drain()
                 background.cancel()
@@ -232,7 +275,11 @@ class Sidecar:
 
     def reload_soon(self) -> None:
         """Read the configuration again, in the background; nothing where it came from nowhere."""
-        if self._reloader is not None and self._background is not None and not self._draining:
+        if (
+            self._reloader is not None
+            and self._background is not None
+            and self._draining_since is None
+        ):
             self._background.add(self._reloader.reload())
 
     async def install(self, config: model.Config, warnings: Sequence[str]) -> None:
@@ -268,8 +315,11 @@ class Sidecar:
         listeners.exchange()
         wiring.installed()
         self._wiring = wiring
-        self._status = self._status_source(warnings)
         background.follow(wiring, loading)
+        if not self._app.is_for(config):
+            self._app = self._neighbour(wiring)
+            background.look_at(self._app.fence)
+        self._status = self._status_source(warnings)
         for line in listeners.changes:
             self._announce(line)
         for listener in listeners.left_over:
@@ -277,7 +327,7 @@ class Sidecar:
         before.close_idle()
 
     def _refuse_at_the_end(self) -> Background:
-        if self._draining or self._background is None:
+        if self._draining_since is not None or self._background is None:
             raise ReloadError(["the sidecar is about to end"])
         return self._background
 
@@ -298,7 +348,7 @@ class Sidecar:
             except ControlSocketError as error:
                 raise StartError(str(error)) from error
             announce(f"sidecar: listening control unix:{config.admin.control}")
-        admin = await bound_to("admin", config.admin.listen, self._admin.start)
+        admin = self._admin_at = await bound_to("admin", config.admin.listen, self._admin.start)
         announce(f"sidecar: listening admin {admin}")
         for name, (listener, address) in wiring.listeners().items():
             self._listening[name] = await bound_to(name, address, listener.start)
@@ -311,12 +361,30 @@ class Sidecar:
             self._listening.get(PROXY),
         )
 
+    def begin_drain(self) -> None:
+        """Be ready no more, and tell callers to go elsewhere, but go on serving whoever comes.
+
+        For the time between the decision to end a pod, which reaches callers late, and SIGTERM.
+        """
+        if self._draining_since is None:
+            self._draining_since = self._wiring.clock()
+            self._wiring.inbound.wind_down(IDLE_GRACE_SECONDS)
+
     async def drain(self) -> None:
-        """Inbound stops accepting and finishes; outbound stays for it until then. Bounded."""
-        self._draining = True
-        ends_at = self._wiring.clock() + self._wiring.config.drain_timeout_seconds
-        await self._wiring.inbound.drain(self._wiring.config.drain_timeout_seconds)
+        """Inbound stops accepting and finishes; outbound stays for it until then. Bounded.
+
+        Where the app ends too, outbound stays until it has: what an app does last, it may do for
+        nobody. As a native sidecar we are told after the app has ended, otherwise together.
+        """
+        if self._draining_since is None:
+            self._draining_since = self._wiring.clock()
+        timeout_seconds = self._wiring.config.drain_timeout_seconds
+        ends_at = self._wiring.clock() + timeout_seconds
+        await self._wiring.inbound.drain(timeout_seconds)
         left = max(0.0, ends_at - self._wiring.clock())
+        if self._app_ends_too:
+            await self._app.presence.wait_until_gone(left)
+            left = max(0.0, ends_at - self._wiring.clock())
         await asyncio.gather(*(each.drain(left) for each in self._wiring.leaving))
         self._wiring.close_pools()
 
@@ -326,6 +394,7 @@ class Sidecar:
             return None
         routes = {
             **decision_routes(self._explainer),
+            **drain_routes(self.begin_drain, self._drain_status),
             **page.routes(),
             **self._live().routes(),
         }
@@ -343,7 +412,8 @@ class Sidecar:
             wiring.config,
             version=__version__,
             missing=self.missing,
-            draining=lambda: self._draining,
+            draining=self._draining_seconds,
+            stopping=lambda: wiring.inbound.stopped,
             listening=lambda name: self._listening.get(outbound_name(name)),
             keys=wiring.keys,
             ledger=wiring.ledger,
@@ -358,10 +428,34 @@ class Sidecar:
             unclean=lambda: dict(standing.hygiene.counts()),
             lost_lines=lambda: standing.access_log.dropped,
             decisions=wiring.decisions,
+            fence=self._app.fence,
             files=self._files,
             config_warnings=warnings,
             started_at=self._started_at,
             last_reload=lambda: None if self._reloader is None else self._reloader.last,
+        )
+
+    def _draining_seconds(self) -> float | None:
+        since = self._draining_since
+        return None if since is None else self._wiring.clock() - since
+
+    async def _drain_status(self) -> DrainStatus:
+        return DrainStatus(
+            draining_seconds=self._draining_seconds(),
+            timeout_seconds=self._wiring.config.drain_timeout_seconds,
+            requests=max(0, self._wiring.metrics.direction("inbound", ()).in_flight),
+            app_gone=await self._app.presence.is_gone(),
+        )
+
+    def _calling(self) -> int:
+        return sum(listener.connections for listener in self._wiring.leaving)
+
+    def _neighbour(self, wiring: Wiring) -> Neighbour:
+        return Neighbour(
+            wiring,
+            addresses=self._addresses,
+            taken=lambda: [*filter(None, [self._admin_at]), *self._listening.values()],
+            calling=self._calling,
         )
 
     def _explainer(self) -> "Explainer":

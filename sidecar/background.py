@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from sidecar.admin.app_fence import AppFence
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.wiring import Wiring
 
@@ -19,6 +20,7 @@ class Background:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keys: dict[IssuerKeys, asyncio.Task[Any]] = {}
         self._rotation: asyncio.Task[Any] | None = None
+        self._looking: asyncio.Task[Any] | None = None
 
     def add(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
         """Do *work*, until it is done or everything ends."""
@@ -46,6 +48,12 @@ class Background:
             self._rotation = None
         if (rotation := wiring.tls.rotation) is not None:
             self._rotation = self.add(rotation.run())
+
+    def look_at(self, fence: AppFence | None) -> None:
+        """Keep *fence* current, and no other."""
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = None if fence is None else self.add(fence.run())
 
     def cancel(self) -> None:
         """End all of it."""

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from sidecar.admin.app_fence import AppFence
 from sidecar.admin.reload import Outcome
 from sidecar.admin.status import (
+    AppStatus,
     AttributionStatus,
     CarrierStatus,
     ConfigurationStatus,
@@ -40,7 +42,8 @@ class StatusSource:
         *,
         version: str,
         missing: Callable[[], Sequence[str]],
-        draining: Callable[[], bool],
+        draining: Callable[[], float | None],
+        stopping: Callable[[], bool],
         listening: Callable[[str], Address | None],
         keys: Mapping[str, IssuerKeys],
         ledger: Ledger,
@@ -55,19 +58,22 @@ class StatusSource:
         decisions: Decisions,
         started_at: float,
         last_reload: Callable[[], Outcome | None],
+        fence: AppFence | None = None,
         files: Sequence[str] = (),
         config_warnings: Sequence[str] = (),
     ) -> None:
         """*listening* gives the address that was bound for a destination.
 
         *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
-        kind. The configuration was read from *files* just now, with *config_warnings*. The sidecar
-        *started_at* that time of *clock*; *last_reload* is what came of the latest reload.
+        kind, *draining* the seconds since it began. The configuration was read from *files* just
+        now, with *config_warnings*. The sidecar *started_at* that time of *clock*; *last_reload*
+        is what came of the latest reload.
         """
         self._config = config
         self._version = version
         self._missing = missing
         self._draining = draining
+        self._stopping = stopping
         self._listening = listening
         self._keys = keys
         self._ledger = ledger
@@ -80,6 +86,7 @@ class StatusSource:
         self._unclean = unclean
         self._lost_lines = lost_lines
         self._decisions = decisions
+        self._fence = fence
         self._files = tuple(files)
         self._config_warnings = tuple(config_warnings)
         self._started_at = started_at
@@ -103,11 +110,17 @@ class StatusSource:
             ledger, attribution, destinations, unclean=self._unclean(),
             lost_lines=self._lost_lines(),
         )  # fmt: skip
+        if self._fence is not None and (exposure := self._fence.warning()) is not None:
+            warnings.append(exposure)
+        draining = self._draining()
         return Status(
             version=self._version,
             uptime_seconds=round(self._clock() - self._started_at, 3),
             ready=not missing,
-            draining=self._draining(),
+            draining=draining is not None,
+            draining_seconds=_rounded(draining),
+            stopping=self._stopping(),
+            app=self._app(),
             missing=missing,
             issuers=issuers,
             ledger=ledger,
@@ -134,6 +147,12 @@ class StatusSource:
             at=_instant(last.at),
             problems=tuple(map(_text, last.problems[:_MOST_PROBLEMS])),
         )
+
+    def _app(self) -> AppStatus | None:
+        fence = self._fence
+        if fence is None:
+            return None
+        return AppStatus(address=str(fence.app), exposed=fence.exposed, where=fence.where)
 
     def _issuer(self, name: str, keys: IssuerKeys) -> IssuerStatus:
         fetched_at = keys.fetched_at

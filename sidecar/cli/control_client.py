@@ -10,7 +10,7 @@ import stat
 import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from msgspec import DecodeError, Struct
 from msgspec.json import decode
@@ -36,7 +36,7 @@ def ask(
     path: str,
     target: str,
     *,
-    method: Literal["GET", "POST"] = "GET",
+    method: str = "GET",
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> bytes:
     """Return the content of the sidecar's answer to *method* and *target* at the socket *path*.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from sidecar.config.model import Address, Destination, Introspection, Origin, Rule
+from sidecar.config.model import Address, AppProbe, Destination, Introspection, Origin, Rule
 from sidecar.config.problems import Findings, Place
 from sidecar.config.watching import digest
 
@@ -39,6 +39,7 @@ class Draft:
     """Those that rules mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
+    app_probes: list[Located[AppProbe]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

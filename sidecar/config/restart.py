@@ -12,6 +12,7 @@ from sidecar.config.model import Config
 _FIXED: Final = (
     "admin.listen",
     "admin.control",
+    "admin.app_probes",
     "log.access",
     "log.level",
     "log.decisions",
