@@ -5,28 +5,20 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvloop
 
-from sidecar import __version__, settings
-from sidecar.admin import page
-from sidecar.admin.app_fence import pod_addresses
+from sidecar.admin.app_fence import AppFence, pod_addresses
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
-from sidecar.admin.decisions import decision_routes
 from sidecar.admin.drain_status import DrainStatus
 from sidecar.admin.draining import drain_routes
-from sidecar.admin.history import History
-from sidecar.admin.live import LiveSource
 from sidecar.admin.reload import reload_routes
 from sidecar.admin.server import AdminServer
-from sidecar.admin.status import Status
-from sidecar.admin.status_source import StatusSource
 from sidecar.background import Background
 from sidecar.config import model
 from sidecar.config.load import Examination
@@ -34,9 +26,10 @@ from sidecar.config.restart import needs_restart
 from sidecar.credentials.app_identity import IdentityKeyError
 from sidecar.listening import Listeners, StartError, bound_to, listening
 from sidecar.neighbour import Neighbour, app_probes
-from sidecar.reloading import Reloader, ReloadError
+from sidecar.reloading import Outcome, Reloader, ReloadError
 from sidecar.telemetry.decision_settings import DecisionLogError
 from sidecar.telemetry.log import operator_log
+from sidecar.telling import Telling
 from sidecar.tls.files import TlsFileError
 from sidecar.wiring import (
     INBOUND,
@@ -46,9 +39,6 @@ from sidecar.wiring import (
     outbound_name,
     resolve_from_ledger,
 )
-
-if TYPE_CHECKING:
-    from sidecar.explain.explainer import Explainer
 
 IDLE_GRACE_SECONDS: Final = 5.0
 """Asked to drain, we close callers' idle connections after so long."""
@@ -169,7 +159,6 @@ class Sidecar:
         the configuration again, *read_from* are the digests of what was read the first time.
         """
         self._wiring = wiring
-        self._files = files
         self._addresses = addresses
         self._app_ends_too = app_ends_too
         self._draining_since: float | None = None
@@ -197,9 +186,7 @@ class Sidecar:
             jwks=lambda: self._wiring.identity.jwks,
             app_probes=app_probes(wiring),
         )
-        self._started_at = wiring.clock()
-        self._status = self._status_source(warnings)
-        self._explained: tuple[Wiring, Explainer] | None = None
+        self._telling = Telling(self, files=files, warnings=warnings)
         self._control = self._control_server()
 
     @property
@@ -211,6 +198,21 @@ class Sidecar:
     def listening(self) -> Mapping[str, model.Address]:
         """The addresses in use, by name of the listener."""
         return self._listening
+
+    @property
+    def fence(self) -> AppFence | None:
+        """What knows whether the app can be reached past us."""
+        return self._app.fence
+
+    @property
+    def last_reload(self) -> Outcome | None:
+        """What came of the latest reload, if there was one."""
+        return None if self._reloader is None else self._reloader.last
+
+    def draining_seconds(self) -> float | None:
+        """Return how long we have been draining; ``None``: we are not."""
+        since = self._draining_since
+        return None if since is None else self._wiring.clock() - since
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
@@ -319,7 +321,7 @@ class Sidecar:
         if not self._app.is_for(config):
             self._app = self._neighbour(wiring)
             background.look_at(self._app.fence)
-        self._status = self._status_source(warnings)
+        self._telling.replaced(warnings)
         for line in listeners.changes:
             self._announce(line)
         for listener in listeners.left_over:
@@ -393,55 +395,16 @@ class Sidecar:
         if path is None:
             return None
         routes = {
-            **decision_routes(self._explainer),
+            **self._telling.routes(),
             **drain_routes(self.begin_drain, self._drain_status),
-            **page.routes(),
-            **self._live().routes(),
         }
         if self._reloader is not None:
             routes |= reload_routes(self._reloader.reload)
-        return ControlServer(path, self._tell_status, more=routes)
-
-    def _tell_status(self) -> Status:
-        return self._status()
-
-    def _status_source(self, warnings: Sequence[str]) -> StatusSource:
-        wiring = self._wiring
-        standing = wiring.standing
-        return StatusSource(
-            wiring.config,
-            version=__version__,
-            missing=self.missing,
-            draining=self._draining_seconds,
-            stopping=lambda: wiring.inbound.stopped,
-            listening=lambda name: self._listening.get(outbound_name(name)),
-            keys=wiring.keys,
-            ledger=wiring.ledger,
-            verifier=wiring.verifier,
-            carriers=standing.carriers,
-            outbound=wiring.metrics.direction("outbound", ()),
-            clock=wiring.clock,
-            wall_clock=time.time,
-            circuits=lambda: {
-                name: wiring.metrics.introspection(name).circuit for name in wiring.introspection
-            },
-            unclean=lambda: dict(standing.hygiene.counts()),
-            lost_lines=lambda: standing.access_log.dropped,
-            decisions=wiring.decisions,
-            fence=self._app.fence,
-            files=self._files,
-            config_warnings=warnings,
-            started_at=self._started_at,
-            last_reload=lambda: None if self._reloader is None else self._reloader.last,
-        )
-
-    def _draining_seconds(self) -> float | None:
-        since = self._draining_since
-        return None if since is None else self._wiring.clock() - since
+        return ControlServer(path, self._telling.status, more=routes)
 
     async def _drain_status(self) -> DrainStatus:
         return DrainStatus(
-            draining_seconds=self._draining_seconds(),
+            draining_seconds=self.draining_seconds(),
             timeout_seconds=self._wiring.config.drain_timeout_seconds,
             requests=max(0, self._wiring.metrics.direction("inbound", ()).in_flight),
             app_gone=await self._app.presence.is_gone(),
@@ -456,42 +419,6 @@ class Sidecar:
             addresses=self._addresses,
             taken=lambda: [*filter(None, [self._admin_at]), *self._listening.values()],
             calling=self._calling,
-        )
-
-    def _explainer(self) -> "Explainer":
-        # Words for operators: a pod in which nobody asks pays neither time nor memory for them.
-        from sidecar.explain.source import live_explainer
-
-        wiring = self._wiring
-        if self._explained is not None and self._explained[0] is wiring:
-            return self._explained[1]
-        explainer = live_explainer(
-            wiring.config,
-            wiring.decisions,
-            rules=wiring.rules,
-            issuers=map(settings.issuer_policy, wiring.config.issuers.values()),
-            keys=wiring.keys,
-            ledger=wiring.ledger,
-            wall_clock=time.time,
-        )
-        self._explained = wiring, explainer
-        return explainer
-
-    def _live(self) -> LiveSource:
-        wiring = self._wiring
-        history = History(
-            wiring.metrics,
-            lambda: len(wiring.ledger),
-            clock=wiring.clock,
-            wall_clock=time.time,
-        )
-        wiring.deadlines.every_sweep(history.sweep)
-        return LiveSource(
-            wiring.metrics,
-            self._tell_status,
-            history,
-            clock=wiring.clock,
-            wall_clock=time.time,
         )
 
 
