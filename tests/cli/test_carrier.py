@@ -1,3 +1,4 @@
+import os
 import resource
 import subprocess
 import sys
