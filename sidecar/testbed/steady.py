@@ -7,7 +7,8 @@ no request is repeated, whatever happened to it.
 
 import asyncio
 import ssl
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,19 @@ from dataclasses import dataclass, field
 LIMIT_SECONDS = 10.0
 """For one call, or to connect."""
 _PATIENCE_SECONDS = 60.0
+WRONG = "wrong"
+"""An answer, but not to whoever asked."""
 _MAX_HEAD_BYTES = 65536
+_MOST_KEPT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: what is sent, and what is in the answer if it is the right one."""
+
+    request: bytes = field(repr=False)
+    """A whole one, without content."""
+    expected: bytes = b""
 
 
 @dataclass(slots=True)
@@ -23,8 +36,10 @@ class Tally:
     """What the calls came to so far."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    """By status code, or by the name of what went wrong instead of an answer."""
+    """By status code, ``WRONG``, or the name of what went wrong instead of an answer."""
     connections: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_MOST_KEPT))
+    """How long the latest calls took that were answered."""
     _awaited: int = 0
     _reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,16 +69,15 @@ class Tally:
 @asynccontextmanager
 async def calling(
     address: Callable[[], tuple[str, int]],
-    requests: Sequence[bytes],
+    requests: Sequence[Call],
     *,
     callers: int = 4,
     context: ssl.SSLContext | None = None,
     pause_seconds: float = 0.0,
 ) -> AsyncIterator[Tally]:
-    """Send *requests* in turn, over and over, by so many *callers*, until the block ends.
+    """Make the calls *requests* in turn, over and over, by so many *callers*, until the block ends.
 
-    *address* is asked for each new connection. Each request is a whole one, without content. A
-    caller rests for *pause_seconds* between two requests.
+    *address* is asked for each new connection. A caller rests for *pause_seconds* between two.
     """
     tally = Tally()
     stop = asyncio.Event()
@@ -101,17 +115,20 @@ async def calling(
 
 
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, tally: Tally
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, call: Call, tally: Tally
 ) -> bool:
     """Make one call; return whether the connection can have another one."""
+    began = time.monotonic()
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            writer.write(request)
+            writer.write(call.request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length or b"0"))
+            content = await reader.readexactly(int(length or b"0"))
     except (OSError, EOFError, asyncio.LimitOverrunError, TimeoutError) as error:
         tally.came_to(type(error).__name__)
         return False
-    tally.came_to(head[9:12].decode("ascii", "replace"))
+    status = head[9:12].decode("ascii", "replace")
+    tally.came_to(WRONG if status == "200" and call.expected not in content else status)
+    tally.seconds.append(time.monotonic() - began)
     return b"\r\nconnection: close" not in head

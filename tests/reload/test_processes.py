@@ -14,7 +14,7 @@ from aiohttp import web
 from sidecar.config.model import Address
 from sidecar.testbed.processes import RunningSidecar
 from sidecar.testbed.processes import sidecar as sidecar_process
-from sidecar.testbed.steady import calling
+from sidecar.testbed.steady import Call, calling
 from sidecar.testbed.token_mint import TokenMint
 from tests.cli.conftest import command, environment
 from tests.support.certificates import Authority
@@ -69,9 +69,9 @@ class Stage:
         )
 
 
-def get(target: str, token: str = "") -> bytes:
+def get(target: str, token: str = "") -> Call:
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode()
+    return Call(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n".encode())
 
 
 def address(running: RunningSidecar, name: str) -> Address:
