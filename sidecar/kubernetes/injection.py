@@ -7,6 +7,7 @@ from typing import Any, Final
 from sidecar import __version__
 from sidecar.config import endpoints
 from sidecar.config.load import RemoteExamination
+from sidecar.config.model import Address
 from sidecar.kubernetes import (
     carriers,
     containers,
@@ -29,7 +30,7 @@ from sidecar.kubernetes.annotations import (
 )
 from sidecar.kubernetes.annotations import parse as parse_annotations
 from sidecar.kubernetes.pod_config import (
-    OUTBOUND_ONLY,
+    OFF,
     ConfigMap,
     PodConfig,
     examine,
@@ -126,32 +127,29 @@ class _Injection:
     warnings: list[str] = field(default_factory=list)
 
     def run(
-        self, config: Callable[[str], str | None], services: Sequence[JsonObject]
+        self, config: Callable[[str], str | None], known: Sequence[JsonObject]
     ) -> Injected | Refused:
         spec = self.pod["spec"]
         self.refusals += guards.refusals(self.pod, native=self.native, owner_kind=self.owner_kind)
         if self.native and (reason := meshes.deadlock(spec)) is not None:
             self.refusals.append(reason)
         resources = self._resources()
-        config_map = self._config_map(config)
-        if config_map is None:
-            return Refused("\n".join(self.refusals))
-        app = ports.find_app(containers_of(spec), self.wishes, config_map.app_port())
-        inbound, admin = self._listeners(config_map)
-        if not isinstance(app, ports.App):
-            self.refusals += app
-        if not isinstance(app, ports.App) or inbound is None or admin is None:
-            return Refused("\n".join(self.refusals))
+        if (config_map := self._config_map(config)) is None:
+            return self._refused()
+        app = self._app(config_map)
+        inbound = self._port_of("inbound", config_map.inbound_listen(), config_map, app)
+        admin = self._port_of("admin", config_map.admin_listen(), config_map, app)
+        if app is None or admin is None or (inbound is None and app.port is not None):
+            return self._refused()
         relays = probes.Relays(admin)
-        changed = self._with_probes(app, inbound, relays)
-        changed, carrier_in = self._with_sleep(app, changed), self._carrier_containers(app)
+        changed = self._with_sleep(app, self._with_probes(app, inbound, relays))
+        carrier_in = self._carrier_containers(app)
         found, text = self._examined(config_map, app, relays, has_carrier=bool(carrier_in))
         self._check_ports(app, inbound, admin, found)
-        self._check_services(app, inbound, services)
+        self._check_services(app, inbound, known)
         if self.refusals:
-            return Refused("\n".join(self.refusals))
+            return self._refused()
         targets = tuple(str(each.value.listen) for each in found.draft.destinations)
-        changed = self._with_carriers(changed, carrier_in, targets)
         build = containers.Build(
             image=self.wishes.image or self.settings.image,
             image_pull_policy=self.settings.image_pull_policy,
@@ -160,13 +158,17 @@ class _Injection:
             config=config_map.name,
             pod_config=text,
             secrets=self.wishes.secrets,
-            inbound_port=None if app.port is None and _is_only_outbound(config_map) else inbound,
+            inbound_port=inbound,
             admin_port=admin,
         )
+        changed = self._with_carriers(changed, carrier_in, targets)
         self._warn(app, found, admin)
         pod = self._assembled(changed, build, app, has_carrier=bool(carrier_in))
         patch = patching.difference(self.pod, pod)
         return Injected(pod, patch, tuple(dict.fromkeys(self.warnings)))
+
+    def _refused(self) -> Refused:
+        return Refused("\n".join(dict.fromkeys(self.refusals)))
 
     # --- what is asked for ---
 
@@ -215,28 +217,40 @@ class _Injection:
         )
         return None
 
-    def _listeners(self, config_map: ConfigMap) -> tuple[int | None, int | None]:
-        """Return the ports of the inbound and of the admin listener."""
-        found: list[int | None] = []
-        for section, listen in (
-            ("inbound", config_map.inbound_listen()),
-            ("admin", config_map.admin_listen()),
-        ):
-            place = f"{config_map.file}: {section}.listen"
-            if listen is None or listen.port == 0:
-                self.refusals.append(
-                    f"{place}: must be written out as an address and a port, as in 0.0.0.0:15406: "
-                    "the pod is made for it"
-                )
-                found.append(None)
-                continue
-            if endpoints.is_loopback(listen.host):
-                why = "callers" if section == "inbound" else "the kubelet's probes"
-                self.refusals.append(
-                    f"{place}: is loopback, where {why} cannot come; write 0.0.0.0:{listen.port}"
-                )
-            found.append(listen.port)
-        return found[0], found[1]
+    def _app(self, config_map: ConfigMap) -> ports.App | None:
+        all_containers = containers_of(self.pod["spec"])
+        app = ports.find_app(all_containers, self.wishes, config_map.app_port())
+        if not isinstance(app, ports.App):
+            self.refusals += app
+            return None
+        if config_map.is_outbound_only:
+            if self.wishes.app_port is not None:
+                message = f"{config_map.file} says `inbound.listen: off`: remove one of the two"
+                self.refusals.append(f"{at('app-port')}: {message}")
+            return ports.App(app.container, None)
+        return app
+
+    def _port_of(
+        self, section: str, listen: Address | None, config_map: ConfigMap, app: ports.App | None
+    ) -> int | None:
+        """Return the port where *section* of the ConfigMap listens, if it has one."""
+        has_no_app = section == "inbound" and app is not None and app.port is None
+        written = config_map.at("inbound", "listen")
+        if has_no_app and (written is None or config_map.is_outbound_only):
+            return None  # nobody is meant to call this pod
+        place = f"{config_map.file}: {section}.listen"
+        if listen is None or listen.port == 0:
+            self.refusals.append(
+                f"{place}: must be written out as an address and a port, as in 0.0.0.0:15406: the "
+                "pod is made for it"
+            )
+            return None
+        if endpoints.is_loopback(listen.host):
+            who = "callers" if section == "inbound" else "the kubelet's probes"
+            self.refusals.append(
+                f"{place}: is loopback, where {who} cannot come; write 0.0.0.0:{listen.port}"
+            )
+        return listen.port
 
     def _carrier_containers(self, app: ports.App) -> tuple[str, ...]:
         """Return the containers that will load the carrier."""
@@ -268,12 +282,14 @@ class _Injection:
 
     # --- the app's containers ---
 
-    def _with_probes(self, app: ports.App, inbound: int, relays: probes.Relays) -> list[JsonObject]:
+    def _with_probes(
+        self, app: ports.App, inbound: int | None, relays: probes.Relays
+    ) -> list[JsonObject]:
         rewrites = (self.wishes.probes or self.settings.probes) == "rewrite"
         changed: list[JsonObject] = []
         for container in containers_of(self.pod["spec"]):
             is_app = container["name"] == app.container
-            if container["name"] in meshes.PROXIES or app.port is None:
+            if container["name"] in meshes.PROXIES or app.port is None or inbound is None:
                 changed.append(container)
                 continue
             result = container
@@ -372,9 +388,7 @@ class _Injection:
         written = config_map.at("inbound", "app")
         if app.port is None:
             if written is None and config_map.at("inbound", "listen") is None:
-                # Nobody is meant to call this pod: nobody outside reaches the listener.
-                listen = {"inbound": {"listen": str(OUTBOUND_ONLY)}}
-                part.add(listen, "pod without ports")
+                part.add({"inbound": {"listen": OFF}}, "pod without ports")
         elif written is None:
             place = "declared ports" if self.wishes.app_port is None else at("app-port")
             part.add({"inbound": {"app": f"http://127.0.0.1:{app.port}"}}, place)
@@ -398,9 +412,11 @@ class _Injection:
     # --- what could go wrong ---
 
     def _check_ports(
-        self, app: ports.App, inbound: int, admin: int, found: RemoteExamination
+        self, app: ports.App, inbound: int | None, admin: int, found: RemoteExamination
     ) -> None:
-        taken = {inbound: "where the sidecar is called", admin: "the sidecar's admin port"}
+        taken = {admin: "the sidecar's admin port"}
+        if inbound is not None:
+            taken[inbound] = "where the sidecar is called"
         for located in found.draft.listeners:
             if located.value.port:
                 taken.setdefault(located.value.port, f"the sidecar's {located.path}")
@@ -408,8 +424,10 @@ class _Injection:
         natives = [each for each in init_containers_of(spec) if is_native_sidecar(each)]
         self.refusals += ports.clashes((*containers_of(spec), *natives), taken, app.port)
 
-    def _check_services(self, app: ports.App, inbound: int, known: Sequence[JsonObject]) -> None:
-        if app.port is None or app.container is None:
+    def _check_services(
+        self, app: ports.App, inbound: int | None, known: Sequence[JsonObject]
+    ) -> None:
+        if app.port is None or app.container is None or inbound is None:
             return
         container = self._container(app.container)
         for service in known:
@@ -496,7 +514,3 @@ class _Injection:
                 "prometheus.io/path": "/metrics",
             }
         return added
-
-
-def _is_only_outbound(config_map: ConfigMap) -> bool:
-    return config_map.at("inbound", "app") is None and config_map.at("inbound", "listen") is None

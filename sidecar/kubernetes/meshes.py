@@ -82,6 +82,6 @@ def warnings(pod: JsonObject, admin_port: int, *, native: bool) -> Iterator[str]
     is_native = annotations.get(_LINKERD_NATIVE) == "true"
     if native and is_expected and not is_native and "linkerd-proxy" not in running:
         yield (
-            "Linkerd will add its proxy as an ordinary container, and the sidecar cannot fetch keys "
-            f'before that runs: add {_LINKERD_NATIVE}: "true", or jwt-sidecar/native: "false"'
+            "Linkerd will add its proxy as an ordinary container, and the sidecar cannot fetch "
+            f'keys before that runs: add {_LINKERD_NATIVE}: "true", or jwt-sidecar/native: "false"'
         )

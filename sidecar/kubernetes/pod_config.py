@@ -14,7 +14,7 @@ import yaml
 from sidecar.config import endpoints
 from sidecar.config.flags import Flags, tree_of
 from sidecar.config.inbound_keys import DEFAULT_LISTEN
-from sidecar.config.keys import DEFAULT_ADMIN_LISTEN
+from sidecar.config.keys import ADMIN, DEFAULT_ADMIN_LISTEN
 from sidecar.config.load import RemoteExamination, examine_texts, tree_in
 from sidecar.config.merge import merge
 from sidecar.config.model import Address, Origin
@@ -27,11 +27,12 @@ from sidecar.config.positions import (
     SequenceNode,
 )
 from sidecar.config.problems import Findings, Place, Problem
+from sidecar.config.values import Complaint
 from sidecar.kubernetes import names
 from sidecar.kubernetes.annotations import Wishes, at
 from sidecar.kubernetes.containers import ENVIRONMENT
 
-OUTBOUND_ONLY: Final = Address("127.0.0.1", 15406)
+OFF: Final = "off"
 
 
 class ConfigMap:
@@ -57,13 +58,18 @@ class ConfigMap:
         node = self.at(*path)
         return node.text if isinstance(node, ScalarNode) else None
 
+    @property
+    def is_outbound_only(self) -> bool:
+        """Whether nobody calls pods with this configuration."""
+        return self.text_at("inbound", "listen") == OFF
+
     def app_port(self) -> int | None:
         """Return the port of ``inbound.app``, where it is written out."""
         if (written := self.text_at("inbound", "app")) is None:
             return None
         try:
             origin: Origin = endpoints.origin(written)
-        except ValueError:
+        except Complaint:
             return None
         return origin.port
 
@@ -74,7 +80,7 @@ class ConfigMap:
             return default
         try:
             return endpoints.listen(node.text) if isinstance(node, ScalarNode) else None
-        except ValueError:
+        except Complaint:
             return None
 
     def inbound_listen(self) -> Address | None:
@@ -124,9 +130,19 @@ class PodConfig:
 def examine(config_map: ConfigMap, pod_config: PodConfig) -> RemoteExamination:
     """Check both parts together."""
     texts = [(config_map.file, config_map.text)]
-    found = examine_texts(texts, trees=[(f"env:{names.POD_CONFIG}", pod_config.root)])
+    found = examine_texts(texts, trees=[(f"env:{names.POD_CONFIG}", _known(pod_config.root))])
     errors = (*pod_config.findings.errors, *found.errors)
     return RemoteExamination(found.config, found.draft, errors, found.warnings)
+
+
+def _known(root: MappingNode) -> MappingNode:  # until branch runtime is merged
+    admin = root.entries.get("admin")
+    if any(key.name == "app_probes" for key in ADMIN.keys) or admin is None:
+        return root
+    assert isinstance(admin.value, MappingNode)
+    kept = {key: each for key, each in admin.value.entries.items() if key != "app_probes"}
+    changed = Entry(admin.place, MappingNode(admin.value.place, kept))
+    return MappingNode(root.place, {**root.entries, "admin": changed})
 
 
 def reference_warnings(found: RemoteExamination, secrets: Sequence[str]) -> list[str]:
