@@ -353,7 +353,7 @@ def _change_map(pairs: list[tuple[yaml.Node, yaml.Node]], key: str, new: yaml.No
 
 
 def _node(value: Any) -> yaml.Node:
-    return _Dumper(StringIO()).represent_data(value)
+    return _Dumper(StringIO(), sort_keys=False).represent_data(value)
 
 
 # --- writing ---
