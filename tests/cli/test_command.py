@@ -73,7 +73,7 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
         (
             ["zzzz"],
-            "The commands are run, check, init, schema, demo, carrier, attribution, status, "
+            "The commands are run, check, init, schema, demo, carrier, inject, attribution, status, "
             "explain, reasons, rules, ui.",
         ),
         (["check", "--confg", "x"], "No such option"),
