@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sidecar import __version__
 from sidecar.config import endpoints
-from sidecar.config.load import RemoteExamination
+from sidecar.config.elsewhere import RemoteExamination
 from sidecar.config.model import Address
 from sidecar.kubernetes import (
     carriers,
@@ -369,8 +369,7 @@ class _Injection:
                     "pod: remove it, or write jwt-sidecar/probes: keep"
                 )
             else:
-                place = "; ".join(relays.places)
-                part.add({"admin": {"app_probes": relays.items}}, place)
+                part.add_relays(relays.items, relays.places)
         if has_carrier:
             written = config_map.text_at("attribution", "carrier")
             if written is None:
@@ -381,7 +380,9 @@ class _Injection:
                     f"`{self.carrier}`: remove it, or write jwt-sidecar/carrier: none"
                 )
         found = examine(config_map, part)
-        self.refusals += [str(problem) for problem in found.errors]
+        for problem in found.errors:
+            way_out = "; or write jwt-sidecar/probes: keep" if problem.file in relays.places else ""
+            self.refusals.append(f"{problem}{way_out}")
         return found, part.text()
 
     def _add_app(self, part: PodConfig, config_map: ConfigMap, app: ports.App) -> None:
