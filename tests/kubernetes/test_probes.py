@@ -187,7 +187,7 @@ UNRELAYED = [
     ({"tcpSocket": {"port": 15406}}, "admin.app_probes[1].port: is where the sidecar itself"),
     (
         {"httpGet": {"port": 8080}, "timeoutSeconds": 61},
-        "admin.app_probes[1].timeout: `61s` must be from 100ms to 1m",
+        "admin.app_probes[1].timeout: `61s` must be from 100ms to 60s",
     ),
 ]
 
