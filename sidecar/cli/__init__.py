@@ -52,6 +52,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "demo": "sidecar.cli.demo",
         "carrier": "sidecar.cli.carrier",
         "inject": "sidecar.cli.inject",
+        "injector": "sidecar.cli.injector",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
         "drain": "sidecar.cli.drain",
