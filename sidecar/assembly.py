@@ -88,10 +88,17 @@ async def serve(
 class Bound:
     """The addresses in use, where the configuration may have said port 0."""
 
-    inbound: model.Address
+    inbound_or_off: model.Address | None
     admin: model.Address
     outbound: Mapping[str, model.Address]
     proxy: model.Address | None = None
+
+    @property
+    def inbound(self) -> model.Address:
+        """Where callers connect. Raises ``LookupError`` where nobody can."""
+        if self.inbound_or_off is None:
+            raise LookupError("inbound.listen is off")
+        return self.inbound_or_off
 
 
 class Sidecar:
@@ -187,9 +194,11 @@ class Sidecar:
         if self._wiring.proxy is not None and config.outbound.proxy is not None:
             proxy = await _bound("proxy", config.outbound.proxy, self._wiring.proxy.start)
             announce(f"sidecar: listening proxy {proxy}")
-        start = partial(self._wiring.inbound.start, tls=self._wiring.inbound_tls)
-        inbound = await _bound("inbound", config.inbound.listen, start)
-        announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
+        inbound = None
+        if config.inbound.listen is not None:
+            start = partial(self._wiring.inbound.start, tls=self._wiring.inbound_tls)
+            inbound = await _bound("inbound", config.inbound.listen, start)
+            announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
         self._is_bound = True
         return Bound(inbound, admin, outbound, proxy)
 

@@ -253,7 +253,7 @@ def carrier_expectation(config: model.Config) -> str:
         if destination.token == "relay"  # noqa: S105 - a choice
     ]
     # OpenTelemetry brings handles back and says nothing of itself.
-    if not relaying or carrier in ("none", "opentelemetry"):
+    if not relaying or carrier in ("none", "opentelemetry") or config.inbound.listen is None:
         return ""
     if carrier != "auto":
         return f"attribution.carrier is {carrier}"

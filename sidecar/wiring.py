@@ -119,10 +119,12 @@ class Wiring:
             cache_max_bytes=config.token_cache.max_bytes,
             unclean_token=self.hygiene.saw,
         )
-        self.keys = {name: self._issuer_keys(issuer) for name, issuer in config.issuers.items()}
+        # Where nobody calls there is no token to judge: nothing is asked of an issuer.
+        issuers = config.issuers if config.inbound.listen is not None else {}
+        self.keys = {name: self._issuer_keys(issuer) for name, issuer in issuers.items()}
         self.introspection = {
             name: self._introspection(issuer, issuer.introspection)
-            for name, issuer in config.issuers.items()
+            for name, issuer in issuers.items()
             if issuer.introspection is not None
         }
         self.carriers = Carriers(
@@ -136,7 +138,7 @@ class Wiring:
         self._ids = HandleSource()
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
-        tls = config.inbound.tls
+        tls = config.inbound.tls if config.inbound.listen is not None else None
         self.inbound_tls = None if tls is None else self.tls.listener(tls)
         self.rules = settings.policy_rules(config)
         self.inbound = self._inbound_listener()

@@ -51,6 +51,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "schema": "sidecar.cli.schema",
         "demo": "sidecar.cli.demo",
         "carrier": "sidecar.cli.carrier",
+        "inject": "sidecar.cli.inject",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
         "explain": "sidecar.cli.explain",

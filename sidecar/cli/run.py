@@ -53,7 +53,9 @@ Exit codes: 0 stopped, 2 wrong usage, 3 cannot start.
     metavar="[NAME:]PORT=URL",
     help="The app calls localhost:PORT to reach URL with the caller's token; repeatable.",
 )
-@click.option("--listen", metavar="ADDRESS|PORT", help="Where callers connect (0.0.0.0:15406).")
+@click.option(
+    "--listen", metavar="ADDRESS|PORT", help="Where callers connect (0.0.0.0:15406), or off."
+)
 @click.option("--admin", metavar="ADDRESS|PORT", help="Metrics and probes (0.0.0.0:15490).")
 @click.option("--control", metavar="PATH", help="Socket for `sidecar status`; none by default.")
 @click.option("--carrier", metavar="NAME", help="What the app loads: auto, python or none.")

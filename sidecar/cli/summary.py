@@ -10,6 +10,7 @@ from sidecar.config.model import (
     Demand,
     Destination,
     Discovery,
+    Inbound,
     Issuer,
     JwksFile,
     JwksUri,
@@ -30,8 +31,7 @@ def summary(config: Config) -> Iterator[str]:
     """Yield the lines."""
     inbound = config.inbound
     yield "The configuration is usable. It would"
-    callers = f"callers{_tls(inbound.tls)}"
-    yield f"  listen on {inbound.listen} for {callers}, in front of {inbound.app} ({inbound.mode})"
+    yield f"  {_inbound(inbound)}"
     if inbound.token_sources != AUTHORIZATION_ONLY:
         yield printable(f"  look for the token in {' or '.join(map(str, inbound.token_sources))}")
     yield f"  listen on {config.admin.listen} for metrics and probes"
@@ -43,6 +43,13 @@ def summary(config: Config) -> Iterator[str]:
     yield from _some("rule", [_rule(rule) for rule in inbound.rules])
     destinations = config.outbound.destinations.values()
     yield from _some("destination", [_destination(each) for each in destinations])
+
+
+def _inbound(inbound: Inbound) -> str:
+    if inbound.listen is None:
+        return "serve no callers (inbound.listen: off)"
+    callers = f"callers{_tls(inbound.tls)}"
+    return f"listen on {inbound.listen} for {callers}, in front of {inbound.app} ({inbound.mode})"
 
 
 def _tls(tls: ListenerTls | None) -> str:

@@ -52,12 +52,25 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
                     "the app during the next caller's turn"
                 )
                 findings.error(rule.place, rule.path, message)
+    if config.inbound.listen is None:
+        _check_calls_without_callers(draft, findings)
+        return
     best = _RANKS[best_assurance(config)]
     for located in draft.destinations:
         if located.value.token == "relay" and _RANKS[located.value.min_assurance] > best:  # noqa: S105
             message = (
                 f"`min_assurance: {located.value.min_assurance}` is out of reach with "
                 f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
+            )
+            findings.warn(located.place, located.path, message)
+
+
+def _check_calls_without_callers(draft: Draft, findings: Findings) -> None:
+    for located in draft.destinations:
+        if located.value.token == "relay" and located.value.without_context == "refuse":  # noqa: S105
+            message = (
+                "`inbound.listen: off` leaves no request whose token a call could relay: every "
+                "call will be refused, unless it says `without_context: anonymous`"
             )
             findings.warn(located.place, located.path, message)
 

@@ -13,6 +13,7 @@ from sidecar.config.model import Address, Origin
 from sidecar.config.values import Complaint
 
 ADDRESS_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+|localhost):[0-9]{1,5}$"
+ADDRESS_OR_OFF_PATTERN: Final = rf"^off$|{ADDRESS_PATTERN}"
 ORIGIN_PATTERN: Final = r"^https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$"
 URL_PATTERN: Final = r"^https?://[^\s@#]+$"
 HOST_RULE_PATTERN: Final = r"^((\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])$"
@@ -35,6 +36,15 @@ def listen(value: str) -> Address:
     if host != "localhost" and _ip(host) is None:
         raise Complaint("must be an IP address or localhost, and a port")
     return Address(host, _port(port_text, least=0))
+
+
+def listen_or_off(value: str) -> Address | None:
+    """Where to bind, or ``off``, which is ``None``."""
+    return None if value == "off" else listen(value)
+
+
+def format_listen(address: Address | None) -> str:
+    return "off" if address is None else str(address)
 
 
 def origin(value: str) -> Origin:

@@ -84,7 +84,7 @@ def _audiences(audiences: tuple[str, ...]) -> Node | None:
 def _inbound(flags: Flags) -> MappingNode | None:
     return _optional(
         [
-            ("listen", _address("--listen", flags.listen)),
+            ("listen", _address("--listen", flags.listen)),  # or `off`
             ("app", _app(flags.app)),
             ("rules", _rules(flags.anyone_paths)),
         ]

@@ -29,7 +29,7 @@ from sidecar.config.rule_names import EVERYTHING, named
 from sidecar.config.sections import Fields, Key, Section, assemble, default_of
 from sidecar.config.tls_keys import LISTENER_TLS
 from sidecar.config.token_source_keys import TokenSourceKind, check_sources
-from sidecar.config.written import LISTEN, ORIGIN, VIA, size
+from sidecar.config.written import LISTEN_OR_OFF, ORIGIN, VIA, size
 
 DEFAULT_LISTEN: Final = Address("0.0.0.0", 15406)  # noqa: S104 - callers come from other pods
 DEFAULT_APP: Final = Origin("http", "127.0.0.1", 8080)
@@ -37,9 +37,11 @@ DEFAULT_APP: Final = Origin("http", "127.0.0.1", 8080)
 
 def _inbound(fields: Fields) -> Inbound | Invalid:
     draft = fields.reading.draft
-    for key, note in (("listen", _note_listener), ("app", _note_app)):
-        if key in fields.values:
-            note(fields)
+    is_off = fields.values.get("listen", "") is None
+    if "listen" in fields.values and not is_off:
+        _note_listener(fields)
+    if "app" in fields.values:
+        _note_app(fields, is_off=is_off)
     _check_token_size(fields)
     check_sources(fields)
     identity_keys.check_sources(fields)
@@ -57,9 +59,10 @@ def _note_listener(fields: Fields) -> None:
     fields.reading.draft.listeners.append(located)
 
 
-def _note_app(fields: Fields) -> None:
+def _note_app(fields: Fields, *, is_off: bool) -> None:
     app = fields.values["app"]
-    fields.reading.draft.app = Located(app, fields.place("app"), fields.path_of("app"))
+    if not is_off:
+        fields.reading.draft.app = Located(app, fields.place("app"), fields.path_of("app"))
     if app.scheme == "https":
         fields.error("app", f"an app behind https:// {NOT_SUPPORTED}")
     elif not endpoints.is_loopback(app.host):
@@ -104,7 +107,10 @@ FORWARDED: Final = Section(
 
 INBOUND: Final = InboundKind(
     keys=(
-        Key("listen", LISTEN, "Where callers connect.", default=DEFAULT_LISTEN),
+        Key("listen", LISTEN_OR_OFF,
+            "Where callers connect. `off`: nobody does, the app only calls others; the rest of "
+            "`inbound` then has no effect, and no key of an issuer is fetched.",
+            default=DEFAULT_LISTEN),
         Key("app", ORIGIN, "Where the app listens: plain HTTP on loopback.", default=DEFAULT_APP),
         Key("mode", MODE,
             "`observe` counts what rules would refuse and lets it pass; faulty tokens are still "

@@ -14,10 +14,10 @@ from sidecar.config.keys import ADMIN
 from sidecar.config.kinds import Invalid
 from sidecar.config.merge import merge
 from sidecar.config.model import Config
-from sidecar.config.parser import parse
+from sidecar.config.parser import parse, read
 from sidecar.config.positions import BrokenNode, MappingNode, compose
 from sidecar.config.problems import ConfigError, Findings, Place, Problem
-from sidecar.config.reading import Reading
+from sidecar.config.reading import Draft, Reading
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -63,6 +63,36 @@ def examine(
     return Examination(None if errors else config, errors, findings.warnings)
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteExamination:
+    """What can be said of a configuration on another machine than the one it is for."""
+
+    config: Config | None
+    """``None`` where there are errors, or where a reference stood in for what had to be known."""
+    draft: Draft
+    """What the sections left behind: there even where *config* is ``None``."""
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def examine_texts(
+    texts: Sequence[tuple[str, bytes]], *, trees: Sequence[tuple[str, MappingNode]] = ()
+) -> RemoteExamination:
+    """Say all there is to say of *texts* (each with its name) and *trees*, merged, from afar.
+
+    ``${NAME}`` and ``file:PATH`` stand for themselves, and no file is looked at: both are where
+    the sidecar will run. Everything else is checked as it is there.
+    """
+    findings = Findings([name for name, _ in (*texts, *trees)])
+    parts = [tree_in(content, name, findings) for name, content in texts]
+    reading = Reading(findings, {}, is_elsewhere=True)
+    config = None
+    if (root := _merged([*parts, *(tree for _, tree in trees)], findings)) is not None:
+        config = read(root, reading)
+    errors = findings.errors
+    return RemoteExamination(None if errors else config, reading.draft, errors, findings.warnings)
+
+
 def control_path(
     paths: Sequence[str], *, environ: Mapping[str, str] | None = None
 ) -> tuple[str | None, tuple[Problem, ...]]:
@@ -92,7 +122,14 @@ def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingN
 
 def read_tree(path: str, findings: Findings) -> MappingNode | None:
     """Return the map in the file at *path*, or nothing once *findings* says why."""
-    if (content := _read(path, findings)) is None:
+    content = _read(path, findings)
+    return None if content is None else tree_in(content, path, findings)
+
+
+def tree_in(content: bytes, path: str, findings: Findings) -> MappingNode | None:
+    """Return the map in *content*, which *path* names, or nothing once *findings* says why."""
+    if len(content) > MAX_FILE_BYTES:
+        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
         return None
     try:
         text = content.decode("utf-8-sig")
@@ -121,8 +158,5 @@ def _read(path: str, findings: Findings) -> bytes | None:
         return None
     except ValueError:
         findings.error(Place(path), "", "is not a path")
-        return None
-    if len(content) > MAX_FILE_BYTES:
-        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
         return None
     return content

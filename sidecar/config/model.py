@@ -355,7 +355,8 @@ class Identity:
 class Inbound:
     """The listener in front of the app."""
 
-    listen: Address
+    listen: Address | None
+    """``None``: nobody calls this pod; its app only calls others."""
     app: Origin
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"

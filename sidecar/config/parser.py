@@ -14,7 +14,15 @@ from sidecar.config.rule_checks import check_audiences, check_client_roles
 
 def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> Config | None:
     """Return the configuration at *root*, or ``None`` where *findings* holds an error."""
-    reading = Reading(findings, environ)
+    return read(root, Reading(findings, environ))
+
+
+def read(root: MappingNode, reading: Reading) -> Config | None:
+    """Return the configuration at *root*, or ``None`` where it cannot be put together.
+
+    That is where *reading* holds an error, or a reference stood in for what had to be known.
+    """
+    findings = reading.findings
     config = ROOT.read(root, "", reading)
     check(reading.draft, findings)
     if isinstance(config, Invalid):

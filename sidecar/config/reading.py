@@ -38,6 +38,8 @@ class Draft:
     """Those that rules mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
+    references: list[Located[str]] = field(default_factory=list)
+    """Those that can only be followed elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,5 @@ class Reading:
     findings: Findings
     environ: Mapping[str, str]
     draft: Draft = field(default_factory=Draft)
+    is_elsewhere: bool = False
+    """Whether the configuration is for another machine: its variables and files are not here."""

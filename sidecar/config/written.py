@@ -32,4 +32,10 @@ def free_text(label: str) -> Text[str]:
 
 VIA: Final = Text("name", values.pseudonym, values.PSEUDONYM_PATTERN, is_free=True)
 LISTEN: Final[Text[Address]] = Text("address", endpoints.listen, endpoints.ADDRESS_PATTERN)
+LISTEN_OR_OFF: Final[Text[Address | None]] = Text(
+    "address, or `off`",
+    endpoints.listen_or_off,
+    endpoints.ADDRESS_OR_OFF_PATTERN,
+    format=endpoints.format_listen,
+)
 ORIGIN: Final = Text("origin", endpoints.origin, endpoints.ORIGIN_PATTERN)

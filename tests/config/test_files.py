@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.load import MAX_FILE_BYTES, examine, load
+from sidecar.config.model import Address
 from sidecar.config.problems import ConfigError
 from tests.config.cases import VALID_START
 
@@ -27,7 +28,7 @@ def test_maps_merge_by_key(tmp_path: Path) -> None:
     )
     config = load(paths)
     assert list(config.issuers) == ["a", "b"]
-    assert (config.inbound.listen.port, config.inbound.app.port) == (1, 2)
+    assert (config.inbound.listen, config.inbound.app.port) == (Address("127.0.0.1", 1), 2)
     assert (config.inbound.limits.max_fields, config.log.level) == (7, "debug")
 
 
