@@ -10,7 +10,7 @@ import yaml
 
 from tests.monitoring.alert_cases import CASES, Case, Series
 from tests.monitoring.generate import PROMETHEUS_RULE, ROOT, RULES, prometheus_rule
-from tests.support.monitoring import needs_program
+from tests.support.programs import needs_program
 
 PAGE = ROOT / "docs" / "alerts.md"
 
