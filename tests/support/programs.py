@@ -13,7 +13,7 @@ PACKAGE = "Debian's package prometheus"
 def needs_program(name: str, package: str = PACKAGE) -> str:
     """Return the path of *name*; without it skip, or fail where everything must be there."""
     beside = Path(sys.executable).parent
-    found = shutil.which(name) or shutil.which(name, path=str(beside))
+    found = shutil.which(name, path=str(beside)) or shutil.which(name)
     if found is not None:
         return found
     reason = f"{name} is not installed ({package})"
