@@ -166,7 +166,7 @@ CASES = (
         {f"sidecar_app_exposed{{{POD}}}": "1x20"},
         {
             f"sidecar_app_exposed{{{POD}}}": "1x20",
-            f'kube_networkpolicy_created{{{NS},networkpolicy="jwt-sidecar-fence"}}': "1700000000x20",
+            f'kube_networkpolicy_created{{{NS},networkpolicy="jwt-sidecar-fence"}}': "1x20",
             'sidecar_app_exposed{namespace="bank",pod="web-2"}': "0x20",
         },
         {"namespace": "shop", "pod": "web-1", "severity": "critical"},

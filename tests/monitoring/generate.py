@@ -51,7 +51,7 @@ def _dashboard() -> dict[str, Any]:
     return {
         "title": "jwt-sidecar",
         "uid": "jwt-sidecar",
-        "description": "Sidecars that verify callers and attach their tokens, and what injects them.",
+        "description": "Sidecars that verify callers and attach tokens, and their injector.",
         "tags": ["jwt-sidecar"],
         "schemaVersion": 39,
         "version": 1,

@@ -91,7 +91,7 @@ ROWS = (
                 "Apps that answer past their sidecar",
                 (Query(f"sum(sidecar_app_exposed{{{OURS}}})"),),
                 kind="stat",
-                description="Seen from inside the pod: a NetworkPolicy may fence them all the same.",
+                description="Seen from inside the pod: a NetworkPolicy may fence them yet.",
                 alarming_above=1,
             ),
             Panel(
@@ -360,7 +360,7 @@ ROWS = (
                     ),
                 ),
                 "ops",
-                description="They live too long, are too large, or say too much (issuers.NAME.hygiene).",
+                description="Too long a life, too large, telling too much (issuers.NAME.hygiene).",
             ),
         ),
     ),
@@ -439,7 +439,7 @@ ROWS = (
                 "Processor",
                 (
                     Query(
-                        f"sum by (pod) (rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval]))",
+                        _rate("process_cpu_seconds_total", "pod", PROCESS),
                         "{{pod}}",
                     ),
                 ),

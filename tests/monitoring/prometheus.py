@@ -74,7 +74,7 @@ def _is_number(series: Mapping[str, Any]) -> bool:
 async def prometheus(
     directory: Path, scrape: Path, targets: Mapping[str, Sequence[Target]], rules: Path
 ) -> AsyncIterator[Prometheus]:
-    """Run one with the jobs of *scrape*, each of which finds its *targets* here, not in a cluster."""
+    """Run one with the jobs of *scrape*, each of which finds its *targets* here, in no cluster."""
     program = needs_program("prometheus")
     configuration = {
         "global": {"scrape_interval": "200ms", "evaluation_interval": "500ms"},

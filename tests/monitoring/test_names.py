@@ -40,8 +40,7 @@ def expressions() -> Iterator[tuple[str, str]]:
     for group in yaml.safe_load(RULES.read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
-    for title, expr in queries():
-        yield title, expr
+    yield from queries()
 
 
 def queries() -> Iterator[tuple[str, str]]:
