@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -10,20 +11,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from sidecar import __version__, settings
 from sidecar.admin import page
+from sidecar.admin.app_fence import AppFence, app_beside_us, pod_addresses
+from sidecar.admin.app_presence import AppPresence
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
 from sidecar.admin.decisions import decision_routes
+from sidecar.admin.drain_status import DrainStatus
+from sidecar.admin.draining import drain_routes
 from sidecar.admin.history import History
 from sidecar.admin.live import LiveSource
 from sidecar.admin.server import AdminServer
+from sidecar.admin.serving import Route
 from sidecar.admin.status_source import StatusSource
-from sidecar.config import model
+from sidecar.config import endpoints, model
 from sidecar.credentials.app_identity import IdentityKeyError
 from sidecar.telemetry.decision_settings import DecisionLogError
 from sidecar.telemetry.log import operator_log
@@ -32,6 +38,12 @@ from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
 
 if TYPE_CHECKING:
     from sidecar.explain.explainer import Explainer
+
+
+IDLE_GRACE_SECONDS: Final = 5.0
+"""Asked to drain, we close callers' idle connections after so long."""
+POD_NAME: Final = "SIDECAR_POD_NAME"
+"""Environment variable, of the Downward API: who is told to end then ends with the whole pod."""
 
 
 class StartError(Exception):
@@ -72,7 +84,13 @@ async def serve(
     with operator_log(config.log.level):
         try:
             wiring = Wiring(config, attribute_over=attribute_over)
-            sidecar = Sidecar(wiring, files=files, warnings=warnings)
+            sidecar = Sidecar(
+                wiring,
+                files=files,
+                warnings=warnings,
+                addresses=pod_addresses(os.environ),
+                app_ends_too=POD_NAME in os.environ,
+            )
         except (TlsFileError, IdentityKeyError, DecisionLogError) as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
@@ -105,24 +123,60 @@ class Sidecar:
     """What was wired, running."""
 
     def __init__(
-        self, wiring: Wiring, *, files: Sequence[str] = (), warnings: Sequence[str] = ()
+        self,
+        wiring: Wiring,
+        *,
+        files: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        addresses: Sequence[str] | None = None,
+        app_ends_too: bool = False,
     ) -> None:
-        """*files* are where the configuration was read, *warnings* what was said of it."""
+        """*files* are where the configuration was read, *warnings* what was said of it.
+
+        *addresses* are the pod's own, on which the app should not answer; ``None``: it is not
+        looked for there. *app_ends_too*: a signal to end was for the app as well.
+        """
         self._wiring = wiring
         self._files = files
         self._warnings = warnings
-        self._draining = False
+        self._draining_since: float | None = None
+        self._app_ends_too = app_ends_too
+        self._has_started = False
+        self._taken: Sequence[model.Address] = ()
+        """Where we listen."""
         self._is_bound = False
         self._listening: dict[str, model.Address] = {}
+        app = app_beside_us(wiring.config.inbound)
+        self._presence = AppPresence(app, self._calling, clock=wiring.clock)
+        self._fence = None if app is None or addresses is None else self._fenced(app, addresses)
         self._admin = AdminServer(
-            wiring.metrics, self.missing, live=lambda: True, jwks=wiring.identity.jwks
+            wiring.metrics,
+            self.missing,
+            live=lambda: True,
+            startup=self.not_started,
+            jwks=wiring.identity.jwks,
+            app_probes=self._app_probes(),
         )
         self._control = self._control_server()
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
-        if self._draining:
+        if self._draining_since is not None:
             return ["draining"]
+        missing = self._not_loaded()
+        if self._is_bound and self._fence and self._wiring.config.inbound.require_fenced:
+            missing += filter(None, [self._fence.missing()])
+        return missing
+
+    def not_started(self) -> Sequence[str]:
+        """What stands between us and having started. Nothing, from then on and whatever comes."""
+        if not self._has_started:
+            missing = self._not_loaded()
+            self._has_started = not missing
+            return missing
+        return ()
+
+    def _not_loaded(self) -> list[str]:
         if not self._is_bound:
             return ["listeners: not bound yet"]
         return [
@@ -147,7 +201,10 @@ class Sidecar:
                 background = [group.create_task(keys.run()) for keys in self._wiring.keys.values()]
                 if (rotation := self._wiring.tls.rotation) is not None:
                     background.append(group.create_task(rotation.run()))
+                if self._fence is not None:
+                    background.append(group.create_task(self._fence.run()))
                 await self._first_keys()
+                self.not_started()  # which may be all that anybody asks before a key is lost
                 yield bound
                 await self.drain()
                 for task in background:
@@ -199,15 +256,34 @@ class Sidecar:
             start = partial(self._wiring.inbound.start, tls=self._wiring.inbound_tls)
             inbound = await _bound("inbound", config.inbound.listen, start)
             announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
+        self._taken = [*filter(None, (inbound, admin, proxy)), *outbound.values()]
         self._is_bound = True
         return Bound(inbound, admin, outbound, proxy)
 
+    def begin_drain(self) -> None:
+        """Be ready no more, and tell callers to go elsewhere, but go on serving whoever comes.
+
+        For the time between the decision to end a pod, which reaches callers late, and SIGTERM.
+        """
+        if self._draining_since is None:
+            self._draining_since = self._wiring.clock()
+            self._wiring.inbound.wind_down(IDLE_GRACE_SECONDS)
+
     async def drain(self) -> None:
-        """Inbound stops accepting and finishes; outbound stays for it until then. Bounded."""
-        self._draining = True
-        ends_at = self._wiring.clock() + self._wiring.config.drain_timeout_seconds
-        await self._wiring.inbound.drain(self._wiring.config.drain_timeout_seconds)
+        """Inbound stops accepting and finishes; outbound stays for it until then. Bounded.
+
+        Where the app ends too, outbound stays until it has: what an app does last, it may do for
+        nobody. As a native sidecar we are told after the app has ended, otherwise together.
+        """
+        if self._draining_since is None:
+            self._draining_since = self._wiring.clock()
+        timeout_seconds = self._wiring.config.drain_timeout_seconds
+        ends_at = self._wiring.clock() + timeout_seconds
+        await self._wiring.inbound.drain(timeout_seconds)
         left = max(0.0, ends_at - self._wiring.clock())
+        if self._app_ends_too:
+            await self._presence.wait_until_gone(left)
+            left = max(0.0, ends_at - self._wiring.clock())
         await asyncio.gather(*(each.drain(left) for each in self._wiring.leaving))
         self._wiring.close_pools()
 
@@ -219,7 +295,8 @@ class Sidecar:
             self._wiring.config,
             version=__version__,
             missing=self.missing,
-            draining=lambda: self._draining,
+            draining=self._draining_seconds,
+            stopping=lambda: self._wiring.inbound.stopped,
             listening=self._listening,
             keys=self._wiring.keys,
             ledger=self._wiring.ledger,
@@ -235,15 +312,52 @@ class Sidecar:
             unclean=lambda: dict(self._wiring.hygiene.counts()),
             lost_lines=lambda: self._wiring.access_log.dropped,
             decisions=self._wiring.decisions,
+            fence=self._fence,
             files=self._files,
             config_warnings=self._warnings,
         )
         routes = {
             **decision_routes(cache(self._explainer)),
+            **drain_routes(self.begin_drain, self._drain_status),
             **page.routes(),
             **self._live(status).routes(),
         }
         return ControlServer(path, status, more=routes)
+
+    def _draining_seconds(self) -> float | None:
+        since = self._draining_since
+        return None if since is None else self._wiring.clock() - since
+
+    async def _drain_status(self) -> DrainStatus:
+        return DrainStatus(
+            draining_seconds=self._draining_seconds(),
+            timeout_seconds=self._wiring.config.drain_timeout_seconds,
+            requests=max(0, self._wiring.metrics.direction("inbound", ()).in_flight),
+            app_gone=await self._presence.is_gone(),
+        )
+
+    def _calling(self) -> int:
+        return sum(listener.connections for listener in self._wiring.leaving)
+
+    def _fenced(self, app: model.Address, addresses: Sequence[str]) -> AppFence:
+        log = logging.getLogger("sidecar.app")
+        fence = AppFence(app, addresses, is_ours=self._is_ours, warn=log.warning, tell=log.info)
+        self._wiring.metrics.watch_app_exposure(lambda: fence.exposed)
+        return fence
+
+    def _is_ours(self, address: model.Address) -> bool:
+        return any(endpoints.overlap(address, each) for each in self._taken)
+
+    def _app_probes(self) -> Mapping[str, Route]:
+        config = self._wiring.config
+        if not config.admin.app_probes:
+            return {}
+        # TLS and relays are for those who need them.
+        from sidecar.admin.app_probes import app_probe_routes
+
+        app = app_beside_us(config.inbound)
+        host = "127.0.0.1" if app is None else app.host
+        return app_probe_routes(config.admin.app_probes, host, clock=self._wiring.clock)
 
     def _explainer(self) -> "Explainer":
         # Words for operators: a pod in which nobody asks pays neither time nor memory for them.

@@ -5,7 +5,7 @@ decided elsewhere and asked here on each request.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from aiohttp.web_request import BaseRequest
@@ -22,8 +22,10 @@ KEEPALIVE_SECONDS: Final = 75.0
 _INDEX: Final = """jwt-sidecar
 /metrics  Prometheus metrics
 /livez    200 while the process works
+/startupz 200 once it listens and has had its keys, else 503 and what is missing
 /readyz   200 when it takes traffic, else 503 and what is missing
 """
+_PROBES: Final = "/app-probe/… the app's own probes, by number\n"
 _KEYS: Final = f"{PATH}  public key of what is signed for the app\n"
 
 
@@ -36,22 +38,28 @@ class AdminServer:
         readiness: Callable[[], Sequence[str]],
         *,
         live: Callable[[], bool],
+        startup: Callable[[], Sequence[str]] = tuple,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
         jwks: bytes | None = None,
+        app_probes: Mapping[str, Route] | None = None,
     ) -> None:
         """Ask *readiness* for one line per missing item (none: ready) and *live* per probe.
 
-        *jwks* is the key set with which the app checks what the sidecar signs for it.
+        *startup* is *readiness* for the start. *jwks* is the key set with which the app checks
+        what the sidecar signs for it, *app_probes* what asks the app.
         """
         self._metrics = metrics
         self._readiness = readiness
         self._live = live
-        self._index = _INDEX if jwks is None else _INDEX + _KEYS
+        self._startup = startup
+        self._index = f"{_INDEX}{_PROBES if app_probes else ''}{_KEYS if jwks is not None else ''}"
         routes = {
             "/": Route(self._tell_paths),
             "/metrics": Route(self._tell_metrics),
             "/livez": Route(self._tell_liveness),
             "/readyz": Route(self._tell_readiness),
+            "/startupz": Route(self._tell_startup),
+            **(app_probes or {}),
             **public_keys(jwks),
         }
         self._server = OperatorServer(
@@ -82,8 +90,14 @@ class AdminServer:
         return text(200, "live\n") if self._live() else text(503, "not live\n")
 
     async def _tell_readiness(self, _request: BaseRequest) -> Response:
-        missing = self._readiness()
-        if not missing:
-            return text(200, "ready\n")
-        # One item is one line, whatever an error message inside it may hold.
-        return text(503, "".join(f"{' '.join(item.split())}\n" for item in missing))
+        return _told(self._readiness(), "ready\n")
+
+    async def _tell_startup(self, _request: BaseRequest) -> Response:
+        return _told(self._startup(), "started\n")
+
+
+def _told(missing: Sequence[str], otherwise: str) -> Response:
+    if not missing:
+        return text(200, otherwise)
+    # One item is one line, whatever an error message inside it may hold.
+    return text(503, "".join(f"{' '.join(item.split())}\n" for item in missing))

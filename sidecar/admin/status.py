@@ -111,6 +111,16 @@ class DestinationStatus(Struct, frozen=True, kw_only=True):
     ``None`` for destinations past the bound on metric labels, which are counted together."""
 
 
+class AppStatus(Struct, frozen=True, kw_only=True):
+    """What is known of where the app listens."""
+
+    address: str
+    exposed: bool | None = None
+    """Whether it can be reached past the sidecar; ``None``: it has not answered yet."""
+    where: tuple[str, ...] = ()
+    """Where it answers besides, of the pod's own addresses."""
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """Everything a person with a minute asks first."""
 
@@ -127,5 +137,11 @@ class Status(Struct, frozen=True, kw_only=True):
     destinations: tuple[DestinationStatus, ...]
     configuration: ConfigurationStatus = ConfigurationStatus()
     decisions: DecisionsStatus = DecisionsStatus()
+    draining_seconds: float | None = None
+    """Since it began to drain; ``None``: it does not."""
+    stopping: bool = False
+    """It drains and takes no more, as it does from SIGTERM on."""
+    app: AppStatus | None = None
+    """``None``: it is not looked at."""
     warnings: tuple[str, ...] = ()
     """What runs and is not as it should be."""

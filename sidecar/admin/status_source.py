@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from sidecar.admin.app_fence import AppFence
 from sidecar.admin.status import (
+    AppStatus,
     AttributionStatus,
     CarrierStatus,
     ConfigurationStatus,
@@ -37,7 +39,8 @@ class StatusSource:
         *,
         version: str,
         missing: Callable[[], Sequence[str]],
-        draining: Callable[[], bool],
+        draining: Callable[[], float | None],
+        stopping: Callable[[], bool],
         listening: Mapping[str, Address],
         keys: Mapping[str, IssuerKeys],
         ledger: Ledger,
@@ -50,18 +53,21 @@ class StatusSource:
         unclean: Callable[[], Mapping[tuple[str, str], int]],
         lost_lines: Callable[[], int],
         decisions: Decisions,
+        fence: AppFence | None = None,
         files: Sequence[str] = (),
         config_warnings: Sequence[str] = (),
     ) -> None:
         """*listening* holds, by destination, the address that was bound.
 
         *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
-        kind. The configuration was read from *files* just now, with *config_warnings*.
+        kind, *draining* the seconds since it began. The configuration was read from *files* just
+        now, with *config_warnings*.
         """
         self._config = config
         self._version = version
         self._missing = missing
         self._draining = draining
+        self._stopping = stopping
         self._listening = listening
         self._keys = keys
         self._ledger = ledger
@@ -74,6 +80,7 @@ class StatusSource:
         self._unclean = unclean
         self._lost_lines = lost_lines
         self._decisions = decisions
+        self._fence = fence
         self._files = tuple(files)
         self._config_warnings = tuple(config_warnings)
         self._started_at = clock()
@@ -95,11 +102,17 @@ class StatusSource:
             ledger, attribution, destinations, unclean=self._unclean(),
             lost_lines=self._lost_lines(),
         )  # fmt: skip
+        if self._fence is not None and (exposure := self._fence.warning()) is not None:
+            warnings.append(exposure)
+        draining = self._draining()
         return Status(
             version=self._version,
             uptime_seconds=round(self._clock() - self._started_at, 3),
             ready=not missing,
-            draining=self._draining(),
+            draining=draining is not None,
+            draining_seconds=_rounded(draining),
+            stopping=self._stopping(),
+            app=self._app(),
             missing=missing,
             issuers=issuers,
             ledger=ledger,
@@ -115,6 +128,12 @@ class StatusSource:
             decisions=DecisionsStatus(recorded=self._decisions.recorded, kept=self._decisions.kept),
             warnings=tuple(map(_text, warnings)),
         )
+
+    def _app(self) -> AppStatus | None:
+        fence = self._fence
+        if fence is None:
+            return None
+        return AppStatus(address=str(fence.app), exposed=fence.exposed, where=fence.where)
 
     def _issuer(self, name: str, keys: IssuerKeys) -> IssuerStatus:
         fetched_at = keys.fetched_at

@@ -32,15 +32,21 @@ class ControlError(Exception):
         """What such an answer says."""
 
 
-def ask(path: str, target: str, *, patience_seconds: float = PATIENCE_SECONDS) -> bytes:
-    """Return the content of the sidecar's answer to ``GET`` *target* at the socket *path*.
+def ask(
+    path: str,
+    target: str,
+    *,
+    method: str = "GET",
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> bytes:
+    """Return the content of the sidecar's answer to *method* *target* at the socket *path*.
 
     Raises:
         ControlError: nobody answers, or somebody else, or the sidecar says no.
     """
     connection = UnixConnection(path, patience_seconds)
     try:
-        connection.request("GET", target, headers={"Connection": "close"})
+        connection.request(method, target, headers={"Connection": "close"})
         answer = connection.getresponse()
         content = _content(path, answer)
     except TimeoutError:

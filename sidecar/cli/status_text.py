@@ -38,6 +38,8 @@ def _lines(status: Status) -> Iterator[str]:
     yield f"token cache: {_hit_rate(status.token_cache)}"
     yield from _attribution(status.attribution)
     yield from _some("destination", [_destination(each) for each in status.destinations])
+    if status.app is not None and status.app.exposed is False:
+        yield f"app: {status.app.address}, which answers on no address of the pod"
     if status.decisions.recorded:
         yield f"decisions: {status.decisions.recorded:,} made, the latest {_kept(status)}"
     if status.configuration.loaded_at:
@@ -61,8 +63,15 @@ def _configuration(status: Status) -> str:
 
 def _state(status: Status) -> str:
     if status.draining:
-        return "draining: finishing what it has, taking no more"
+        return _draining(status)
     return "ready" if status.ready else "not ready"
+
+
+def _draining(status: Status) -> str:
+    if status.stopping or status.draining_seconds is None:
+        return "draining: finishing what it has, taking no more"
+    since = _duration(status.draining_seconds)
+    return f"draining for {since}: serving whoever comes, telling them to go elsewhere"
 
 
 def _some(noun: str, texts: list[str]) -> Iterator[str]:

@@ -66,6 +66,8 @@ def _note_app(fields: Fields, *, is_off: bool) -> None:
     if app.scheme == "https":
         fields.error("app", f"an app behind https:// {NOT_SUPPORTED}")
     elif not endpoints.is_loopback(app.host):
+        if fields.values.get("require_fenced") is True:
+            fields.error("require_fenced", "needs an app on loopback")
         fields.reading.findings.warn(
             fields.place("app"),
             fields.path_of("app"),
@@ -115,6 +117,10 @@ INBOUND: Final = InboundKind(
         Key("mode", MODE,
             "`observe` counts what rules would refuse and lets it pass; faulty tokens are still "
             "refused.", default=default_of(Inbound, "mode")),
+        Key("require_fenced", Boolean(),
+            "Be ready only while the app's port answers on loopback and on no address of the pod "
+            "(`SIDECAR_POD_IPS`). A NetworkPolicy in front of it is not seen.",
+            default=default_of(Inbound, "require_fenced")),
         Key("token_to_app", Choice(("withhold", "placeholder", "forward")),
             "What the app gets as `Authorization`: nothing, a placeholder that is worth nothing "
             "elsewhere, or the caller's token.",

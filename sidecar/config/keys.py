@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from sidecar.config.app_probe_keys import APP_PROBES
 from sidecar.config.checks import check_tokens_can_exist
 from sidecar.config.decision_keys import DECISIONS
 from sidecar.config.explain_keys import EXPLAIN
@@ -62,6 +63,10 @@ ADMIN: Final = Section(
             "Socket for `sidecar status` and `sidecar explain`, open to the sidecar's own user and "
             "root alone. Relative to this file's directory; the directory must exist.",
             default=default_of(Admin, "control")),
+        Key("app_probes", APP_PROBES,
+            "The app's own probes, for a kubelet that cannot reach it on loopback: item 0 is "
+            "asked at `/app-probe/0`, and so on. Nothing but the status comes back.",
+            default=default_of(Admin, "app_probes"), default_text="none"),
     ),
     build=_admin,
 )  # fmt: skip

@@ -360,6 +360,8 @@ class Inbound:
     app: Origin
     rules: tuple[Rule, ...]
     mode: Mode = "enforce"
+    require_fenced: bool = False
+    """Be ready only while the app answers nowhere but to us."""
     token_to_app: Literal["withhold", "placeholder", "forward"] = "withhold"  # noqa: S105 - a word
     token_sources: tuple[TokenSource, ...] = AUTHORIZATION_ONLY
     """Where in a request its token may be."""
@@ -449,6 +451,19 @@ class Outbound:
 
 
 @dataclass(frozen=True, slots=True)
+class AppProbe:
+    """One question that the admin port asks the app on behalf of whoever probes it."""
+
+    port: int
+    path: str = "/"
+    scheme: Literal["http", "https"] = "http"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tcp: bool = False
+    """Only connect; *path*, *scheme* and *headers* mean nothing then."""
+    timeout_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Admin:
     """What the operator can ask the running sidecar, and where."""
 
@@ -456,6 +471,7 @@ class Admin:
     """Metrics, probes and public keys, nothing else."""
     control: str | None = None
     """Path of the control socket, for this user and root alone; ``None``: there is none."""
+    app_probes: tuple[AppProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from sidecar.config.app_probe_keys import check_app_probes, check_probe_headers
 from sidecar.config.checks import check, check_attribution
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
@@ -25,9 +26,11 @@ def read(root: MappingNode, reading: Reading) -> Config | None:
     findings = reading.findings
     config = ROOT.read(root, "", reading)
     check(reading.draft, findings)
+    check_app_probes(reading.draft, findings)
     if isinstance(config, Invalid):
         return None
     check_attribution(reading.draft, config, findings)
+    check_probe_headers(reading.draft, config, findings)
     if not findings.errors:
         check_audiences(reading.draft, config, findings)
     check_client_roles(reading.draft, config, findings)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from sidecar.config.model import Address, Destination, Introspection, Origin, Rule
+from sidecar.config.model import Address, AppProbe, Destination, Introspection, Origin, Rule
 from sidecar.config.problems import Findings, Place
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Draft:
     """Those that rules mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
+    app_probes: list[Located[AppProbe]] = field(default_factory=list)
     references: list[Located[str]] = field(default_factory=list)
     """Those that can only be followed elsewhere."""
 

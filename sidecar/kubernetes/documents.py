@@ -21,14 +21,12 @@ from sidecar.config.problems import quoted
 from sidecar.kubernetes.results import JsonObject
 
 MAX_BYTES: Final = 32 << 20
-MAX_NODES: Final = 1_000_000
-"""Of one document with its aliases written out; the API server takes 3 MiB."""
+MAX_REPEATED: Final = 50_000
+"""Nodes of one document that are only there because its aliases were written out."""
 MAX_DEPTH: Final = 100
 
 _STR: Final = "tag:yaml.org,2002:str"
 _MERGE: Final = "tag:yaml.org,2002:merge"
-_SEQ: Final = "tag:yaml.org,2002:seq"
-_MAP: Final = "tag:yaml.org,2002:map"
 
 
 class DocumentError(Exception):
@@ -97,16 +95,21 @@ class Document:
 
     node: yaml.Node
     line: int
+    size: int
+    """Nodes as written."""
 
     @property
     def value(self) -> Any:
-        """What it says, as JSON."""
-        return _value(self.node)
+        """What it says, as JSON. Raises ``DocumentError``."""
+        return _value(self._expanded())
+
+    def _expanded(self) -> yaml.Node:
+        return _expanded(self.node, [self.size + MAX_REPEATED], 0)
 
     def apply(self, patch: Sequence[JsonObject], at: Sequence[str | int]) -> None:
         """Change what is at the path *at* by *patch* (of ``sidecar.kubernetes.patching``)."""
         if patch:
-            self.node = _expanded(self.node, [0], 0)
+            self.node = self._expanded()
             target = self.node
             for key in at:
                 target = _child(target, str(key))
@@ -119,13 +122,14 @@ def read(text: str) -> list[Document]:
     if len(text) > MAX_BYTES:
         raise DocumentError(f"is longer than {MAX_BYTES >> 20} MiB")
     try:
+        _check_depth(text)  # before composing, which recurses without a bound
         loader = _Loader(text)
         try:
             found = list(_composed(loader))
         finally:
             loader.dispose()
         for document in found:
-            _check(document.node)
+            document.size = _check(document.node)
     except yaml.MarkedYAMLError as error:
         raise DocumentError(_syntax(error)) from None
     except yaml.reader.ReaderError as error:
@@ -142,7 +146,7 @@ def _composed(loader: _Loader) -> Iterator[Document]:
         node: yaml.Node = loader.get_node()
         if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
             continue
-        yield Document(node, node.start_mark.line + 1)
+        yield Document(node, node.start_mark.line + 1, 0)
 
 
 def write(documents: Sequence[Document]) -> str:
@@ -158,31 +162,46 @@ def write(documents: Sequence[Document]) -> str:
 # --- reading ---
 
 
-def _check(root: yaml.Node) -> None:
-    """Refuse what JSON has no word for, or what two readers could read differently."""
+def _check_depth(text: str) -> None:
+    depth = 0
+    events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise DocumentError(f"{_place(event)}: is nested more than {MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check(root: yaml.Node) -> int:
+    """Refuse what JSON has no word for, or what two readers could read differently.
+
+    Returns the number of nodes.
+    """
     seen: set[int] = set()
-    waiting = [(root, 1)]
+    waiting = [root]
     while waiting:
-        node, depth = waiting.pop()
+        node = waiting.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if depth > MAX_DEPTH:
-            raise DocumentError(f"{_place(node)}: is nested more than {MAX_DEPTH} deep")
         match node:
             case yaml.MappingNode():
                 _check_keys(node)
-                waiting += [(part, depth + 1) for pair in node.value for part in pair]
+                waiting += [part for pair in node.value for part in pair]
             case yaml.SequenceNode():
-                waiting += [(item, depth + 1) for item in node.value]
-        if not isinstance(node, yaml.ScalarNode):
-            if node.tag not in (_SEQ, _MAP):
-                raise DocumentError(f"{_place(node)}: the tag {quoted(node.tag)} is not for JSON")
-        elif node.tag.rpartition(":")[2] not in _SCALARS:
+                waiting += node.value
+        known = _SCALARS if isinstance(node, yaml.ScalarNode) else _COLLECTIONS
+        if node.tag not in known:
             raise DocumentError(f"{_place(node)}: the tag {quoted(node.tag)} is not for JSON")
+    return len(seen)
 
 
-_SCALARS: Final = frozenset(("str", "int", "float", "bool", "null", "merge", "value"))
+_SCALARS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "merge")
+)
+_COLLECTIONS: Final = frozenset(("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"))
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
@@ -200,7 +219,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         keys[text] = key
 
 
-def _place(node: yaml.Node) -> str:
+def _place(node: Any) -> str:
     return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
@@ -222,15 +241,11 @@ def _key(node: yaml.Node) -> str:
 
 
 def _value(node: yaml.Node) -> Any:
-    return _value_of(_expanded(node, [0], 0))
-
-
-def _value_of(node: yaml.Node) -> Any:
     match node:
         case yaml.MappingNode():
-            return {_key(key): _value_of(value) for key, value in node.value}
+            return {_key(key): _value(value) for key, value in node.value}
         case yaml.SequenceNode():
-            return [_value_of(item) for item in node.value]
+            return [_value(item) for item in node.value]
         case _:
             return _scalar(node)
 
@@ -262,20 +277,23 @@ def _integer(text: str) -> int:
     return sign * int(f"0o{digits[1:]}" if octal else digits, 0)
 
 
-def _expanded(node: yaml.Node, count: list[int], depth: int) -> yaml.Node:
-    """Return a copy of *node* in which nothing stands twice: aliases and merges written out."""
-    count[0] += 1
-    if count[0] > MAX_NODES or depth > 2 * MAX_DEPTH:
+def _expanded(node: yaml.Node, left: list[int], depth: int) -> yaml.Node:
+    """Return a copy of *node* in which nothing stands twice: aliases and merges written out.
+
+    *left* counts the nodes that it may have.
+    """
+    left[0] -= 1
+    if left[0] < 0 or depth > 2 * MAX_DEPTH:
         raise DocumentError(f"{_place(node)}: becomes too large once its aliases are written out")
     changed = copy.copy(node)
     match node:
         case yaml.MappingNode():
             changed.value = [
-                (_expanded(key, count, depth), _expanded(value, count, depth + 1))
+                (_expanded(key, left, depth), _expanded(value, left, depth + 1))
                 for key, value in _flat(node, depth)
             ]
         case yaml.SequenceNode():
-            changed.value = [_expanded(item, count, depth + 1) for item in node.value]
+            changed.value = [_expanded(item, left, depth + 1) for item in node.value]
     return changed
 
 
@@ -370,6 +388,17 @@ def _styled(node: yaml.Node, done: dict[int, yaml.Node]) -> yaml.Node:
             changed.value = [(_styled(k, done), _styled(v, done)) for k, v in node.value]
         case yaml.SequenceNode():
             changed.value = [_styled(item, done) for item in node.value]
-        case yaml.ScalarNode() if node.style == ">":
-            setattr(changed, "style", "|")  # noqa: B010 - PyYAML's stubs have no such attribute
+        case yaml.ScalarNode():
+            setattr(changed, "style", _style(node))  # noqa: B010 - not in PyYAML's stubs
     return changed
+
+
+_TO_ESCAPE: Final = re.compile(r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\U0010ffff]")
+"""What some reader takes for the end of a line, for white space, or for nothing."""
+
+
+def _style(node: yaml.ScalarNode) -> str | None:
+    if _TO_ESCAPE.search(node.value):
+        return '"'
+    style: str | None = node.style
+    return "|" if style == ">" else style

@@ -1,15 +1,17 @@
 """What a pod must not be, to have a sidecar: each with what to write instead."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from sidecar.kubernetes import names
 from sidecar.kubernetes.annotations import at
 from sidecar.kubernetes.results import JsonObject
 from sidecar.kubernetes.shape import containers_of, init_containers_of, ports_of
 
-OPT_OUT = 'or leave the pod alone with jwt-sidecar/inject: "false"'
+LEAVE: Final = 'leave the pod alone with jwt-sidecar/inject: "false"'
+OPT_OUT: Final = f"or {LEAVE}"
 
-_RUN_TO_COMPLETION = ("Job", "CronJob")
+_RUN_TO_COMPLETION: Final = ("Job", "CronJob")
 
 
 def refusals(pod: JsonObject, *, native: bool, owner_kind: str | None) -> Iterator[str]:
@@ -21,7 +23,7 @@ def refusals(pod: JsonObject, *, native: bool, owner_kind: str | None) -> Iterat
             f"the node's, and every process there could pass it: remove hostNetwork, {OPT_OUT}"
         )
     if is_windows(spec):
-        yield f"the pod is for Windows nodes, and the sidecar's image is for Linux: {OPT_OUT}"
+        yield f"the pod is for Windows nodes, and the sidecar's image is for Linux: {LEAVE}"
     yield from _names_taken(spec)
     if not native:
         yield from _never_done(spec, owner_kind)

@@ -150,9 +150,10 @@ def _is_followed(port: JsonObject) -> bool:
 def clashes(
     containers: Iterable[JsonObject], taken: Mapping[int, str], app_port: int | None
 ) -> Iterator[str]:
-    """Say which declared ports the sidecar needs for itself; *taken* has a word for each."""
-    if app_port is not None and app_port in taken:
-        yield f"port {app_port} is the app's, and {taken[app_port]}: one of the two must change"
+    """Say which declared ports the sidecar needs for itself; *taken* has a word for each.
+
+    Not the app's: the configuration's own check sees that one, declared or not.
+    """
     for container in containers:
         for port in _tcp(container):
             number = port["containerPort"]

@@ -139,6 +139,12 @@ CIRCUIT_STATE: Final = Family(
     "1 for the state of the circuit in front of what we call, 0 for the others.",
     ("destination", "state"),
 )
+APP_EXPOSED: Final = Family(
+    "sidecar_app_exposed",
+    "gauge",
+    "1 while the app's port answers on an address of the pod, past the sidecar, 0 while on "
+    "loopback alone; absent until it has answered.",
+)
 CONFIG_RELOADS: Final = Family(
     "sidecar_config_reloads_total", "counter", "Attempts to reload the configuration.", ("result",)
 )
@@ -192,7 +198,7 @@ CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, CONFIG_RELOADS,
+    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,

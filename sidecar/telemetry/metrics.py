@@ -234,6 +234,7 @@ class Metrics:
         self._token_cache: _TokenCache | None = None
         self._hygiene: Callable[[], Iterable[tuple[tuple[str, str], int]]] | None = None
         self._access_log_dropped: Callable[[], int] | None = None
+        self._app_exposed: Callable[[], bool | None] | None = None
         self._decision_log_dropped: Callable[[], int] | None = None
         self._tls: list[tls.TlsMetrics] = []
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
@@ -291,6 +292,10 @@ class Metrics:
             self._token_cache = _TokenCache(hits, misses)
         else:
             self._token_cache.replace(hits, misses)
+
+    def watch_app_exposure(self, exposed: Callable[[], bool | None]) -> None:
+        """Ask *exposed* at each scrape; ``None`` is not known, and then there is no sample."""
+        self._app_exposed = exposed
 
     def watch_hygiene(self, counts: Callable[[], Iterable[tuple[tuple[str, str], int]]]) -> None:
         """Ask *counts* at each scrape for the unwise tokens by issuer and kind."""
@@ -361,6 +366,8 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
+            yield _gauge(catalogue.APP_EXPOSED, [((), int(exposed))])
         reloads = [((result,), count) for result, count in self._reloads.items()]
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]

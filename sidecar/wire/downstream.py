@@ -384,7 +384,11 @@ class Downstream(Delivery):
         """Bytes kept for this connection in our own memory, in either direction."""
         return self._held_bytes + len(self._buffer) + self._transport.get_write_buffer_size()
 
-    def drain(self) -> None:
-        """Close when idle; otherwise after the exchange in progress."""
+    def close_idle(self) -> None:
+        """Close between two requests; not what has begun."""
         if self._reading == IDLE:
             self._transport.close()
+
+    def drain(self) -> None:
+        """Close when idle; otherwise after the exchange in progress."""
+        self.close_idle()

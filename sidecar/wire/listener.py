@@ -31,6 +31,7 @@ class Accepted(Protocol):
     @property
     def buffered_bytes(self) -> int: ...
     def expire(self, now: float) -> None: ...
+    def close_idle(self) -> None: ...
     def drain(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -63,6 +64,10 @@ class Listener:
         self.names = names
         self.clock = clock
         self.draining = False
+        """Whoever asks is answered, and told to ask elsewhere next time."""
+        self.stopped = False
+        """Whoever connects is refused."""
+        self._idle_ends: asyncio.TimerHandle | None = None
         self._deadlines = deadlines
         self._wall_clock = wall_clock
         self._accepts = accepts
@@ -102,7 +107,7 @@ class Listener:
         self._empty.clear()
         if not self._accepts(peer):
             return self.handler.malformed(Reason.PEER_REFUSED, "the peer is not of this pod")
-        if self.draining:  # it was accepted by the kernel before we stopped
+        if self.stopped:  # it was accepted by the kernel before we stopped
             return self.handler.malformed(Reason.DRAINING, "accepted after the stop")
         excess = len(self._connections) + len(self._handshakes) - self.limits.max_connections
         if excess <= 0:
@@ -137,7 +142,7 @@ class Listener:
         """
         open_now = len(self._connections) + len(self._handshakes)
         if (
-            self.draining
+            self.stopped
             or not self._accepts(peer)
             or open_now >= self.limits.max_connections + MAX_REFUSED_CONNECTIONS
         ):
@@ -166,9 +171,27 @@ class Listener:
     def buffered_bytes(self) -> int:
         return sum(connection.buffered_bytes for connection in self._connections)
 
+    def wind_down(self, grace_seconds: float) -> None:
+        """Go on accepting and serving, and tell every caller to close its connection.
+
+        A caller that is idle is told with its next answer. Whoever is idle still after
+        *grace_seconds* is closed: by then those who would have asked have mostly done so, and
+        crossed a closing connection less often than they would have at once.
+        """
+        if not self.draining:
+            self.draining = True
+            loop = asyncio.get_running_loop()
+            self._idle_ends = loop.call_later(grace_seconds, self._close_idle)
+
+    def _close_idle(self) -> None:
+        for connection in list(self._connections):
+            connection.close_idle()
+
     async def drain(self, timeout_seconds: float) -> None:
         """Accept no more, let exchanges in progress finish, then close what is left."""
-        self.draining = True
+        self.draining = self.stopped = True
+        if self._idle_ends is not None:
+            self._idle_ends.cancel()
         if self._server is not None:
             self._server.close()
         for gate in list(self._handshakes):

@@ -145,7 +145,7 @@ class Keeper(Protocol):
 
     limits: WireLimits
     clock: Callable[[], float]
-    draining: bool
+    stopped: bool
 
     def tunnel_closed(self, tunnel: "Tunnel") -> None: ...
 
@@ -185,7 +185,7 @@ class Tunnel:
             self.carry(self.caller, early)
         if first:
             self.carry(self.upstream, first)
-        if self._keeper.draining:
+        if self._keeper.stopped:
             self.drain()
 
     # --- carrying ---
@@ -239,6 +239,9 @@ class Tunnel:
             self.deadline = other.deadline = self._clock() + self._limits.body_timeout_seconds
 
     # --- ending ---
+
+    def close_idle(self) -> None:
+        """Stay: a tunnel is in use for as long as it is open."""
 
     def drain(self) -> None:
         """Say good-bye between two frames; what has no frames may go on while it is in use."""

@@ -32,7 +32,7 @@ def test_help_teaches(arguments: list[str], sidecar: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "check", "init", "schema", "demo", "carrier", "attribution", "status"]
+    "name", ["run", "check", "init", "schema", "demo", "carrier", "attribution", "status", "drain"]
 )
 def test_every_command_has_help(name: str, sidecar: Run) -> None:
     """Each command is listed and explains itself."""
@@ -73,8 +73,8 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
         (
             ["zzzz"],
-            "The commands are run, check, init, schema, demo, carrier, attribution, status, "
-            "explain, reasons, rules, ui.",
+            "The commands are run, check, init, schema, demo, carrier, inject, attribution, status, "
+            "drain, explain, reasons, rules, ui.",
         ),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),

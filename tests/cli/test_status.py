@@ -177,8 +177,8 @@ def test_draining(sidecar: Run, tmp_path: Path) -> None:
         with running(config) as (process, ports):
             with socket.create_connection(("127.0.0.1", ports["inbound"])) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                served = app.accept()[0]
-                assert served.recv(65536)
+                while not (served := app.accept()[0]).recv(65536):
+                    served.close()  # it was asked only whether it is there
                 process.send_signal(signal.SIGTERM)
                 assert process.stderr is not None
                 assert process.stderr.readline() == "sidecar: draining\n"

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from sidecar.admin.status import (
+    AppStatus,
     AttributionStatus,
     CarrierStatus,
     DestinationStatus,
@@ -16,6 +17,18 @@ from sidecar.admin.status import (
 from sidecar.cli.status_text import lines
 
 NO_CARRIER = AttributionStatus(carrier="none", expectation="", seen=())
+EMPTY = Status(
+    version="1.2.3",
+    uptime_seconds=5,
+    ready=True,
+    draining=False,
+    missing=(),
+    issuers=(),
+    ledger=LedgerStatus(entries=0, capacity=1),
+    token_cache=TokenCacheStatus(hits=0, misses=0),
+    attribution=NO_CARRIER,
+    destinations=(),
+)
 
 
 def carrier(name: str, version: str, grade: str, calls: int) -> CarrierStatus:
@@ -132,6 +145,25 @@ def test_draining_is_a_state_and_nothing_missing() -> None:
     first, second, *_ = text(missing=("draining",), draining=True)
     assert first == "sidecar 1.2.3, up 5 s, draining: finishing what it has, taking no more"
     assert second.startswith("ledger: ")
+
+
+def test_draining_on_request_is_told_apart() -> None:
+    """Until SIGTERM whoever comes is served still, and the person learns since when."""
+    said = "draining for 3 s: serving whoever comes, telling them to go elsewhere"
+    for stopping, expected in ((False, said), (True, "draining: finishing what it has")):
+        status = msgspec.structs.replace(
+            EMPTY, draining=True, draining_seconds=3.2, stopping=stopping
+        )
+        assert next(lines(status)).startswith(f"sidecar 1.2.3, up 5 s, {expected}")
+
+
+def test_where_the_app_listens() -> None:
+    """An app that answers to its sidecar alone is a line; any other is a warning, elsewhere."""
+    for exposed, expected in ((False, 1), (True, 0), (None, 0)):
+        app = AppStatus(address="127.0.0.1:8080", exposed=exposed)
+        told = list(lines(msgspec.structs.replace(EMPTY, app=app)))
+        said = "app: 127.0.0.1:8080, which answers on no address of the pod"
+        assert told.count(said) == expected
 
 
 def test_no_carrier_is_asked_for_where_none_is_expected() -> None:

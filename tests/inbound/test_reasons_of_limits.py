@@ -134,6 +134,6 @@ async def test_an_app_that_speaks_something_else(tmp_path: Path) -> None:
 async def test_a_connection_accepted_after_the_stop(tmp_path: Path) -> None:
     """The kernel may have accepted it before the listener was closed."""
     async with pod(tmp_path) as running:
-        running.wiring.inbound.draining = True
+        running.wiring.inbound.stopped = True
         answer = await answer_to(running.bound.inbound, GET + b"\r\n")
     assert b"x-sidecar-reason: draining\r\n" in answer

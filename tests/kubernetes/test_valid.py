@@ -10,7 +10,7 @@ from tests.kubernetes.cases import CASES
 from tests.kubernetes.pod_security import violations, violations_of_container
 from tests.kubernetes.pods import injected, offered
 
-VERSIONS = ("1.29", "1.31", "1.34", kubernetes_validate.latest_version())
+VERSIONS = ("1.29", "1.31", kubernetes_validate.latest_version())
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,12 +95,15 @@ async def pod(
     wall_clock: Callable[[], float] = time.time,
     explain: Explain | None = None,
     log_keys: Log | None = None,
+    admin: Mapping[str, object] | None = None,
+    addresses: Sequence[str] | None = None,
+    app_ends_too: bool = False,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
-    the first is asked about tokens.
+    the first is asked about tokens. *addresses* and *app_ends_too* are the sidecar's own.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
     shop = _issuer("shop", mint, directory, cooldown_seconds, introspection)
@@ -115,7 +118,10 @@ async def pod(
         config = Config(
             issuers=issuers,
             inbound=replace(Inbound(LOOPBACK, app.origin, rules), **(inbound or {})),  # type: ignore[arg-type]
-            admin=Admin(LOOPBACK, None if control is None else str(control)),
+            admin=replace(
+                Admin(LOOPBACK, None if control is None else str(control)),
+                **(admin or {}),  # type: ignore[arg-type]
+            ),
             attribution=attribution or Attribution(),
             outbound=replace(
                 Outbound(
@@ -139,7 +145,7 @@ async def pod(
             refuses_address=refuses_address,
             wall_clock=wall_clock,
         )
-        sidecar = Sidecar(wiring)
+        sidecar = Sidecar(wiring, addresses=addresses, app_ends_too=app_ends_too)
         async with sidecar.running(lambda _line: None) as bound:
             yield Pod(mint, jwks_file, app, elsewhere, bound, sidecar, wiring, log)
 

@@ -315,6 +315,7 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_token_cache(lambda: 0, lambda: 0)
     metrics.watch_access_log(lambda: 0)
     metrics.watch_decision_log(lambda: 0)
+    metrics.watch_app_exposure(lambda: False)
     metrics.watch_hygiene(lambda: [(("shop", "size"), 1)])
     metrics.watch_carriers(lambda: {"strict": 0})
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})

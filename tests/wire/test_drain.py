@@ -83,7 +83,7 @@ async def test_what_does_not_finish_in_time_is_cut() -> None:
 async def test_a_connection_accepted_after_the_stop_is_told_so() -> None:
     """What the kernel had accepted for us is not left waiting for a request."""
     async with proxied(answer_each) as proxy:
-        proxy.listener.draining = True
+        proxy.listener.stopped = True
         async with proxy.client() as client:
             answer = await client.refused()
             assert (answer.status, answer.reason) == (503, b"draining")
@@ -125,3 +125,34 @@ async def test_closing_the_pool_answers_who_still_waits() -> None:
         await until(lambda: proxy.handler.exchanges and proxy.handler.exchanges[0].commits)
         proxy.pool.close()
         assert (await client.message()).status == 502
+
+
+async def test_winding_down_serves_and_tells_to_close() -> None:
+    """Old and new connections get their answers, each with the word that it was the last one."""
+    async with proxied(answer_each) as proxy, proxy.client() as old:
+        await old.send(GET)
+        assert (await old.message()).get(b"connection") is None
+        proxy.listener.wind_down(20.0)
+        async with proxy.client() as new:
+            for client in (old, new):
+                await client.send(GET)
+                assert b"\r\nconnection: close\r\n" in (await client.rest()).lower()
+
+
+async def test_who_is_idle_after_the_grace_is_closed() -> None:
+    """An exchange in progress goes on; new connections are accepted still."""
+    gate = Gate(head_first=False)
+    async with proxied(gate) as proxy, proxy.client() as idle, proxy.client() as busy:
+        gate.opened.set()
+        await idle.send(GET)
+        assert (await idle.message()).body == b"done"
+        gate.opened.clear()
+        await busy.send(GET)
+        await until(lambda: proxy.handler.exchanges[-1].commits)
+        proxy.listener.wind_down(0.0)
+        assert await idle.rest() == b""
+        gate.opened.set()
+        assert b"connection: close" in (await busy.rest()).lower()
+        async with proxy.client() as late:
+            await late.send(GET)
+            assert (await late.head()).startswith(b"HTTP/1.1 200 ")
