@@ -268,19 +268,19 @@ CASES = (
     Case(
         "SidecarInjectorFailing",
         15,
-        {'sidecar_injector_admissions_total{kind="Pod",result="error"}': "0+1x20"},
-        {'sidecar_injector_admissions_total{kind="Pod",result="refused"}': "0+1x20"},
-        {"kind": "Pod", "severity": "critical"},
+        {'sidecar_injector_admissions_total{kind="pod",result="error"}': "0+1x20"},
+        {'sidecar_injector_admissions_total{kind="pod",result="refused"}': "0+1x20"},
+        {"kind": "pod", "severity": "critical"},
     ),
     Case(
         "SidecarInjectorRefusing",
         30,
-        {'sidecar_injector_admissions_total{kind="Pod",result="refused"}': "0+1x40"},
+        {'sidecar_injector_admissions_total{kind="pod",result="refused"}': "0+1x40"},
         {
-            'sidecar_injector_admissions_total{kind="Pod",result="refused"}': "0 1x40",
-            'sidecar_injector_admissions_total{kind="Pod",result="injected"}': "0+9x40",
+            'sidecar_injector_admissions_total{kind="pod",result="refused"}': "0 1x40",
+            'sidecar_injector_admissions_total{kind="pod",result="injected"}': "0+9x40",
         },
-        {"kind": "Pod", "severity": "warning"},
+        {"kind": "pod", "severity": "warning"},
     ),
     Case(
         "SidecarInjectorSlow",

@@ -26,9 +26,9 @@ sidecar_app_exposed 0
 sidecar_config_reloads_total{result="success"} 1
 """
 INJECTOR_PAGE: Final = """\
-sidecar_injector_admissions_total{kind="Pod",result="injected"} COUNT
-sidecar_injector_admissions_total{kind="Pod",result="refused"} COUNT
-sidecar_injector_admissions_total{kind="Service",result="allowed"} COUNT
+sidecar_injector_admissions_total{kind="pod",result="injected"} COUNT
+sidecar_injector_admissions_total{kind="pod",result="refused"} COUNT
+sidecar_injector_admissions_total{kind="service",result="allowed"} COUNT
 # TYPE sidecar_injector_admission_duration_seconds histogram
 sidecar_injector_admission_duration_seconds_bucket{le="0.01"} COUNT
 sidecar_injector_admission_duration_seconds_bucket{le="0.1"} COUNT

