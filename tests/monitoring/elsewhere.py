@@ -13,13 +13,11 @@ from aiohttp import web
 
 from sidecar.telemetry.catalogue import Family
 
-APP_EXPOSED: Final = Family("sidecar_app_exposed", "gauge", "")
-INJECTOR: Final = (
+ELSEWHERE: Final = (
     Family("sidecar_injector_admissions_total", "counter", "", ("kind", "result")),
     Family("sidecar_injector_admission_duration_seconds", "histogram", ""),
     Family("sidecar_injector_certificate_expiry_timestamp_seconds", "gauge", ""),
 )
-ELSEWHERE: Final = (APP_EXPOSED, *INJECTOR)
 
 SIDECAR_PAGE: Final = """\
 sidecar_app_exposed 0
