@@ -22,7 +22,8 @@ from sidecar.config.positions import (
 )
 from sidecar.config.problems import nearest, quoted
 from sidecar.config.reading import Located, Reading
-from sidecar.config.references import ReferenceProblem, resolve, stand_in
+from sidecar.config.references import ReferenceProblem, resolve
+from sidecar.config.stand_ins import stand_in
 from sidecar.config.values import Complaint
 
 T = TypeVar("T")

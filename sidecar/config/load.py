@@ -14,10 +14,10 @@ from sidecar.config.keys import ADMIN
 from sidecar.config.kinds import Invalid
 from sidecar.config.merge import merge
 from sidecar.config.model import Config
-from sidecar.config.parser import parse, read
+from sidecar.config.parser import parse
 from sidecar.config.positions import BrokenNode, MappingNode, compose
 from sidecar.config.problems import ConfigError, Findings, Place, Problem
-from sidecar.config.reading import Draft, Reading
+from sidecar.config.reading import Reading
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -57,40 +57,10 @@ def examine(
     if flags is not None:
         trees.append(tree_of(flags, findings))
     config = None
-    if (root := _merged(trees, findings)) is not None:
+    if (root := merged(trees, findings)) is not None:
         config = parse(root, findings, os.environ if environ is None else environ)
     errors = findings.errors
     return Examination(None if errors else config, errors, findings.warnings)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteExamination:
-    """What can be said of a configuration on another machine than the one it is for."""
-
-    config: Config | None
-    """``None`` where there are errors, or where a reference stood in for what had to be known."""
-    draft: Draft
-    """What the sections left behind: there even where *config* is ``None``."""
-    errors: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
-
-
-def examine_texts(
-    texts: Sequence[tuple[str, bytes]], *, trees: Sequence[tuple[str, MappingNode]] = ()
-) -> RemoteExamination:
-    """Say all there is to say of *texts* (each with its name) and *trees*, merged, from afar.
-
-    ``${NAME}`` and ``file:PATH`` stand for themselves, and no file is looked at: both are where
-    the sidecar will run. Everything else is checked as it is there.
-    """
-    findings = Findings([name for name, _ in (*texts, *trees)])
-    parts = [tree_in(content, name, findings) for name, content in texts]
-    reading = Reading(findings, {}, is_elsewhere=True)
-    config = None
-    if (root := _merged([*parts, *(tree for _, tree in trees)], findings)) is not None:
-        config = read(root, reading)
-    errors = findings.errors
-    return RemoteExamination(None if errors else config, reading.draft, errors, findings.warnings)
 
 
 def control_path(
@@ -102,7 +72,7 @@ def control_path(
     file since it started, or the key file that it names may be gone.
     """
     findings = Findings(list(paths))
-    root = _merged([read_tree(path, findings) for path in paths], findings)
+    root = merged([read_tree(path, findings) for path in paths], findings)
     if root is None or (entry := root.entries.get("admin")) is None:
         return None, findings.errors
     reading = Reading(findings, os.environ if environ is None else environ)
@@ -110,7 +80,7 @@ def control_path(
     return None if isinstance(admin, Invalid) else admin.control, findings.errors
 
 
-def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:
+def merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:
     """Return one tree, or nothing if a part is missing: what is left would look incomplete."""
     root: MappingNode | None = None
     for tree in trees:

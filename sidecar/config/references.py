@@ -7,7 +7,7 @@ the reference and never what it stood for, which may be a secret.
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 MAX_REFERENCED_BYTES: Final = 64 * 1024
@@ -34,39 +34,6 @@ def resolve(text: str, environ: Mapping[str, str], directory: str) -> str:
     if "${" not in text:
         return text
     return _FORM.sub(lambda match: _variable(match, environ), text)
-
-
-def stand_in(text: str) -> tuple[str, bool]:
-    """Return *text* where its references cannot be followed, and whether it holds any.
-
-    Each reference stands for itself; one that is malformed still raises ``ReferenceProblem``.
-    """
-    if text.startswith("file:") and not text.startswith("file://"):
-        return text, True
-    if "${" not in text:
-        return text, False
-    names = _Names()
-    return _FORM.sub(lambda match: _variable(match, names), text), bool(names.asked)
-
-
-class _Names(Mapping[str, str]):
-    """An environment in which every variable is set, to a reference to itself."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str)
-
-    def __getitem__(self, name: str) -> str:
-        self.asked.append(name)
-        return f"${{{name}}}"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.asked)
-
-    def __len__(self) -> int:
-        return len(self.asked)
 
 
 def read_regular_file(path: str, limit: int) -> bytes:

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from sidecar import __version__
 from sidecar.config import endpoints
-from sidecar.config.load import RemoteExamination
+from sidecar.config.elsewhere import RemoteExamination
 from sidecar.config.model import Address
 from sidecar.kubernetes import (
-    carriers,
+    app_containers,
     containers,
     guards,
     meshes,
@@ -29,17 +29,11 @@ from sidecar.kubernetes.annotations import (
     wants_none,
 )
 from sidecar.kubernetes.annotations import parse as parse_annotations
-from sidecar.kubernetes.pod_config import (
-    OFF,
-    ConfigMap,
-    PodConfig,
-    examine,
-    reference_warnings,
-)
-from sidecar.kubernetes.results import Injected, JsonObject, Refused, Skipped
+from sidecar.kubernetes.composing import compose
+from sidecar.kubernetes.pod_config import ConfigMap, reference_warnings
+from sidecar.kubernetes.results import Injected, JsonObject, Notes, Refused, Skipped
 from sidecar.kubernetes.settings import InjectorSettings, Resources
 from sidecar.kubernetes.shape import (
-    PROBES,
     containers_of,
     init_containers_of,
     is_native_sidecar,
@@ -116,38 +110,44 @@ def _again(pod: JsonObject) -> Injected | Refused:
 
 @dataclass(slots=True)
 class _Injection:
-    """One pod on its way; refusals and warnings are collected, so that all are told at once."""
+    """One pod on its way."""
 
     pod: JsonObject
     namespace: str
     owner_kind: str | None
     settings: InjectorSettings
     wishes: Wishes
-    refusals: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
     def run(
         self, config: Callable[[str], str | None], known: Sequence[JsonObject]
     ) -> Injected | Refused:
         spec = self.pod["spec"]
-        self.refusals += guards.refusals(self.pod, native=self.native, owner_kind=self.owner_kind)
+        self.notes.refusals += guards.refusals(
+            self.pod, native=self.native, owner_kind=self.owner_kind
+        )
         if self.native and (reason := meshes.deadlock(spec)) is not None:
-            self.refusals.append(reason)
+            self.notes.refusals.append(reason)
         resources = self._resources()
         if (config_map := self._config_map(config)) is None:
             return self._refused()
         app = self._app(config_map)
-        inbound = self._port_of("inbound", config_map.inbound_listen(), config_map, app)
-        admin = self._port_of("admin", config_map.admin_listen(), config_map, app)
+        inbound = self._inbound_port(config_map, app)
+        admin = self._port(config_map, "admin", config_map.admin_listen(), "the kubelet's probes")
         if app is None or admin is None or (inbound is None and app.port is not None):
             return self._refused()
-        relays = probes.Relays(admin)
-        changed = self._with_sleep(app, self._with_probes(app, inbound, relays))
-        carrier_in = self._carrier_containers(app)
-        found, text = self._examined(config_map, app, relays, has_carrier=bool(carrier_in))
+        relays = probes.Relays(admin, self.notes.warnings)
+        rewrites = (self.wishes.probes or self.settings.probes) == "rewrite"
+        changed = app_containers.led_to(
+            containers_of(spec), app, inbound, relays if rewrites else None, self.notes
+        )
+        changed = self._with_sleep(app, changed)
+        loading = self._that_load_the_carrier(app)
+        carrier = self.carrier if loading else None
+        found, text = compose(config_map, app, relays, self.wishes, carrier, self.notes)
         self._check_ports(app, inbound, admin, found)
         self._check_services(app, inbound, known)
-        if self.refusals:
+        if self.notes.refusals:
             return self._refused()
         targets = tuple(str(each.value.listen) for each in found.draft.destinations)
         build = containers.Build(
@@ -161,14 +161,14 @@ class _Injection:
             inbound_port=inbound,
             admin_port=admin,
         )
-        changed = self._with_carriers(changed, carrier_in, targets)
+        changed = app_containers.with_carriers(changed, loading, targets, self.notes)
         self._warn(app, found, admin)
-        pod = self._assembled(changed, build, app, has_carrier=bool(carrier_in))
+        pod = self._assembled(changed, build, app, has_carrier=bool(loading))
         patch = patching.difference(self.pod, pod)
-        return Injected(pod, patch, tuple(dict.fromkeys(self.warnings)))
+        return Injected(pod, patch, tuple(dict.fromkeys(self.notes.warnings)))
 
     def _refused(self) -> Refused:
-        return Refused("\n".join(dict.fromkeys(self.refusals)))
+        return Refused("\n".join(dict.fromkeys(self.notes.refusals)))
 
     # --- what is asked for ---
 
@@ -204,14 +204,14 @@ class _Injection:
                     resources = replace(resources, **{f"{what}_limit": request})
                 else:
                     message = f"`{request}` is more than jwt-sidecar/{what}-limit, `{limit}`"
-                    self.refusals.append(f"{at(f'{what}-request')}: {message}")
+                    self.notes.refusals.append(f"{at(f'{what}-request')}: {message}")
         return resources
 
     def _config_map(self, config: Callable[[str], str | None]) -> ConfigMap | None:
         name = self.wishes.config or self.settings.config
         if (text := config(name)) is not None:
             return ConfigMap(name, text)
-        self.refusals.append(
+        self.notes.refusals.append(
             f"ConfigMap {name}: there is none in namespace {self.namespace} with the key "
             f"{names.CONFIG_KEY}: create it, or name another one with jwt-sidecar/config"
         )
@@ -221,193 +221,75 @@ class _Injection:
         all_containers = containers_of(self.pod["spec"])
         app = ports.find_app(all_containers, self.wishes, config_map.app_port())
         if not isinstance(app, ports.App):
-            self.refusals += app
+            self.notes.refusals += app
             return None
         if config_map.is_outbound_only:
             if self.wishes.app_port is not None:
                 message = f"{config_map.file} says `inbound.listen: off`: remove one of the two"
-                self.refusals.append(f"{at('app-port')}: {message}")
+                self.notes.refusals.append(f"{at('app-port')}: {message}")
             return ports.App(app.container, None)
         return app
 
-    def _port_of(
-        self, section: str, listen: Address | None, config_map: ConfigMap, app: ports.App | None
+    def _inbound_port(self, config_map: ConfigMap, app: ports.App | None) -> int | None:
+        """Return where callers find the sidecar; ``None`` where nobody is meant to call."""
+        is_open = not config_map.is_outbound_only and config_map.at("inbound", "listen") is not None
+        if app is not None and app.port is None and not is_open:
+            return None
+        return self._port(config_map, "inbound", config_map.inbound_listen(), "callers")
+
+    def _port(
+        self, config_map: ConfigMap, section: str, listen: Address | None, who: str
     ) -> int | None:
-        """Return the port where *section* of the ConfigMap listens, if it has one."""
-        has_no_app = section == "inbound" and app is not None and app.port is None
-        written = config_map.at("inbound", "listen")
-        if has_no_app and (written is None or config_map.is_outbound_only):
-            return None  # nobody is meant to call this pod
+        """Return the port of a listener that must be known here, and reached from elsewhere."""
         place = f"{config_map.file}: {section}.listen"
         if listen is None or listen.port == 0:
-            self.refusals.append(
+            self.notes.refusals.append(
                 f"{place}: must be written out as an address and a port, as in 0.0.0.0:15406: the "
                 "pod is made for it"
             )
             return None
         if endpoints.is_loopback(listen.host):
-            who = "callers" if section == "inbound" else "the kubelet's probes"
-            self.refusals.append(
+            self.notes.refusals.append(
                 f"{place}: is loopback, where {who} cannot come; write 0.0.0.0:{listen.port}"
             )
         return listen.port
 
-    def _carrier_containers(self, app: ports.App) -> tuple[str, ...]:
-        """Return the containers that will load the carrier."""
-        known = {each["name"]: each for each in containers_of(self.pod["spec"])}
+    def _that_load_the_carrier(self, app: ports.App) -> tuple[str, ...]:
         asked = self.wishes.carrier_containers
-        if self.carrier == "none":
-            if asked:
-                message = 'has no effect without jwt-sidecar/carrier: "python"'
-                self.refusals.append(f"{at('carrier-containers')}: {message}")
-            return ()
-        if not asked and app.container is None:
-            listed = ", ".join(known)
-            message = f"which containers load the carrier? the pod has {listed}"
-            self.refusals.append(f"{at('carrier-containers')}: {message}")
-            return ()
-        loading: list[str] = []
-        for name in asked or (app.container or "",):
-            if (container := known.get(name)) is None:
-                listed = ", ".join(known)
-                wrong = f"there is no container `{name}`; the pod has {listed}"
-                self.refusals.append(f"{at('carrier-containers')}: {wrong}")
-                continue
-            self.refusals += carriers.problems_with(container)
-            if (obstacle := carriers.obstacle(container)) is not None:
-                self.warnings.append(obstacle)
-            else:
-                loading.append(name)
-        return tuple(loading)
-
-    # --- the app's containers ---
-
-    def _with_probes(
-        self, app: ports.App, inbound: int | None, relays: probes.Relays
-    ) -> list[JsonObject]:
-        rewrites = (self.wishes.probes or self.settings.probes) == "rewrite"
-        changed: list[JsonObject] = []
-        for container in containers_of(self.pod["spec"]):
-            is_app = container["name"] == app.container
-            if container["name"] in meshes.PROXIES or app.port is None or inbound is None:
-                changed.append(container)
-                continue
-            result = container
-            if rewrites:
-                result = probes.rewritten(container, relays, None if is_app else app.port)
-            if is_app:
-                moved = ports.moved_names(container, app.port)
-                result = probes.direct(result, moved, PROBES)
-                result = probes.with_direct_hooks(result, moved, self.warnings)
-                result = ports.moved(result, app.port, inbound)
-            changed.append(result)
-        self.warnings += relays.warnings
-        return changed
+        if self.carrier != "none":
+            if self.wishes.carrier is None and app.container is None and not asked:
+                return ()  # the injector's default is for apps that are called
+            known = containers_of(self.pod["spec"])
+            return app_containers.that_load(known, asked, app, self.notes)
+        if asked:
+            message = 'has no effect without jwt-sidecar/carrier: "python"'
+            self.notes.refusals.append(f"{at('carrier-containers')}: {message}")
+        return ()
 
     def _with_sleep(self, app: ports.App, changed: list[JsonObject]) -> list[JsonObject]:
         asked = self.wishes.app_pre_stop_sleep
         seconds = self.settings.app_pre_stop_sleep if asked is None else asked
         if not seconds:
             return changed
+        problems = []
         if seconds >= self.grace_seconds:
-            self._refuse_sleep(
+            problems.append(
                 f"`{seconds}` is not less than the pod's terminationGracePeriodSeconds, "
                 f"{self.grace_seconds}"
             )
         if app.container is None:
-            self._refuse_sleep("which container is the app's? write jwt-sidecar/app-container")
+            problems.append("which container is the app's? write jwt-sidecar/app-container")
+        if problems and asked is None:
+            return changed  # the injector's default is for pods that it fits
+        self.notes.refusals += [f"{at('app-pre-stop-sleep')}: {each}" for each in problems]
         return [
-            self._sleeping(each, seconds, is_asked=asked is not None)
+            app_containers.sleeping(
+                each, seconds, native=self.native, is_asked=asked is not None, notes=self.notes
+            )
             if each["name"] == app.container
             else each
             for each in changed
         ]
-
-    def _refuse_sleep(self, message: str) -> None:
-        self.refusals.append(f"{at('app-pre-stop-sleep')}: {message}")
-
-    def _sleeping(self, container: JsonObject, seconds: int, *, is_asked: bool) -> JsonObject:
-        lifecycle = container.get("lifecycle") or {}
-        if lifecycle.get("preStop"):
-            if is_asked:
-                self._refuse_sleep(
-                    f"container {container['name']} has a preStop hook of its own, and there can "
-                    "be one: sleep there, or remove it"
-                )
-            return container
-        # Clusters without native sidecars have no sleep of their own either.
-        command = {"exec": {"command": ["sleep", str(seconds)]}}
-        hook = {"sleep": {"seconds": seconds}} if self.native else command
-        return {**container, "lifecycle": {**lifecycle, "preStop": hook}}
-
-    def _with_carriers(
-        self, changed: list[JsonObject], loading: Sequence[str], targets: Sequence[str]
-    ) -> list[JsonObject]:
-        result: list[JsonObject] = []
-        for container in changed:
-            if container["name"] in loading:
-                with_carrier, remarks = carriers.loaded(container, targets)
-                self.warnings += remarks
-                result.append(with_carrier)
-            else:
-                result.append(container)
-        return result
-
-    # --- the configuration ---
-
-    def _examined(
-        self, config_map: ConfigMap, app: ports.App, relays: probes.Relays, *, has_carrier: bool
-    ) -> tuple[RemoteExamination, str]:
-        part = PodConfig.empty()
-        self._add_app(part, config_map, app)
-        part.add_destinations(self.wishes)
-        self._add_control(part, config_map)
-        if relays.items:
-            if config_map.at("admin", "app_probes") is not None:
-                self.refusals.append(
-                    f"{config_map.file}: admin.app_probes: is written by the injector for each "
-                    "pod: remove it, or write jwt-sidecar/probes: keep"
-                )
-            else:
-                place = "; ".join(relays.places)
-                part.add({"admin": {"app_probes": relays.items}}, place)
-        if has_carrier:
-            written = config_map.text_at("attribution", "carrier")
-            if written is None:
-                part.add({"attribution": {"carrier": self.carrier}}, at("carrier"))
-            elif written not in (self.carrier, "auto"):
-                self.refusals.append(
-                    f"{config_map.file}: attribution.carrier: is `{written}`, but the pod loads "
-                    f"`{self.carrier}`: remove it, or write jwt-sidecar/carrier: none"
-                )
-        found = examine(config_map, part)
-        self.refusals += [str(problem) for problem in found.errors]
-        return found, part.text()
-
-    def _add_app(self, part: PodConfig, config_map: ConfigMap, app: ports.App) -> None:
-        written = config_map.at("inbound", "app")
-        if app.port is None:
-            if written is None and config_map.at("inbound", "listen") is None:
-                part.add({"inbound": {"listen": OFF}}, "pod without ports")
-        elif written is None:
-            place = "declared ports" if self.wishes.app_port is None else at("app-port")
-            part.add({"inbound": {"app": f"http://127.0.0.1:{app.port}"}}, place)
-        elif app.port != config_map.app_port():
-            self.refusals.append(
-                f"{at('app-port')}: {config_map.file} says already where the app is, in "
-                "inbound.app: remove one of the two"
-            )
-
-    def _add_control(self, part: PodConfig, config_map: ConfigMap) -> None:
-        ours = f"unix:{names.CONTROL_SOCKET}"
-        written = config_map.at("admin", "control")
-        if written is None:
-            part.add({"admin": {"control": ours}}, "injector")
-        elif config_map.text_at("admin", "control") != ours:
-            self.refusals.append(
-                f"{config_map.file}: admin.control: the pod's hook that lets the sidecar drain "
-                f"asks {ours}: remove the line"
-            )
 
     # --- what could go wrong ---
 
@@ -422,7 +304,7 @@ class _Injection:
                 taken.setdefault(located.value.port, f"the sidecar's {located.path}")
         spec = self.pod["spec"]
         natives = [each for each in init_containers_of(spec) if is_native_sidecar(each)]
-        self.refusals += ports.clashes((*containers_of(spec), *natives), taken, app.port)
+        self.notes.refusals += ports.clashes((*containers_of(spec), *natives), taken, app.port)
 
     def _check_services(
         self, app: ports.App, inbound: int | None, known: Sequence[JsonObject]
@@ -439,34 +321,34 @@ class _Injection:
                 ),
             )
             if message is not None:
-                self.refusals.append(message)
+                self.notes.refusals.append(message)
 
     def _container(self, name: str) -> JsonObject:
         return next(each for each in containers_of(self.pod["spec"]) if each["name"] == name)
 
     def _warn(self, app: ports.App, found: RemoteExamination, admin: int) -> None:
-        self.warnings += guards.warnings(self.pod)
-        self.warnings += meshes.warnings(self.pod, admin, native=self.native)
+        self.notes.warnings += guards.warnings(self.pod)
+        self.notes.warnings += meshes.warnings(self.pod, admin, native=self.native)
         if app.port is not None and app.container is not None:
             for other in ports.others_of(self._container(app.container), app.port):
-                self.warnings.append(
+                self.notes.warnings.append(
                     f"container {app.container}: port {other} is not behind the sidecar: whoever "
                     "reaches the pod can call it without a token"
                 )
         config = found.config
         if config is not None and config.drain_timeout_seconds >= self.grace_seconds:
-            self.warnings.append(
+            self.notes.warnings.append(
                 f"terminationGracePeriodSeconds: {self.grace_seconds} is not more than "
                 f"drain_timeout, {config.drain_timeout_seconds:g}s: requests in progress may be cut"
             )
         self._warn_of_scraping(admin)
-        self.warnings += [str(problem) for problem in found.warnings]
-        self.warnings += reference_warnings(found, self.wishes.secrets)
+        self.notes.warnings += [str(problem) for problem in found.warnings]
+        self.notes.warnings += reference_warnings(found, self.wishes.secrets)
 
     def _warn_of_scraping(self, admin: int) -> None:
         present = sorted(key for key in annotations_of(self.pod) if key.startswith(_SCRAPE))
         if present:
-            self.warnings.append(
+            self.notes.warnings.append(
                 f"annotation {present[0]}: is kept, so that Prometheus goes on scraping what it "
                 f"says, past the sidecar; the sidecar's own metrics are at port {admin}, /metrics: "
                 "scrape them with the PodMonitor"

@@ -12,10 +12,11 @@ from typing import Any, Final
 import yaml
 
 from sidecar.config import endpoints
+from sidecar.config.elsewhere import RemoteExamination, examine_texts
 from sidecar.config.flags import Flags, tree_of
 from sidecar.config.inbound_keys import DEFAULT_LISTEN
-from sidecar.config.keys import ADMIN, DEFAULT_ADMIN_LISTEN
-from sidecar.config.load import RemoteExamination, examine_texts, tree_in
+from sidecar.config.keys import DEFAULT_ADMIN_LISTEN
+from sidecar.config.load import tree_in
 from sidecar.config.merge import merge
 from sidecar.config.model import Address, Origin
 from sidecar.config.positions import (
@@ -106,6 +107,15 @@ class PodConfig:
         """Add *value*, which problems say is at *place*."""
         self.root = merge(self.root, _tree(value, Place(place)), self.findings)
 
+    def add_relays(self, items: Sequence[Mapping[str, Any]], places: Sequence[str]) -> None:
+        """Add what the sidecar is to ask the app, each with the probe that it is for."""
+        place = Place(places[0])
+        nodes = [_tree(item, Place(where)) for item, where in zip(items, places, strict=True)]
+        tree = MappingNode(place, {"app_probes": Entry(place, SequenceNode(place, tuple(nodes)))})
+        self.root = merge(
+            self.root, MappingNode(place, {"admin": Entry(place, tree)}), self.findings
+        )
+
     def add_destinations(self, wishes: Wishes) -> None:
         """Add what the annotation says, read as ``sidecar run`` reads its flags."""
         if not wishes.destinations:
@@ -130,19 +140,9 @@ class PodConfig:
 def examine(config_map: ConfigMap, pod_config: PodConfig) -> RemoteExamination:
     """Check both parts together."""
     texts = [(config_map.file, config_map.text)]
-    found = examine_texts(texts, trees=[(f"env:{names.POD_CONFIG}", _known(pod_config.root))])
+    found = examine_texts(texts, trees=[(f"env:{names.POD_CONFIG}", pod_config.root)])
     errors = (*pod_config.findings.errors, *found.errors)
     return RemoteExamination(found.config, found.draft, errors, found.warnings)
-
-
-def _known(root: MappingNode) -> MappingNode:  # until branch runtime is merged
-    admin = root.entries.get("admin")
-    if any(key.name == "app_probes" for key in ADMIN.keys) or admin is None:
-        return root
-    assert isinstance(admin.value, MappingNode)
-    kept = {key: each for key, each in admin.value.entries.items() if key != "app_probes"}
-    changed = Entry(admin.place, MappingNode(admin.value.place, kept))
-    return MappingNode(root.place, {**root.entries, "admin": changed})
 
 
 def reference_warnings(found: RemoteExamination, secrets: Sequence[str]) -> list[str]:

@@ -23,10 +23,11 @@ class Relays:
     """What the sidecar is to ask: each once, however many probes want to know."""
 
     admin_port: int
+    warnings: list[str]
+    """Gets what is not relayed, and why."""
     items: list[dict[str, Any]] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     """For each, the probe that it was first made for."""
-    warnings: list[str] = field(default_factory=list)
 
     def action(self, relay: dict[str, Any], place: str) -> JsonObject:
         """Return the kubelet's new question."""

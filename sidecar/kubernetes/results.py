@@ -1,7 +1,7 @@
 """What comes of a pod that is offered for injection."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 JsonObject: TypeAlias = Mapping[str, Any]
@@ -31,3 +31,11 @@ class Refused:
     """The pod cannot have a sidecar as it is; *message* says what to write instead."""
 
     message: str
+
+
+@dataclass(slots=True)
+class Notes:
+    """What there is to say of one pod, collected so that all of it is said at once."""
+
+    refusals: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

@@ -68,7 +68,8 @@ def bypass(service: JsonObject, *, labels: Mapping[str, Any], ports: Ports) -> s
             target = port.get("port")
         if str(target) != str(ports.app):
             continue
-        name = (service.get("metadata") or {}).get("name", "")
+        metadata = service.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
         if ports.name is not None:
             line = f"targetPort: {ports.name}"
             more = "the name leads to the sidecar in pods that have one, and to the app in others"
@@ -96,6 +97,7 @@ def _chooses(service: JsonObject, labels: Mapping[str, Any]) -> bool:
 
 
 def _tcp_ports(service: JsonObject) -> Iterator[JsonObject]:
-    for port in service["spec"].get("ports") or ():
+    ports = service["spec"].get("ports")
+    for port in ports if isinstance(ports, list) else ():
         if isinstance(port, Mapping) and (port.get("protocol") or "TCP") == "TCP":
             yield port

@@ -57,8 +57,9 @@ def _problems(pod: JsonObject) -> Iterator[str]:
         yield "spec.containers: must have at least one container"
     for key in _LISTS:
         yield from _problems_of_list(spec, key, "spec", is_named=True)
-    if not isinstance(grace := spec.get("terminationGracePeriodSeconds") or 0, int):
-        yield f"spec.terminationGracePeriodSeconds: must be a number, not {grace!r}"
+    grace = spec.get("terminationGracePeriodSeconds")
+    if grace is not None and not isinstance(grace, int):
+        yield "spec.terminationGracePeriodSeconds: must be a number"
     for kind in ("containers", "initContainers"):
         found = spec.get(kind)
         if isinstance(found, list):
@@ -129,6 +130,8 @@ def _problems_of_handler(handler: Any, path: str) -> Iterator[str]:
         )
         if not is_sound:
             yield f"{path}.{kind}.httpHeaders: must be a list of names and values"
+    if not isinstance(handler.get("grpc") or {}, Mapping):
+        yield f"{path}.grpc: must be a map"
     timeout = handler.get("timeoutSeconds")
     if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool)):
         yield f"{path}.timeoutSeconds: must be a number"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.config.load import examine_texts
+from sidecar.config.elsewhere import examine_texts
 
 BASE = "version: 1\nissuers:\n  shop: {issuer: https://idp.example, audiences: [a]}\n"
 

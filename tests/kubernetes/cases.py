@@ -28,6 +28,27 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no ports": (pod(container("worker")), {}),
     "no ports, two containers": (pod(container("worker"), container("log")), {}),
     "probes": (pod(container("app", ("http", 8080), **_PROBES)), {}),
+    "much of its own": (
+        pod(
+            container(
+                "app",
+                ("http", 8080),
+                env=[{"name": "A", "value": "1"}],
+                envFrom=[{"configMapRef": {"name": "c"}}],
+                volumeMounts=[{"name": "data", "mountPath": "/data"}],
+                livenessProbe={"grpc": {"port": 8080}},
+                readinessProbe={"exec": {"command": ["true"]}},
+                securityContext={"runAsUser": 1000},
+            ),
+            annotations={"carrier": "python"},
+            volumes=[{"name": "data", "emptyDir": {}}],
+            shareProcessNamespace=True,
+            terminationGracePeriodSeconds=60,
+            nodeSelector={"kubernetes.io/os": "linux"},
+            os={"name": "linux"},
+        ),
+        {},
+    ),
     "probes kept": (
         pod(container("app", ("http", 8080), **_PROBES), annotations={"probes": "keep"}),
         {},

@@ -42,7 +42,7 @@ def restricted(name: str = "app", *ports: Any, **more: Any) -> dict[str, Any]:
     return container(name, *ports, securityContext=context, **more)
 
 
-def pod(*containers: Any, annotations: Mapping[str, Any] | None = None, **spec: Any) -> Pod:
+def pod(*containers: Any, annotations: Any = None, **spec: Any) -> Pod:
     """A pod with the annotations given without their prefix."""
     prefixed = {
         key if "/" in key else f"jwt-sidecar/{key}": value
@@ -60,7 +60,7 @@ def pod(*containers: Any, annotations: Mapping[str, Any] | None = None, **spec: 
 
 
 def offered(
-    given: Pod,
+    given: Mapping[str, Any],
     *,
     config: str | None = CONFIG,
     settings: InjectorSettings = SETTINGS,

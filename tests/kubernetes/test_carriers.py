@@ -161,6 +161,8 @@ def test_by_setting() -> None:
     """The injector may load it into every app, and a pod may decline."""
     settings = InjectorSettings(image=IMAGE, carrier="python")
     assert variables(injected(pod(), settings=settings))["PYTHONPATH"] == PATH
+    uncalled = injected(pod(container("a"), container("b")), settings=settings)
+    assert variables(uncalled, "a") == variables(uncalled, "b") == {}
     declining = pod(annotations={"carrier": "none"})
     assert variables(injected(declining, settings=settings)) == {}
 

@@ -245,6 +245,19 @@ def test_pre_stop_sleep() -> None:
     injected(short)
 
 
+def test_pre_stop_sleep_that_does_not_fit() -> None:
+    """A pod that asks for what it cannot have is refused; the injector's default gives way."""
+    two = [container("a"), container("b")]
+    assert refused(pod(*two, annotations={"app-pre-stop-sleep": "5"})) == (
+        "annotation jwt-sidecar/app-pre-stop-sleep: which container is the app's? write "
+        "jwt-sidecar/app-container"
+    )
+    by_setting = InjectorSettings(image=IMAGE, app_pre_stop_sleep=5)
+    for given in (pod(*two), pod(terminationGracePeriodSeconds=5)):
+        spec = injected(given, settings=by_setting).pod["spec"]
+        assert not any("lifecycle" in each for each in spec["containers"])
+
+
 def test_grace_period() -> None:
     """A grace period that is over before the sidecar has drained is warned about."""
     config = CONFIG + "drain_timeout: 20s\n"

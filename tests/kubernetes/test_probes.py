@@ -176,3 +176,28 @@ def test_configured_relays() -> None:
         "ConfigMap jwt-sidecar, config.yaml: admin.app_probes: is written by the injector for each "
         "pod: remove it, or write jwt-sidecar/probes: keep"
     )
+
+
+UNRELAYED = [
+    (
+        {"httpGet": {"port": 8080, "httpHeaders": [{"name": "X-Auth-Subject", "value": "me"}]}},
+        "admin.app_probes[1].headers.X-Auth-Subject: is reserved: the app believes the sidecar "
+        "what it says",
+    ),
+    ({"tcpSocket": {"port": 15406}}, "admin.app_probes[1].port: is where the sidecar itself"),
+    (
+        {"httpGet": {"port": 8080}, "timeoutSeconds": 61},
+        "admin.app_probes[1].timeout: `61s` must be from 100ms to 60s",
+    ),
+]
+
+
+@pytest.mark.parametrize(("probe", "message"), UNRELAYED)
+def test_not_to_be_relayed(probe: dict[str, Any], message: str) -> None:
+    """What the sidecar would not ask is refused by the name of the probe, with a way out."""
+    first = {"httpGet": {"path": "/first", "port": 8080}}
+    given = pod(container("app", ("http", 8080), startupProbe=first, readinessProbe=probe))
+    told = refused(given)
+    assert told.startswith(f"container app, readinessProbe: {message}")
+    assert told.endswith("; or write jwt-sidecar/probes: keep")
+    assert len(told.splitlines()) == 1

@@ -3,7 +3,7 @@
 from typing import Any
 
 import jsonpatch
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from tests.kubernetes.cases import CASES
