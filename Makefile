@@ -65,7 +65,7 @@ lint: dev ## formatting, lint, import contract, types
 # tests run what they test in their own process; following every process that the others start
 # takes as long again and finds little more.
 PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo interop journeys manifests matrix \
-    testbed trial)
+    monitoring testbed trial)
 check: lint ## lint, then the tests with coverage (what CI runs)
 	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term --all-reasons $(PROGRAMS:%=--ignore=%) $(ARGS)
 	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(PROGRAMS) $(ARGS)

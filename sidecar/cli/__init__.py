@@ -51,6 +51,8 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "schema": "sidecar.cli.schema",
         "demo": "sidecar.cli.demo",
         "carrier": "sidecar.cli.carrier",
+        "inject": "sidecar.cli.inject",
+        "injector": "sidecar.cli.injector",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
         "reload": "sidecar.cli.reload",

@@ -100,6 +100,8 @@ def _checked_file(fields: Fields, path: str) -> JwksFile | None:
     from sidecar.config.key_files import problem_with
 
     path = fields.place("jwks_file").resolve(path)
+    if fields.reading.is_elsewhere:
+        return JwksFile(path)
     if (problem := problem_with(path, token_keys.key_use(fields))) is not None:
         fields.error("jwks_file", problem)
     return JwksFile(path)
@@ -132,6 +134,8 @@ def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) 
         if isinstance(source, JwksFile) and not asks:
             fields.error(name, "is for keys that are fetched; `jwks_file` is on disk already")
         fields.values[name] = path = fields.place(name).resolve(path)
+        if fields.reading.is_elsewhere:
+            continue
         problem = _problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
         if problem:
             fields.error(name, problem)

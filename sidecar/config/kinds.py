@@ -21,8 +21,9 @@ from sidecar.config.positions import (
     SequenceNode,
 )
 from sidecar.config.problems import nearest, quoted
-from sidecar.config.reading import Reading
+from sidecar.config.reading import Located, Reading
 from sidecar.config.references import ReferenceProblem, resolve
+from sidecar.config.stand_ins import stand_in
 from sidecar.config.values import Complaint
 
 T = TypeVar("T")
@@ -61,6 +62,8 @@ class Written:
 
     text: str
     shown: str
+    is_known: bool = True
+    """Whether *text* is the value, rather than a reference that can only be followed elsewhere."""
 
     def suggestion(self, meant: str | None) -> str | None:
         """Return *meant* unless it could tell what a reference stood for."""
@@ -78,6 +81,11 @@ def read_string(node: Node, path: str, reading: Reading, label: str) -> Written 
             return INVALID
         case ScalarNode():
             try:
+                if reading.is_elsewhere:
+                    text, has_reference = stand_in(node.text)
+                    if has_reference:
+                        reading.draft.references.append(Located(node.text, node.place, path))
+                    return Written(text, node.text, is_known=not has_reference)
                 directory = os.path.dirname(node.place.file)
                 text = resolve(node.text, reading.environ, directory, reading.saw)
                 return Written(text, node.text)
@@ -119,6 +127,8 @@ class Text(Generic[T]):
         try:
             return self.parse(written.text)
         except Complaint as complaint:
+            if not written.is_known:
+                return INVALID
             message = f"{_shown(written.shown)} {complaint.message}"
             suggestion = written.suggestion(complaint.suggestion)
             reading.findings.error(node.place, path, message, suggestion)
@@ -163,6 +173,8 @@ class Choice:
                 return invalid
         if written.text in self.values:
             return written.text
+        if not written.is_known:
+            return INVALID
         message, suggestion = self._complaint(written)
         reading.findings.error(node.place, path, message, written.suggestion(suggestion))
         return INVALID

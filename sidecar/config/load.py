@@ -66,7 +66,7 @@ def examine(
     if flags is not None:
         trees.append(tree_of(flags, findings))
     config = None
-    if (root := _merged(trees, findings)) is not None:
+    if (root := merged(trees, findings)) is not None:
         config = parse(root, findings, environ, files)
     errors = findings.errors
     return Examination(None if errors else config, errors, findings.warnings, files)
@@ -82,7 +82,7 @@ def control_path(
     """
     findings = Findings(list(paths))
     environ = os.environ if environ is None else environ
-    root = _merged([read_tree(path, findings, environ) for path in paths], findings)
+    root = merged([read_tree(path, findings, environ) for path in paths], findings)
     if root is None or (entry := root.entries.get("admin")) is None:
         return None, findings.errors
     reading = Reading(findings, environ)
@@ -90,7 +90,7 @@ def control_path(
     return None if isinstance(admin, Invalid) else admin.control, findings.errors
 
 
-def _merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:
+def merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNode | None:
     """Return one tree, or nothing if a part is missing: what is left would look incomplete."""
     root: MappingNode | None = None
     for tree in trees:
@@ -114,7 +114,13 @@ def read_tree(
         content = _variable(path, findings, environ)
     else:
         content = _read(path, findings, {} if files is None else files)
-    if content is None:
+    return None if content is None else tree_in(content, path, findings)
+
+
+def tree_in(content: bytes, path: str, findings: Findings) -> MappingNode | None:
+    """Return the map in *content*, which *path* names, or nothing once *findings* says why."""
+    if len(content) > MAX_FILE_BYTES:
+        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
         return None
     try:
         text = content.decode("utf-8-sig")
@@ -141,11 +147,7 @@ def _variable(path: str, findings: Findings, environ: Mapping[str, str]) -> byte
         message = "is an environment variable that is not set" if name else "names no variable"
         findings.error(Place(path), "", message)
         return None
-    content = text.encode("utf-8", "surrogateescape")
-    if len(content) > MAX_FILE_BYTES:
-        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
-        return None
-    return content
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _read(path: str, findings: Findings, files: dict[str, bytes]) -> bytes | None:
@@ -162,8 +164,5 @@ def _read(path: str, findings: Findings, files: dict[str, bytes]) -> bytes | Non
         return None
     except ValueError:
         findings.error(Place(path), "", "is not a path")
-        return None
-    if len(content) > MAX_FILE_BYTES:
-        findings.error(Place(path), "", f"is larger than {MAX_FILE_BYTES // 1024}KiB")
         return None
     return content

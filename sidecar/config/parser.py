@@ -23,7 +23,15 @@ def parse(
 
     *files* is given the digests of the files that were read on the way.
     """
-    reading = Reading(findings, environ, {} if files is None else files)
+    return read(root, Reading(findings, environ, {} if files is None else files))
+
+
+def read(root: MappingNode, reading: Reading) -> Config | None:
+    """Return the configuration at *root*, or ``None`` where it cannot be put together.
+
+    That is where *reading* holds an error, or a reference stood in for what had to be known.
+    """
+    findings = reading.findings
     config = ROOT.read(root, "", reading)
     check(reading.draft, findings)
     check_app_probes(reading.draft, findings)

@@ -40,6 +40,8 @@ class Draft:
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
     app_probes: list[Located[AppProbe]] = field(default_factory=list)
+    references: list[Located[str]] = field(default_factory=list)
+    """Those that can only be followed elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Reading:
     files: dict[str, bytes] = field(default_factory=dict)
     """Digests of the files that were read, by path: what to look at to see a change."""
     draft: Draft = field(default_factory=Draft)
+    is_elsewhere: bool = False
+    """Whether the configuration is for another machine: its variables and files are not here."""
 
     def saw(self, path: str, content: bytes) -> None:
         """Take note of what was in the file at *path*; empty where it could not be read."""

@@ -38,6 +38,8 @@ def _check_files(fields: Fields, ca: str) -> None:
     for key in keys.values():
         if (path := fields.values.get(key)) is not None:
             fields.values[key] = fields.place(key).resolve(path)
+    if fields.reading.is_elsewhere:
+        return
     # cryptography comes with it; a configuration without TLS does not need that here.
     from sidecar.tls.files import (
         TlsContents,

@@ -199,6 +199,23 @@ BUILD_INFO: Final = Family(
     ("version", "compiled"),
 )
 
+INJECTOR_ADMISSIONS: Final = Family(
+    "sidecar_injector_admissions_total",
+    "counter",
+    "Answers of the injector to the API server, by the kind of object and what came of it.",
+    ("kind", "result"),
+)
+INJECTOR_ADMISSION_DURATION: Final = Family(
+    "sidecar_injector_admission_duration_seconds",
+    "histogram",
+    "Time from the API server's question to the injector's answer.",
+)
+INJECTOR_CERTIFICATE_EXPIRY: Final = Family(
+    "sidecar_injector_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When the certificate that the injector serves with ends, in seconds since the epoch.",
+)
+
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
@@ -209,3 +226,6 @@ CATALOGUE: Final = (
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
     TLS_CERTIFICATE_EXPIRY, BUILD_INFO,
 )  # fmt: skip
+
+INJECTOR: Final = (INJECTOR_ADMISSIONS, INJECTOR_ADMISSION_DURATION, INJECTOR_CERTIFICATE_EXPIRY)
+"""Those of ``sidecar injector``, a process of its own; the others are the sidecar's."""

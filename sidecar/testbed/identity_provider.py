@@ -1,8 +1,8 @@
-"""One complete identity provider on loopback: discovery, key set, tokens and introspection.
+"""One complete identity provider: discovery, key set, tokens and introspection.
 
 Owns the HTTP. What tokens say belongs to ``sidecar.testbed.token_mint``, and who may have one to
-``sidecar.testbed.token_endpoint``. Its tokens protect nothing: passwords are public, and it
-listens on loopback only.
+``sidecar.testbed.token_endpoint``. Its tokens protect nothing, for passwords are public; it listens
+on loopback unless it is told otherwise, as the Kubernetes demo does.
 """
 
 from collections.abc import Sequence
@@ -31,24 +31,33 @@ class IdentityProvider:
 
     mint: TokenMint
     opaque: OpaqueTokens
+    address: tuple[str, int]
+    """Where it listens; known once it serves."""
 
     def __init__(
         self,
         *,
         audience: Sequence[str],
+        host: str = "127.0.0.1",
         port: int = 0,
+        issuer: str | None = None,
         algorithms: Sequence[str] = ("RS256", "ES256"),
         lifetime_seconds: float = 300.0,
         issues_opaque: bool = False,
     ) -> None:
-        """*issues_opaque*: the token endpoint gives tokens that only introspection can read."""
+        """*issuer* is its URL where that is not the address it listens on.
+
+        *issues_opaque*: the token endpoint gives tokens that only introspection can read.
+        """
         self.key_set_requests = 0
         """How often the key set was asked for."""
         self.introspections = 0
         """How often a client that showed who it is asked about a token."""
         self._issues_opaque = issues_opaque
         self._audience = tuple(audience)
+        self._host = host
         self._port = port
+        self._named = issuer
         self._algorithms = tuple(algorithms)
         self._lifetime_seconds = lifetime_seconds
         self._endpoint = TokenEndpoint(USERS, SERVICES)
@@ -82,14 +91,14 @@ class IdentityProvider:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+            site = web.TCPSite(self._runner, self._host, self._port)
             await site.start()
         except BaseException:
             await self._runner.cleanup()
             raise
-        host, port = self._runner.addresses[0][:2]
+        host, port = self.address = self._runner.addresses[0][:2]
         self.mint = TokenMint(
-            f"http://{host}:{port}",
+            self._named or f"http://{host}:{port}",
             audience=self._audience,
             algorithms=self._algorithms,
             lifetime_seconds=self._lifetime_seconds,

@@ -73,8 +73,8 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
         (["chek"], "No such command 'chek'. Did you mean 'check'?"),
         (
             ["zzzz"],
-            "The commands are run, check, init, schema, demo, carrier, attribution, status, "
-            "reload, drain, explain, reasons, rules, ui.",
+            "The commands are run, check, init, schema, demo, carrier, inject, injector, "
+            "attribution, status, reload, drain, explain, reasons, rules, ui.",
         ),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),

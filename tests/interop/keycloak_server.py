@@ -1,4 +1,7 @@
-"""Keycloak with the realm ``shop``: its grants, and the keys that it signs with."""
+"""Keycloak with the realm ``shop``: its grants, and the keys that it signs with.
+
+The realm of deploy/k8s is imported beside it.
+"""
 
 import re
 import shutil
@@ -11,6 +14,7 @@ from tests.interop.programs import HERE
 from tests.interop.setup import LEAN_JAVA
 
 REALM_FILE: Final = HERE / "keycloak" / "shop-realm.json"
+DEMO: Final = HERE.parents[1] / "deploy" / "k8s" / "overlays" / "keycloak"
 _ADMIN: Final = ("admin", "admin-password")
 _KEY_PROVIDER: Final = "org.keycloak.keys.KeyProvider"
 
@@ -31,6 +35,7 @@ class Keycloak:
             (home / part).symlink_to(program / "keycloak" / part)
         (home / "data" / "import").mkdir(parents=True)
         shutil.copy(REALM_FILE, home / "data" / "import")
+        shutil.copy(DEMO / "realm.json", home / "data" / "import" / "demo-realm.json")
         self.process = IssuerProcess(
             "keycloak",
             [
@@ -62,6 +67,12 @@ class Keycloak:
             f"{self.public}/realms/shop/protocol/openid-connect/token",
             {"client_id": client, "client_secret": f"{client}-secret", **form},
         )
+
+    async def demo_token(self, user: str) -> str:
+        """Return what docs/kubernetes.md gets for *user* of the demo's realm."""
+        form = {"client_id": "demo", "grant_type": "password", "username": user}
+        url = f"{self.public}/realms/demo/protocol/openid-connect/token"
+        return str((await post_form(url, {**form, "password": f"{user}-password"}))["access_token"])
 
     async def service_token(self, client: str = "shop-web") -> str:
         """Return an access token of *client* itself."""

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
-from tests.interop.keycloak_server import Keycloak
+from tests.interop.keycloak_server import DEMO, Keycloak
 from tests.interop.needed import needs_program
 from tests.interop.programs import KEYCLOAK
 
@@ -169,3 +170,18 @@ async def test_keycloak_stopped_and_started(keycloak: Keycloak, tmp_path: Path) 
             await keycloak.process.start()
         assert await guarded.present(await keycloak.service_token()) == ACCEPTED
         assert await guarded.present(known) == ACCEPTED
+
+
+async def test_the_realm_of_the_demo_on_kubernetes(keycloak: Keycloak, tmp_path: Path) -> None:
+    """deploy/k8s/overlays/keycloak: its realm's tokens are what its configurations ask for."""
+    alice, bob = [await keycloak.demo_token(user) for user in ("alice", "bob")]
+    assert {"user-service", "profile-service"} <= set(claims_of(alice)["aud"])
+    written = (DEMO / "profile-service.yaml").read_text()
+    ours = "http://keycloak.jwt-sidecar-demo.svc:8080"
+    assert ours in written
+    configuration = yaml.safe_load(written.replace(ours, keycloak.public))
+    async with guard(tmp_path, configuration) as guarded:
+        assert await guarded.present(alice, "/admin/profiles") == ACCEPTED
+        assert await guarded.present(bob, "/profiles/bob") == ACCEPTED
+        outcome = await guarded.present(bob, "/admin/profiles")
+        assert (outcome.status, outcome.reason) == (403, "role_missing")

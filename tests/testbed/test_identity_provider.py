@@ -179,3 +179,16 @@ async def test_a_taken_port_is_an_error_and_leaves_nothing(provider: IdentityPro
     with pytest.raises(OSError, match="in use"):
         async with IdentityProvider(audience=["x"], port=port, algorithms=("ES256",)):
             pass
+
+
+async def test_its_name_may_be_another_than_its_address(client: aiohttp.ClientSession) -> None:
+    """In a cluster it listens on all addresses, and is called by its Service's name."""
+    url = "http://identity-provider.example:9000"
+    async with IdentityProvider(audience=["a"], host="127.0.0.1", issuer=url) as named:
+        host, port = named.address
+        async with client.get(f"http://{host}:{port}/.well-known/openid-configuration") as response:
+            metadata = await response.json()
+        assert metadata["issuer"] == url
+        assert metadata["jwks_uri"] == f"{url}/jwks"
+        claims = jwt.decode(named.mint.token("alice"), options={"verify_signature": False})
+        assert claims["iss"] == url

@@ -1,0 +1,106 @@
+"""Alerts and dashboard ask for metrics and labels that exist."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar.telemetry.catalogue import CATALOGUE
+from tests.monitoring.elsewhere import ELSEWHERE
+from tests.monitoring.generate import DASHBOARD, RULES, dashboard
+
+OF_OTHERS = {
+    "up": set[str](),
+    "process_start_time_seconds": set[str](),
+    "process_cpu_seconds_total": set[str](),
+    "process_resident_memory_bytes": set[str](),
+    "process_open_fds": set[str](),
+    "kube_networkpolicy_created": {"networkpolicy"},
+}
+"""Of Prometheus, of its client library, and of kube-state-metrics."""
+OF_THE_TARGET = {"job", "namespace", "pod"}
+_SELECTOR = re.compile(r"\b(up|(?:sidecar|process|kube)_[a-z_]+)\b(?:\{([^}]*)\})?")
+_LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
+_GROUPED = re.compile(r"\b(?:by|on|group_left)\s*\(([^)]*)\)")
+
+
+def families() -> dict[str, set[str]]:
+    ours = (*ELSEWHERE, *CATALOGUE)
+    known = {family.name: set(family.labels) for family in ours}
+    for family in ours:
+        if family.kind == "histogram":
+            known[f"{family.name}_bucket"] = {*family.labels, "le"}
+    return {**known, **OF_OTHERS}
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+    yield from queries()
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yield the panel's title and the expression of every query of the dashboard."""
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            yield f"{panel['title']} {target['refId']}", target["expr"]
+
+
+def selected(expr: str) -> dict[str, set[str]]:
+    """Return the metrics that *expr* names, with the labels it asks each for."""
+    found: dict[str, set[str]] = {}
+    for name, inside in _SELECTOR.findall(_GROUPED.sub("", expr)):
+        found.setdefault(name, set()).update(_LABEL.findall(inside))
+    return found
+
+
+@pytest.mark.parametrize(("where", "expr"), list(expressions()))
+def test_metrics_and_labels_exist(where: str, expr: str) -> None:
+    """As the catalogue has them, or another program that everybody runs."""
+    known = families()
+    named = selected(expr)
+    assert named, f"{where}: no metric found in {expr}"
+    assert named.keys() <= known.keys(), where
+    for name, labels in named.items():
+        assert labels <= known[name] | OF_THE_TARGET, (where, name)
+    grouped = {
+        label.strip() for group in _GROUPED.findall(expr) for label in group.split(",") if label
+    }
+    # Whatever is left after an operator is in one of its operands.
+    assert grouped <= OF_THE_TARGET.union(*(known[name] for name in named)), where
+
+
+def test_the_dashboard_is_the_one_of_the_panels() -> None:
+    """If not: ``python -m tests.monitoring.generate``."""
+    assert DASHBOARD.read_text() == dashboard()
+
+
+def test_the_dashboard_is_one_that_grafana_imports() -> None:
+    """Ids and places are different, every query goes through the variables."""
+    board: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    assert board["uid"]
+    assert board["schemaVersion"] >= 36
+    assert "id" not in board  # it is given by the Grafana that imports it
+    names = [variable["name"] for variable in board["templating"]["list"]]
+    assert names == ["datasource", "namespace", "pod"]
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        for target in panel.get("targets", ()):
+            assert target["datasource"]["uid"] == "${datasource}"
+            ours = "injector" not in target["expr"]
+            assert not ours or 'namespace=~"$namespace", pod=~"$pod"' in target["expr"]
