@@ -197,8 +197,8 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
         path = user_directory / "sidecar.yaml"
         path.write_text(_USER.format(**known))
         user = await enter(sidecar("user-service's sidecar", path))
-        for each in (profile, user):
-            await until_ready(client, each)
+        for running in (profile, user):
+            await until_ready(client, running)
         await enter(
             service(
                 "user-service",
