@@ -9,6 +9,7 @@ from tests.kubernetes.cases import CASES
 from tests.kubernetes.pods import (
     CONFIG,
     IMAGE,
+    NO_TOKEN,
     app_of,
     container,
     injected,
@@ -43,7 +44,7 @@ def test_classic() -> None:
 
 
 def test_container() -> None:
-    """Probes ask the admin port, the hook drains, and nothing but two directories is mounted."""
+    """Probes ask the admin port, the hook drains, and no token of the pod's account is mounted."""
     found = sidecar_of(injected(pod()))
     assert found["command"] == [
         "sidecar", "run", "--config", "/etc/sidecar/config.yaml",
@@ -66,6 +67,7 @@ def test_container() -> None:
     assert found["volumeMounts"] == [
         {"name": "jwt-sidecar-config", "mountPath": "/etc/sidecar", "readOnly": True},
         {"name": "jwt-sidecar-run", "mountPath": "/run/sidecar"},
+        NO_TOKEN,
     ]
     assert {
         each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"]
@@ -91,6 +93,7 @@ def test_volumes() -> None:
         {"name": "own"},
         {"name": "jwt-sidecar-config", "configMap": {"name": "jwt-sidecar", "defaultMode": 0o444}},
         {"name": "jwt-sidecar-run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "jwt-sidecar-no-token", "emptyDir": {"sizeLimit": "1Mi"}},
         {"name": "jwt-sidecar-secret-0", "secret": {"secretName": "idp", "defaultMode": 0o444}},
         {"name": "jwt-sidecar-secret-1", "secret": {"secretName": "tls", "defaultMode": 0o444}},
     ]
