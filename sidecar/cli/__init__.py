@@ -54,6 +54,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "inject": "sidecar.cli.inject",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "reload": "sidecar.cli.reload",
         "drain": "sidecar.cli.drain",
         "explain": "sidecar.cli.explain",
         "reasons": "sidecar.cli.reasons",
