@@ -211,9 +211,8 @@ def _signed(fields: Fields) -> SignedHeader | Invalid:
         fields.values["key"] = path = fields.place("key").resolve(path)
         if fields.entry("algorithm") is not None:
             fields.error("algorithm", "is for a key that is generated; `key` names one that is not")
-        if not fields.reading.is_elsewhere and (
-            problem := problem_with_key(path, fields.reading.saw)
-        ):
+        is_here = not fields.reading.is_elsewhere
+        if is_here and (problem := problem_with_key(path, fields.reading.saw)):
             fields.error("key", problem)
     return INVALID if fields.is_broken else SignedHeader(**fields.values)
 

@@ -1,5 +1,7 @@
 """The pod that comes out: what the sidecar's container is, where it stands, what it is told."""
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.config.load import examine
@@ -177,14 +179,16 @@ def test_pod_config() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_pod_config_is_read(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_pod_config_is_read(name: str, tmp_path: Path) -> None:
     """The sidecar takes both configurations together, as they are in the pod."""
-    directory = tmp_path_factory.mktemp("config")
     given, more = CASES[name]
-    text = pod_config(injected(given, **more))
-    (directory / "config.yaml").write_text(more.get("config", CONFIG))
-    (directory / "pod.yaml").write_text(text)
-    found = examine([str(directory / "config.yaml"), str(directory / "pod.yaml")])
+    result = sidecar_of(injected(given, **more))
+    file = tmp_path / "config.yaml"
+    file.write_text(more.get("config", CONFIG))
+    mounted, in_environment = result["command"][3::2]
+    assert mounted == "/etc/sidecar/config.yaml"
+    variables = {each["name"]: each.get("value", "x") for each in result["env"]}
+    found = examine([str(file), in_environment], environ=variables)
     assert found.errors == ()
 
 
