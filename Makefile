@@ -29,8 +29,8 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install compiled dev demo test interop lint check check-inside check-programs format
-.PHONY: matrix image test-image bench bench-quick bench-carrier soak clean
+.PHONY: help install compiled dev demo test interop lint check format matrix image test-image
+.PHONY: bench bench-quick bench-carrier soak clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,15 +64,10 @@ lint: dev ## formatting, lint, import contract, types
 # Everything CI holds the tree to: `lint`, then all of `test`. Branch coverage is measured where the
 # tests run what they test in their own process; following every process that the others start
 # takes as long again and finds little more.
-PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo image interop journeys manifests \
-    matrix testbed trial)
-check: lint check-inside check-programs ## lint, then the tests with coverage (what CI runs)
-
-check-inside: dev
-	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term --all-reasons $(PROGRAMS:%=--ignore=%) $(ARGS)
-
-# These wait for processes more than they compute.
-check-programs: dev
+PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo interop journeys manifests matrix \
+    testbed trial)
+check: lint ## lint, then the tests with coverage (what CI runs, and then test-image)
+	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term --all-reasons $(PROGRAMS:%=--ignore=%) --ignore=tests/image $(ARGS)
 	@'$(BIN)/python' -m pytest -q -n auto --dist loadgroup $(IMPORTS) $(PROGRAMS) $(ARGS)
 
 format: dev ## rewrite the code as ruff formats it
@@ -89,10 +84,11 @@ matrix: dev ## run every cell of the attribution test; rewrites docs/attribution
 image: install ## build the image's root file system in .image (Linux, root, mmdebstrap)
 	@'$(BIN)/python' -m image.build --tests $(ARGS)
 
-# All that is compiled, what it is put on, and nothing whose subject is a process of its own.
+# In the image: all that is compiled, what it stands on, and nothing that starts other programs.
 COMPILED_TESTS = $(addprefix tests/, core credentials fetch inbound issuers outbound regressions \
     resilience telemetry tls wire)
-test-image: ## run the tests of the forwarding path with the image's Python and compiled package
+test-image: dev ## test what make image has built, then the forwarding path with its interpreter
+	@'$(BIN)/python' -m pytest -q tests/image $(ARGS)
 	@'$(BIN)/python' -m image.inside -q -n auto -p no:cacheprovider --import-mode=append $(COMPILED_TESTS) $(ARGS)
 
 bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)

@@ -164,8 +164,9 @@ class CompileForwardingPath(build_ext):
             group_name="sidecar",
         )
         for extension in extensions:
-            # A warning that some later compiler has is no reason not to install.
-            extension.extra_compile_args.append("-Wno-error")
+            # Nobody reads warnings of generated code, looking for them takes the compiler long, and
+            # one that some later compiler has is no reason not to install.
+            extension.extra_compile_args.append("-w")
         self.distribution.ext_modules = extensions
         command = build_ext(self.distribution)  # this one has made up its mind on the placeholder
         command.build_lib, command.build_temp = self.build_lib, self.build_temp

@@ -87,6 +87,8 @@ class Root:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_symlink():
             shutil.copy2(path, copy)
+            if path.suffix == ".py":  # some are programs too, for whoever has a shell
+                copy.chmod(0o644)
             return
         target = path.readlink()
         copy.symlink_to(target)
@@ -169,8 +171,8 @@ def assemble(directory: Path) -> None:
     root.write(Path("/etc/passwd"), _PASSWD)
     root.write(Path("/etc/group"), _GROUP)
     root.write(Path("/etc/hosts"), _HOSTS)
-    for mounted in ("etc/sidecar", "run/sidecar", "proc", "sys", "dev"):
-        (directory / mounted).mkdir(parents=True)
+    for empty in ("usr/sbin", "etc/sidecar", "run/sidecar", "proc", "sys", "dev"):
+        (directory / empty).mkdir(parents=True)
     _write_package_list(root)
     subprocess.run(["ldconfig", "-X", "-r", str(directory)], check=True)
     _compile(directory, [root.inside(Path(f"/usr/lib/{PYTHON}")), root.inside(ENVIRONMENT)])
@@ -187,6 +189,9 @@ def _place_environment(root: Root) -> None:
             program.unlink()
     (site,) = there.glob("lib/python3.*/site-packages")
     shutil.copytree(site / "sidecar/carriers/python", root.inside(CARRIERS))
+    # Debian's libraries come without what a debugger reads; some wheels' are two thirds of it.
+    libraries = [str(library) for library in there.rglob("*.so") if _is_elf(library)]
+    subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)
 
 
 def _write_package_list(root: Root) -> None:

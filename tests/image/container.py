@@ -66,12 +66,16 @@ class Image:
         return dict(variable.split("=", 1) for variable in self.config["Env"])
 
     def run(
-        self, *arguments: str, binds: Mapping[str, Path] | None = None, entrypoint: bool = True
+        self,
+        *arguments: str,
+        binds: Mapping[str, Path] | None = None,
+        entrypoint: bool = True,
+        **variables: str,
     ) -> "subprocess.CompletedProcess[str]":
         """Run to the end: ``sidecar`` with *arguments*, or another program of the image."""
         return subprocess.run(
             self._command(arguments, binds, entrypoint=entrypoint),
-            env=self.environment,
+            env={**self.environment, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
