@@ -165,7 +165,7 @@ class CompileForwardingPath(build_ext):
         )
         for extension in extensions:
             # Nobody reads warnings of generated code, and one that some later compiler has is no
-            # reason not to install. Looking for those of -Wall, which Debian's Python asks for, took
+            # reason not to install. Looking for those of -Wall, which Debian's Python wants, took
             # gcc 14 six times as long as translating without optimisation.
             extension.extra_compile_args.extend(("-w", "-Wno-all"))
         self.distribution.ext_modules = extensions
