@@ -16,6 +16,7 @@ from bench.h2load import Pace
 from bench.held import HeldRequests, allow_open_files
 from bench.matching import render_matching, run_matching
 from bench.nginx import SIZES
+from bench.operating import render_operating, run_operating, write_certificate
 from bench.paced import PacedRun, render_paced, run_paced
 from bench.plain import haproxy, nginx_proxy
 from bench.processes import free_port
@@ -113,6 +114,7 @@ class Bench:
         explains: bool = True,
         cache_entries: int | None = None,
         calls: Calls | None = None,
+        tls: tuple[Path, Path] | None = None,
     ) -> Proxy:
         return sidecar(
             find_sidecar(),
@@ -125,6 +127,7 @@ class Bench:
             explains=explains,
             cache_entries=cache_entries,
             calls=calls,
+            tls=tls,
         )
 
     @contextmanager
@@ -461,6 +464,24 @@ def explain(bench: Bench) -> None:
         _say_growth(runs)
 
 
+def operating(bench: Bench) -> None:
+    """What one pod's sidecar takes at 0, 10, 100 and 1,000 requests/s, with and without TLS."""
+    plain = bench.sidecar()
+    secured = bench.sidecar("sidecar, TLS", tls=write_certificate(bench.place()))
+    with ExitStack() as stack:
+        # Shown no tokens, for that is done without TLS; h2load fails if a request is refused.
+        running = start_all(stack, (plain, secured), bench.proxy_core, idle_seconds=0)
+        found = run_operating(
+            running,
+            bench.bearer(),
+            core=bench.load_core,
+            rounds=bench.options.rounds,
+            seconds=bench.options.seconds,
+            log=bench.place() / "h2load.log",
+        )
+        print("\n" + render_operating(list(found)), flush=True)
+
+
 SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "throughput": throughput,
     "logs": logs,
@@ -475,4 +496,5 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], None]]] = {
     "growth": growth,
     "matching": matching,
     "memory": memory,
+    "operating": operating,
 }

@@ -31,12 +31,14 @@ def sidecar(
     rules: int = 1,
     explains: bool = True,
     calls: Calls | None = None,
+    tls: tuple[Path, Path] | None = None,
 ) -> Proxy:
     """Write a configuration into *directory* and say how to start the sidecar with it.
 
     *cache_entries* bounds the cache of verified tokens; ``None`` leaves the default. Of many
     *rules* the last one matches. Unless it *explains*, no decision is kept. With *calls* the app
-    may keep thousands of requests open and call a destination for them.
+    may keep thousands of requests open and call a destination for them. *tls* is the certificate
+    and the key to speak TLS with callers.
     """
     port, admin_port = free_port(), free_port()
     keys = directory / f"{name}-jwks.json"
@@ -55,6 +57,8 @@ def sidecar(
     }
     if cache_entries is not None:
         config["token_cache"] = {"max_entries": cache_entries, "max_bytes": "512MiB"}
+    if tls is not None:
+        config["inbound"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
     if not explains:
         config["explain"] = {"refusals": 0, "permits": 0}
     if not logs:

@@ -11,6 +11,8 @@ from bench.cores import (
     Usage,
     parse_process_ticks,
     parse_stat,
+    process_seconds,
+    scheduled_seconds,
     take_sample,
     usage_between,
 )
@@ -78,3 +80,13 @@ def test_this_machine_can_be_sampled() -> None:
     taken = take_sample(os.getpid())
     assert taken.process_ticks >= 0
     assert all(core.total > 0 for core in taken.cores.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_scheduled_time_is_the_same_time_told_exactly() -> None:
+    """Never behind the ticks by more than what is not yet one, and never going back."""
+    before = scheduled_seconds(os.getpid())
+    sum(range(2_000_000))
+    after = scheduled_seconds(os.getpid())
+    assert after > before > 0
+    assert isinstance(process_seconds(os.getpid()), float)
