@@ -189,6 +189,10 @@ REFUSED: list[tuple[Pod, dict[str, Any], str]] = [
         pod(container("app", livenessProbe={"httpGet": {"port": 1}, "timeoutSeconds": True})), {},
         "spec.containers[0].livenessProbe.timeoutSeconds: must be a number",
     ),
+    (
+        pod(container("app", livenessProbe={"httpGet": {"port": 1, "httpHeaders": [{"name": 1}]}})),
+        {}, "livenessProbe.httpGet.httpHeaders: must be a list of names and values",
+    ),
     (pod(container("app", livenessProbe={"timeoutSeconds": "1"})), {}, "timeoutSeconds: must be"),
     (pod(container("app", livenessProbe={"grpc": 1})), {}, "livenessProbe.grpc: must be a map"),
     (pod(container("app", lifecycle="x")), {}, "spec.containers[0].lifecycle: must be a map"),
