@@ -134,6 +134,10 @@ def test_chosen_containers() -> None:
 
 REFUSED = [
     (
+        asking(container("app", 80, volumeMounts=[{"name": "jwt-sidecar-carrier"}])),
+        "container app mounts a volume named jwt-sidecar-carrier",
+    ),
+    (
         asking(carrier_containers="worker"),
         "annotation jwt-sidecar/carrier-containers: there is no container `worker`; the pod has "
         "app",
