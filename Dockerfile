@@ -5,7 +5,7 @@
 #   docker build -t jwt-sidecar .
 #   docker run --read-only -v "$PWD/config.yaml:/etc/sidecar/config.yaml:ro" jwt-sidecar
 #
-# CI has no daemon: `make image` executes these instructions in a clean root (image/build.py).
+# CI has no daemon: `make image` executes these instructions in a clean root (deploy/image/build.py).
 
 FROM debian:trixie-slim AS build
 # The base may be older than the latest security updates, and what is copied below comes from here.
@@ -23,15 +23,15 @@ RUN python3 -m venv --without-pip /opt/sidecar \
  && python3 -m pip --python /opt/sidecar/bin/python install --only-binary :all: --no-compile --constraint constraints.txt --requirement requirements.txt
 COPY setup.py ./
 COPY sidecar sidecar
-# How hard the C compiler thinks; CI says 1, which changes speed and nothing else.
+# How hard the C compiler thinks; CI says 0, which changes speed and nothing else.
 ARG MYPYC_OPT_LEVEL=2
 # mypy, which compiles, comes in its exact version too; pip reads one of the two names.
 RUN SIDECAR_COMPILE=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
     python3 -m pip wheel --no-deps --wheel-dir dist . \
  && python3 -m pip --python /opt/sidecar/bin/python install --no-deps --no-compile dist/*.whl
-COPY image image
+COPY deploy/image deploy/image
 # Everything the image holds, chosen file by file, with the list of it (SBOM).
-RUN python3 -m image.assemble /image
+RUN python3 -m deploy.image.assemble /image
 
 FROM scratch
 COPY --from=build /image /

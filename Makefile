@@ -82,14 +82,14 @@ matrix: dev ## run every cell of the attribution test; rewrites docs/attribution
 # Executes the Dockerfile where there is no daemon. ARGS='--build-arg MYPYC_OPT_LEVEL=0' is the fast
 # way to one that is as right and half as quick.
 image: install ## build the image's root file system in .image (Linux, root, mmdebstrap)
-	@'$(BIN)/python' -m image.build --tests $(ARGS)
+	@'$(BIN)/python' -m deploy.image.build --tests $(ARGS)
 
 # In the image: all that is compiled, what it stands on, and nothing that starts other programs.
 COMPILED_TESTS = $(addprefix tests/, core credentials fetch inbound issuers outbound regressions \
     resilience telemetry tls wire)
 test-image: dev ## test what make image has built, then the forwarding path with its interpreter
 	@'$(BIN)/python' -m pytest -q tests/image $(ARGS)
-	@'$(BIN)/python' -m image.inside -q -n auto -p no:cacheprovider --import-mode=append $(COMPILED_TESTS) $(ARGS)
+	@'$(BIN)/python' -m deploy.image.inside -q -n auto -p no:cacheprovider --import-mode=append $(COMPILED_TESTS) $(ARGS)
 
 bench-quick: install ## compare with Envoy on one core (Linux, two cores, wrk, nginx)
 	@'$(BIN)/python' -m bench.programs wrk nginx taskset

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from image.build import stamp
+from deploy.image.build import stamp
 from tests.image.container import Image, load, missing
 
 BUILT = Path(__file__).parents[2] / ".image"

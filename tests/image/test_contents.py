@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from image.assemble import SBOM
+from deploy.image.assemble import SBOM
 from tests.image.container import Image
 
 ROOT = Path(__file__).parents[2]

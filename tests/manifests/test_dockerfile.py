@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from image.context import Context
-from image.dockerfile import Instruction, parse
+from deploy.image.context import Context
+from deploy.image.dockerfile import Instruction, parse
 
 ROOT = Path(__file__).parents[2]
 

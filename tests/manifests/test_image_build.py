@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from image.build import Build, main, stamp
-from image.context import Context
-from image.dockerfile import DockerfileError, pairs, parse, substitute
+from deploy.image.build import Build, main, stamp
+from deploy.image.context import Context
+from deploy.image.dockerfile import DockerfileError, pairs, parse, substitute
 
 ROOT = Path(__file__).parents[2]
 

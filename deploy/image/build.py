@@ -1,6 +1,6 @@
 """Build the image without a daemon: execute the Dockerfile's own instructions in a clean root.
 
-    python -m image.build [--build-arg NAME=VALUE] [--tests]
+    python -m deploy.image.build [--build-arg NAME=VALUE] [--tests]
 
 Needs Linux, root and mmdebstrap, which makes the base from Debian's archive as the official image
 is made. ``.image/root`` is then what a container of the image sees, ``.image/config.json`` what its
@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from image.context import Context
-from image.dockerfile import DockerfileError, Instruction, pairs, parse, substitute
+from deploy.image.context import Context
+from deploy.image.dockerfile import DockerfileError, Instruction, pairs, parse, substitute
 
-TREE: Final = Path(__file__).parents[1]
+TREE: Final = Path(__file__).parents[2]
 RESULT: Final = TREE / ".image"
 BASES: Final = {"debian:trixie-slim": "trixie"}
 """What FROM may name, and Debian's release that it is made of. And ``scratch``, which is empty."""
@@ -266,9 +266,9 @@ def _install_tests(tree: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: built; 1: it could not be, with one line on standard error."""
-    parser = argparse.ArgumentParser(prog="image.build", description="Build the image.")
+    parser = argparse.ArgumentParser(prog="deploy.image.build", description="Build the image.")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--tests", action="store_true", help="and what image.inside needs")
+    parser.add_argument("--tests", action="store_true", help="and what deploy.image.inside needs")
     options = parser.parse_args(argv)
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing or os.geteuid() != 0:

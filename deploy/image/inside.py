@@ -1,9 +1,9 @@
 """Run tests of this tree with the image's own interpreter, libraries and compiled package.
 
-    python -m image.inside [ARGUMENTS OF PYTEST]
+    python -m deploy.image.inside [ARGUMENTS OF PYTEST]
 
-The root is what ``python -m image.build --tests`` left in ``.image``, below a layer in memory that
-takes what tests write. Needs root on Linux, with overlayfs.
+The root is what ``python -m deploy.image.build --tests`` left in ``.image``, below a layer in
+memory that takes what tests write. Needs root on Linux, with overlayfs.
 """
 
 import os
@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from image.assemble import ENVIRONMENT
-from image.build import RESULT, TREE, stamp
+from deploy.image.assemble import ENVIRONMENT
+from deploy.image.build import RESULT, TREE, stamp
 
 TESTS: Final = "/opt/tests"
 """Where the libraries that tests need are mounted."""
@@ -42,7 +42,7 @@ exec chroot "$root" "$@"
 def main(arguments: Sequence[str]) -> int:
     """Return pytest's exit code; 1 with one line if there is no image of these sources."""
     if not (RESULT / "tests").is_dir() or (RESULT / "stamp").read_text() != stamp():
-        print("image: python -m image.build --tests comes first", file=sys.stderr)
+        print("image: python -m deploy.image.build --tests comes first", file=sys.stderr)
         return 1
     (site,) = (RESULT / "root").glob(f"{str(ENVIRONMENT)[1:]}/lib/python3.*/site-packages")
     inside = "/" + str(site.relative_to(RESULT / "root"))

@@ -1,6 +1,6 @@
 """Read a Dockerfile: as much of the language as this project's needs, and nothing else quietly.
 
-What a builder might do differently from ``image.build`` is refused: here-documents, parser
+What a builder might do differently from ``deploy.image.build`` is refused: here-documents, parser
 directives, options of instructions other than ``COPY --from``.
 """
 

@@ -219,7 +219,7 @@ def _write_sbom(root: Root) -> None:
     python = str(ENVIRONMENT / "bin" / "python")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     listing = subprocess.run(
-        [python, "-m", "image.sbom", str(root.directory)],
+        [python, "-m", "deploy.image.sbom", str(root.directory)],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,0 +1,1 @@
+"""Where and how the sidecar is deployed: manifests, and how its image is built."""
