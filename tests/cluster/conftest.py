@@ -31,7 +31,7 @@ version: 1
 issuers:
   shop: {issuer: "https://idp.example", audiences: [orders]}
 """
-READY_SECONDS: Final = 10.0
+READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 
 
@@ -74,6 +74,7 @@ class Cluster:
     ca: Path
     token_file: Path
     directory: Path
+    said: dict[str, Any] = field(default_factory=dict)
 
     @property
     def account(self) -> Client:
@@ -93,7 +94,7 @@ class Cluster:
                     "sidecar",
                     "injector",
                     "--image",
-                    "registry.example/sidecar:1",
+                    _image(port),
                 ),
                 *("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--drain", "0s"),
                 *("--api-server", f"https://127.0.0.1:{self.api_port}", "--api-ca", str(self.ca)),
@@ -135,19 +136,20 @@ class Cluster:
             "metadata": {"name": "probe", "namespace": SHOP},
             "spec": {"containers": [container]},
         }
+
+        def is_called() -> bool:
+            self.said = self.admin.create(probe, query="?dryRun=All").document
+            return _image(injector.port) in str(self.said)
+
         # The API server takes a moment to see a change of its own configuration.
-        until(
-            lambda: (
-                _image(injector.port) in str(self.admin.create(probe, query="?dryRun=All").document)
-            )
-        )
+        until(is_called, lambda: str(self.said))
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another process will do."""
+def until(holds: Callable[[], bool], tell: Callable[[], object] = str) -> None:
+    """Wait for what another process will do; *tell* what there is instead."""
     end = time.monotonic() + READY_SECONDS
     while not holds():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, tell()
         time.sleep(_POLL_SECONDS)
 
 
