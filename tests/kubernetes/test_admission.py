@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.kubernetes.admission import (
     MAX_WARNING_LENGTH,
@@ -16,6 +18,11 @@ from sidecar.kubernetes.admission import (
     written,
 )
 from tests.kubernetes.reviews import UID, review
+
+_KEYS = {
+    "apiVersion", "kind", "request", "uid", "resource", "group", "object", "oldObject", "metadata",
+    "name", "generateName", "namespace", "operation", "subResource", "dryRun", "spec",
+}  # fmt: skip
 
 
 def _read(document: Any) -> Any:
@@ -61,6 +68,43 @@ def test_what_is_no_question_is_refused_in_words(body: bytes, said: str) -> None
         read(body)
 
 
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(_KEYS)), inner),
+    ).map(lambda document: json.dumps(document).encode())
+)
+def test_any_bytes_are_a_question_or_an_error(body: bytes) -> None:
+    """Nothing else is raised, whatever is where something else belongs."""
+    try:
+        found = read(body)
+    except ReviewError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - or a value, as good
+    else:
+        assert found.uid
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(_KEYS)),
+        st.none()
+        | st.text()
+        | st.booleans()
+        | st.just({"metadata": 7, "spec": []})
+        | st.just({"group": "", "resource": "pods"}),
+    )
+)
+def test_any_request_is_a_question_or_an_error(request_: dict[str, Any]) -> None:
+    document = review({"spec": {}})
+    document["request"] |= request_
+    try:
+        found = _read(document)
+    except ReviewError:
+        return
+    json.loads(written(found.uid, Answer("refused", found.name)))
+
+
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
@@ -80,7 +124,7 @@ def test_a_request_without_what_it_needs_is_refused(request_: dict[str, Any], sa
 
 
 def test_a_patch_goes_out_as_base64_of_rfc_6902() -> None:
-    operations = [{"op": "add", "path": "/metadata/labels", "value": {"größe": "1"}}]
+    operations = [{"op": "add", "path": "/metadata/labels", "value": {"größe": "\ud800"}}]
     document = json.loads(written(UID, Answer("injected", patch=operations, warnings=("a\nb",))))
     assert (document["apiVersion"], document["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
     response = document["response"]

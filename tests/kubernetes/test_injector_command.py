@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,12 @@ def test_with_files_no_api_is_needed_to_serve_and_it_ends_on_sigterm(tmp_path: P
         response = document["response"]
         assert not response["allowed"]
         assert "cannot be decided" in response["status"]["message"]
+        renewed, _ = authority.issue("injector.n.svc").write(tmp_path)
+        assert renewed == certificate
+        served, until = "", time.monotonic() + 30
+        while served != Path(certificate).read_text():
+            assert time.monotonic() < until
+            served = ssl.get_server_certificate(("127.0.0.1", ports["webhook"]), timeout=10)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
