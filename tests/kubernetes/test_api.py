@@ -40,7 +40,7 @@ class Scripted:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, tuple):
             status, document = answer
-            return web.json_response(document, status=status)
+            return web.json_response(document, status=status, headers={"Location": "/elsewhere"})
         if isinstance(answer, bytes):
             return web.Response(body=answer)
         return web.json_response(answer)
@@ -136,12 +136,16 @@ async def test_a_list_without_end_is_cut(tmp_path: Path) -> None:
     assert len(made.seen) == MAX_PAGES
 
 
-@pytest.mark.parametrize(
-    "answer", [b"<html>", b"[]", b"[" * 100_000, b" " * (MAX_ANSWER_BYTES + 1)]
-)
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b"[" * 100_000])
 async def test_an_answer_that_is_none_is_an_error(tmp_path: Path, answer: bytes) -> None:
     async with scripted(tmp_path, answer) as (_, api):
-        with pytest.raises(ApiError):
+        with pytest.raises(ApiError, match="no JSON object"):
+            await api.config_map("shop", "x")
+
+
+async def test_an_answer_without_end_is_not_kept(tmp_path: Path) -> None:
+    async with scripted(tmp_path, b" " * (MAX_ANSWER_BYTES + 1)) as (_, api):
+        with pytest.raises(ApiError, match="larger than 8MiB"):
             await api.config_map("shop", "x")
 
 
