@@ -30,7 +30,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
 .PHONY: help install compiled dev demo test interop cluster lint check format matrix bench bench-quick
-.PHONY: bench-carrier soak clean
+.PHONY: bench-carrier soak rolling clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -99,6 +99,9 @@ bench-carrier: dev ## what the carrier costs an app (EXTRAS=dev,apps: with httpx
 
 soak: install ## 300,000 attributed calls: none wrong, memory flat (Linux, a quarter of an hour)
 	@'$(BIN)/python' -m bench.soak $(ARGS)
+
+rolling: install ## replace pods and configurations under load: no call fails (a minute)
+	@'$(BIN)/python' -m bench.rolling $(ARGS)
 
 clean: ## remove everything that was made here
 	@rm -rf .venv .venv-* .interop .cluster build dist *.egg-info .coverage .coverage.* coverage.xml

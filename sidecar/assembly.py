@@ -1,61 +1,72 @@
-"""One sidecar from start to end: listeners bound, background work, readiness, drain."""
+"""One sidecar from start to end: listeners bound, background work, readiness, reload, drain."""
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import uvloop
 
-from sidecar import __version__, settings
-from sidecar.admin import page
-from sidecar.admin.app_fence import AppFence, app_beside_us, pod_addresses
-from sidecar.admin.app_presence import AppPresence
+from sidecar.admin.app_fence import AppFence, pod_addresses
 from sidecar.admin.control import ControlServer
 from sidecar.admin.control_socket import ControlSocketError
-from sidecar.admin.decisions import decision_routes
 from sidecar.admin.drain_status import DrainStatus
 from sidecar.admin.draining import drain_routes
-from sidecar.admin.history import History
-from sidecar.admin.live import LiveSource
+from sidecar.admin.reload import reload_routes
 from sidecar.admin.server import AdminServer
-from sidecar.admin.serving import Route
-from sidecar.admin.status_source import StatusSource
-from sidecar.config import endpoints, model
+from sidecar.background import Background
+from sidecar.config import model
+from sidecar.config.load import Examination
+from sidecar.config.restart import needs_restart
 from sidecar.credentials.app_identity import IdentityKeyError
+from sidecar.listening import Listeners, StartError, bound_to, listening
+from sidecar.neighbour import Neighbour, app_probes
+from sidecar.reloading import Outcome, Reloader, ReloadError
 from sidecar.telemetry.decision_settings import DecisionLogError
 from sidecar.telemetry.log import operator_log
+from sidecar.telling import Telling
 from sidecar.tls.files import TlsFileError
-from sidecar.wiring import AttributeOver, Wiring, resolve_from_ledger
-
-if TYPE_CHECKING:
-    from sidecar.explain.explainer import Explainer
-
+from sidecar.wiring import (
+    INBOUND,
+    PROXY,
+    AttributeOver,
+    Wiring,
+    outbound_name,
+    resolve_from_ledger,
+)
 
 IDLE_GRACE_SECONDS: Final = 5.0
 """Asked to drain, we close callers' idle connections after so long."""
 POD_NAME: Final = "SIDECAR_POD_NAME"
 """Environment variable, of the Downward API: who is told to end then ends with the whole pod."""
+_KEYS_SECONDS: Final = 10.0
+"""How long a reload waits for the keys of an issuer that is new."""
 
 
-class StartError(Exception):
-    """The sidecar cannot start; the message is one line that says what to change."""
+def run(found: Examination, *, files: Sequence[str], examine: Callable[[], Examination]) -> None:
+    """Serve until SIGTERM or SIGINT with the configuration that was *found*.
 
+    *files* are where it was read, for the status to tell. *examine* reads them again.
 
-def run(config: model.Config, *, files: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ``StartError``.
-
-    *files* are where *config* was read, *warnings* what was said of it: the status tells both.
+    Raises:
+        StartError: the configuration cannot be served.
     """
-    uvloop.run(serve(config, announce=_say, files=files, warnings=warnings))
+    assert found.config is not None
+    uvloop.run(
+        serve(
+            found.config,
+            announce=_say,
+            files=files,
+            warnings=[str(each) for each in found.warnings],
+            read_from=found.files,
+            examine=examine,
+        )
+    )
 
 
 def _say(line: str) -> None:
@@ -71,8 +82,13 @@ async def serve(
     attribute_over: AttributeOver = resolve_from_ledger,
     files: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    read_from: Mapping[str, bytes] | None = None,
+    examine: Callable[[], Examination] | None = None,
 ) -> None:
     """Start everything, announce each listener, and run until a signal, then drain.
+
+    With *examine* the configuration is read again when the files that it was *read_from* change,
+    at SIGHUP, and when the operator asks.
 
     Raises:
         StartError: a listener cannot be bound, or a file of TLS or a log cannot be used.
@@ -90,12 +106,15 @@ async def serve(
                 warnings=warnings,
                 addresses=pod_addresses(os.environ),
                 app_ends_too=POD_NAME in os.environ,
+                read_from=read_from or {},
+                examine=examine,
             )
         except (TlsFileError, IdentityKeyError, DecisionLogError) as error:
             raise StartError(str(error)) from error
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
             gc.freeze()
+            loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
             announce("sidecar: started" if sidecar.missing() else "sidecar: ready")
             await stop.wait()
             announce("sidecar: draining")
@@ -130,42 +149,78 @@ class Sidecar:
         warnings: Sequence[str] = (),
         addresses: Sequence[str] | None = None,
         app_ends_too: bool = False,
+        read_from: Mapping[str, bytes] | None = None,
+        examine: Callable[[], Examination] | None = None,
     ) -> None:
         """*files* are where the configuration was read, *warnings* what was said of it.
 
         *addresses* are the pod's own, on which the app should not answer; ``None``: it is not
-        looked for there. *app_ends_too*: a signal to end was for the app as well.
+        looked for there. *app_ends_too*: a signal to end was for the app as well. *examine* reads
+        the configuration again, *read_from* are the digests of what was read the first time.
         """
         self._wiring = wiring
-        self._files = files
-        self._warnings = warnings
-        self._draining_since: float | None = None
+        self._addresses = addresses
         self._app_ends_too = app_ends_too
+        self._draining_since: float | None = None
         self._has_started = False
-        self._taken: Sequence[model.Address] = ()
-        """Where we listen."""
         self._is_bound = False
+        self._announce: Callable[[str], None] = _say_nothing
         self._listening: dict[str, model.Address] = {}
-        app = app_beside_us(wiring.config.inbound)
-        self._presence = AppPresence(app, self._calling, clock=wiring.clock)
-        self._fence = None if app is None or addresses is None else self._fenced(app, addresses)
+        self._admin_at: model.Address | None = None
+        self._app = self._neighbour(wiring)
+        wiring.metrics.watch_app_exposure(lambda: self._app.exposed())
+        self._background: Background | None = None
+        self._reloader: Reloader | None = None
+        if examine is not None:
+            self._reloader = Reloader(
+                examine,
+                self.install,
+                files=read_from or {},
+                reloaded=wiring.metrics.config_reloaded,
+            )
         self._admin = AdminServer(
             wiring.metrics,
             self.missing,
             live=lambda: True,
             startup=self.not_started,
-            jwks=wiring.identity.jwks,
-            app_probes=self._app_probes(),
+            jwks=lambda: self._wiring.identity.jwks,
+            app_probes=app_probes(wiring),
         )
+        self._telling = Telling(self, files=files, warnings=warnings)
         self._control = self._control_server()
+
+    @property
+    def wiring(self) -> Wiring:
+        """What serves now."""
+        return self._wiring
+
+    @property
+    def listening(self) -> Mapping[str, model.Address]:
+        """The addresses in use, by name of the listener."""
+        return self._listening
+
+    @property
+    def fence(self) -> AppFence | None:
+        """What knows whether the app can be reached past us."""
+        return self._app.fence
+
+    @property
+    def last_reload(self) -> Outcome | None:
+        """What came of the latest reload, if there was one."""
+        return None if self._reloader is None else self._reloader.last
+
+    def draining_seconds(self) -> float | None:
+        """Return how long we have been draining; ``None``: we are not."""
+        since = self._draining_since
+        return None if since is None else self._wiring.clock() - since
 
     def missing(self) -> Sequence[str]:
         """What stands between us and readiness, one line each; nothing means ready."""
         if self._draining_since is not None:
             return ["draining"]
         missing = self._not_loaded()
-        if self._is_bound and self._fence and self._wiring.config.inbound.require_fenced:
-            missing += filter(None, [self._fence.missing()])
+        if self._is_bound:
+            missing += self._app.missing(self._wiring.config)
         return missing
 
     def not_started(self) -> Sequence[str]:
@@ -192,34 +247,91 @@ class Sidecar:
         A background task that ends in an unexpected error ends the process with it: a sidecar
         whose keys silently stopped being refreshed is worse than one that is restarted.
         """
+        self._announce = announce
+        standing = self._wiring.standing
         try:
             bound = await self._bind(announce)
-            self._wiring.deadlines.start(asyncio.get_running_loop())
+            standing.deadlines.start(asyncio.get_running_loop())
             for keys in self._wiring.keys.values():
                 keys.recall()
             async with asyncio.TaskGroup() as group:
-                background = [group.create_task(keys.run()) for keys in self._wiring.keys.values()]
-                if (rotation := self._wiring.tls.rotation) is not None:
-                    background.append(group.create_task(rotation.run()))
-                if self._fence is not None:
-                    background.append(group.create_task(self._fence.run()))
+                self._background = background = Background(group)
+                background.follow(self._wiring)
+                background.look_at(self._app.fence)
+                if self._reloader is not None:
+                    background.add(self._reloader.run())
                 await self._first_keys()
                 self.not_started()  # which may be all that anybody asks before a key is lost
                 yield bound
                 await self.drain()
-                for task in background:
-                    task.cancel()
+                background.cancel()
         finally:
             await self._admin.stop()
             if self._control is not None:
                 await self._control.stop()
             for introspection in self._wiring.introspection.values():
                 await introspection.close()
-            await self._wiring.fetcher.close()
-            self._wiring.deadlines.stop()
-            self._wiring.access_log.close()
-            if self._wiring.decision_log is not None:
-                self._wiring.decision_log.close()
+            await standing.fetcher.close()
+            standing.deadlines.stop()
+            standing.close_logs()
+
+    def reload_soon(self) -> None:
+        """Read the configuration again, in the background; nothing where it came from nowhere."""
+        if (
+            self._reloader is not None
+            and self._background is not None
+            and self._draining_since is None
+        ):
+            self._background.add(self._reloader.reload())
+
+    async def install(self, config: model.Config, warnings: Sequence[str]) -> None:
+        """Serve under *config* from now on, without a request refused or a connection closed.
+
+        Whatever can fail is tried before anything changes; the change itself is one step of the
+        loop. Exchanges in progress end under the configuration that they began with.
+
+        Raises:
+            ReloadError: the old configuration stays, and why.
+        """
+        before = self._wiring
+        background = self._refuse_at_the_end()
+        if fixed := needs_restart(before.config, config):
+            raise ReloadError([f"{key}: cannot change without a restart" for key in fixed])
+        try:
+            wiring = before.after(config)
+        except (TlsFileError, IdentityKeyError) as error:
+            raise ReloadError([str(error)]) from error
+        listeners = Listeners(before, wiring, self._listening)
+        loading = {keys: background.add(keys.run()) for keys in wiring.trust.keys_to_load.values()}
+        try:
+            await _load(wiring)
+            await listeners.bind()
+            self._refuse_at_the_end()
+        except BaseException:
+            for task in loading.values():
+                task.cancel()
+            await listeners.give_up()
+            for keys in before.keys.values():
+                keys.tell_state()
+            raise
+        listeners.exchange()
+        wiring.installed()
+        self._wiring = wiring
+        background.follow(wiring, loading)
+        if not self._app.is_for(config):
+            self._app = self._neighbour(wiring)
+            background.look_at(self._app.fence)
+        self._telling.replaced(warnings)
+        for line in listeners.changes:
+            self._announce(line)
+        for listener in listeners.left_over:
+            background.add(listener.drain(before.config.drain_timeout_seconds))
+        before.close_idle()
+
+    def _refuse_at_the_end(self) -> Background:
+        if self._draining_since is not None or self._background is None:
+            raise ReloadError(["the sidecar is about to end"])
+        return self._background
 
     async def _first_keys(self) -> None:
         """Give the keys a moment, so that the usual start says ``ready``; never wait for them."""
@@ -230,7 +342,7 @@ class Sidecar:
                 )
 
     async def _bind(self, announce: Callable[[str], None]) -> Bound:
-        config = self._wiring.config
+        wiring, config = self._wiring, self._wiring.config
         if self._control is not None:
             # First, because whoever starts the same sidecar twice is told so, not of some port.
             try:
@@ -238,27 +350,18 @@ class Sidecar:
             except ControlSocketError as error:
                 raise StartError(str(error)) from error
             announce(f"sidecar: listening control unix:{config.admin.control}")
-        admin = await _bound("admin", config.admin.listen, self._admin.start)
+        admin = self._admin_at = await bound_to("admin", config.admin.listen, self._admin.start)
         announce(f"sidecar: listening admin {admin}")
-        outbound = self._listening
-        for name, destination in config.outbound.destinations.items():
-            listener = self._wiring.outbound[name]
-            outbound[name] = await _bound(f"outbound {name}", destination.listen, listener.start)
-            announce(
-                f"sidecar: listening outbound {name} {outbound[name]} -> {destination.upstream}"
-            )
-        proxy = None
-        if self._wiring.proxy is not None and config.outbound.proxy is not None:
-            proxy = await _bound("proxy", config.outbound.proxy, self._wiring.proxy.start)
-            announce(f"sidecar: listening proxy {proxy}")
-        inbound = None
-        if config.inbound.listen is not None:
-            start = partial(self._wiring.inbound.start, tls=self._wiring.inbound_tls)
-            inbound = await _bound("inbound", config.inbound.listen, start)
-            announce(f"sidecar: listening inbound {inbound} -> {config.inbound.app}")
-        self._taken = [*filter(None, (inbound, admin, proxy)), *outbound.values()]
+        for name, (listener, address) in wiring.listeners().items():
+            self._listening[name] = await bound_to(name, address, listener.start)
+            announce(listening(name, self._listening[name], config))
         self._is_bound = True
-        return Bound(inbound, admin, outbound, proxy)
+        return Bound(
+            self._listening.get(INBOUND),
+            admin,
+            {name: self._listening[outbound_name(name)] for name in config.outbound.destinations},
+            self._listening.get(PROXY),
+        )
 
     def begin_drain(self) -> None:
         """Be ready no more, and tell callers to go elsewhere, but go on serving whoever comes.
@@ -282,7 +385,7 @@ class Sidecar:
         await self._wiring.inbound.drain(timeout_seconds)
         left = max(0.0, ends_at - self._wiring.clock())
         if self._app_ends_too:
-            await self._presence.wait_until_gone(left)
+            await self._app.presence.wait_until_gone(left)
             left = max(0.0, ends_at - self._wiring.clock())
         await asyncio.gather(*(each.drain(left) for each in self._wiring.leaving))
         self._wiring.close_pools()
@@ -291,107 +394,52 @@ class Sidecar:
         path = self._wiring.config.admin.control
         if path is None:
             return None
-        status = StatusSource(
-            self._wiring.config,
-            version=__version__,
-            missing=self.missing,
-            draining=self._draining_seconds,
-            stopping=lambda: self._wiring.inbound.stopped,
-            listening=self._listening,
-            keys=self._wiring.keys,
-            ledger=self._wiring.ledger,
-            verifier=self._wiring.verifier,
-            carriers=self._wiring.carriers,
-            outbound=self._wiring.metrics.direction("outbound", ()),
-            clock=self._wiring.clock,
-            wall_clock=time.time,
-            circuits=lambda: {
-                name: self._wiring.metrics.introspection(name).circuit
-                for name in self._wiring.introspection
-            },
-            unclean=lambda: dict(self._wiring.hygiene.counts()),
-            lost_lines=lambda: self._wiring.access_log.dropped,
-            decisions=self._wiring.decisions,
-            fence=self._fence,
-            files=self._files,
-            config_warnings=self._warnings,
-        )
         routes = {
-            **decision_routes(cache(self._explainer)),
+            **self._telling.routes(),
             **drain_routes(self.begin_drain, self._drain_status),
-            **page.routes(),
-            **self._live(status).routes(),
         }
-        return ControlServer(path, status, more=routes)
-
-    def _draining_seconds(self) -> float | None:
-        since = self._draining_since
-        return None if since is None else self._wiring.clock() - since
+        if self._reloader is not None:
+            routes |= reload_routes(self._reloader.reload)
+        return ControlServer(path, self._telling.status, more=routes)
 
     async def _drain_status(self) -> DrainStatus:
         return DrainStatus(
-            draining_seconds=self._draining_seconds(),
+            draining_seconds=self.draining_seconds(),
             timeout_seconds=self._wiring.config.drain_timeout_seconds,
             requests=max(0, self._wiring.metrics.direction("inbound", ()).in_flight),
-            app_gone=await self._presence.is_gone(),
+            app_gone=await self._app.presence.is_gone(),
         )
 
     def _calling(self) -> int:
         return sum(listener.connections for listener in self._wiring.leaving)
 
-    def _fenced(self, app: model.Address, addresses: Sequence[str]) -> AppFence:
-        log = logging.getLogger("sidecar.app")
-        fence = AppFence(app, addresses, is_ours=self._is_ours, warn=log.warning, tell=log.info)
-        self._wiring.metrics.watch_app_exposure(lambda: fence.exposed)
-        return fence
-
-    def _is_ours(self, address: model.Address) -> bool:
-        return any(endpoints.overlap(address, each) for each in self._taken)
-
-    def _app_probes(self) -> Mapping[str, Route]:
-        config = self._wiring.config
-        if not config.admin.app_probes:
-            return {}
-        # TLS and relays are for those who need them.
-        from sidecar.admin.app_probes import app_probe_routes
-
-        app = app_beside_us(config.inbound)
-        host = "127.0.0.1" if app is None else app.host
-        return app_probe_routes(config.admin.app_probes, host, clock=self._wiring.clock)
-
-    def _explainer(self) -> "Explainer":
-        # Words for operators: a pod in which nobody asks pays neither time nor memory for them.
-        from sidecar.explain.source import live_explainer
-
-        wiring = self._wiring
-        return live_explainer(
-            wiring.config,
-            wiring.decisions,
-            rules=wiring.rules,
-            issuers=map(settings.issuer_policy, wiring.config.issuers.values()),
-            keys=wiring.keys,
-            ledger=wiring.ledger,
-            wall_clock=time.time,
+    def _neighbour(self, wiring: Wiring) -> Neighbour:
+        return Neighbour(
+            wiring,
+            addresses=self._addresses,
+            taken=lambda: [*filter(None, [self._admin_at]), *self._listening.values()],
+            calling=self._calling,
         )
 
-    def _live(self, status: StatusSource) -> LiveSource:
-        wiring = self._wiring
-        history = History(
-            wiring.metrics,
-            lambda: len(wiring.ledger),
-            clock=wiring.clock,
-            wall_clock=time.time,
-        )
-        wiring.deadlines.every_sweep(history.sweep)
-        return LiveSource(wiring.metrics, status, history, clock=wiring.clock, wall_clock=time.time)
+
+async def _load(wiring: Wiring) -> None:
+    """Wait until the keys are there that readiness would wait for. Raises ``ReloadError``."""
+    needed = {
+        name: keys
+        for name, keys in wiring.trust.keys_to_load.items()
+        if wiring.config.issuers[name].startup == "wait"
+    }
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_KEYS_SECONDS):
+            await asyncio.gather(*(each.obtain() for each in needed.values() if not each.loaded))
+    missing = [
+        f"issuer {name}: keys not loaded ({keys.last_error or 'no answer yet'})"
+        for name, keys in needed.items()
+        if not keys.loaded
+    ]
+    if missing:
+        raise ReloadError(missing, may_pass=True)
 
 
-async def _bound(
-    what: str, address: model.Address, start: Callable[[str, int], Awaitable[tuple[str, int]]]
-) -> model.Address:
-    try:
-        host, port = await start(address.host, address.port)
-    except OSError as error:
-        cause = os.strerror(error.errno) if error.errno else str(error)
-        raise StartError(f"the {what} listener cannot use {address}: {cause}") from error
-    return model.Address(host, port)
+def _say_nothing(_line: str) -> None:
+    pass

@@ -27,11 +27,22 @@ class TlsEndpoints:
     Each method raises ``TlsFileError``, with the endpoint and the path in its message.
     """
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        before: "TlsEndpoints | None" = None,
+    ) -> None:
+        """*before*: of another configuration; the authorities of the system are the same."""
         self._metrics = metrics
         self._clock = clock
         self._contexts: list[RotatingContext] = []
-        self._system: ssl.SSLContext | None = None
+        self._system: ssl.SSLContext | None = None if before is None else before._system
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The endpoints whose files are looked after."""
+        return frozenset(each.name for each in self._contexts)
 
     @property
     def rotation(self) -> Rotation | None:

@@ -1,48 +1,37 @@
-"""What serves requests, made from a configuration: everything that exists once, and the listeners.
+"""What serves requests, made from one configuration: trust, rules, connections, and the listeners.
 
-The clocks and the randomness that the rest takes as arguments come from here. Nothing is started;
-that is ``sidecar.assembly``.
+What outlives a configuration is ``sidecar.standing``'s. Nothing is started here; that is
+``sidecar.assembly``.
 """
 
 import asyncio
 import ipaddress
 import logging
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from sidecar import __version__, settings
+from sidecar import settings
 from sidecar.config import model
 from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
-from sidecar.core.keyset import KeySet
 from sidecar.core.policy import Policy
-from sidecar.core.principal import Credential
-from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
-from sidecar.credentials.admission import ExclusiveAdmission
-from sidecar.credentials.app_identity import AppIdentity
-from sidecar.credentials.ledger import HandleSource, Ledger
-from sidecar.fetch.client import Fetcher, Lookup
+from sidecar.credentials.ledger import Ledger
+from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
-from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
-from sidecar.telemetry.access_log import AccessLog
-from sidecar.telemetry.carriers import Carriers
+from sidecar.standing import Standing
 from sidecar.telemetry.decision_log import DecisionLog
-from sidecar.telemetry.decision_settings import decision_log
-from sidecar.telemetry.decisions import Decisions
+from sidecar.telemetry.decision_settings import decision_callers
 from sidecar.telemetry.exchanges import ExchangeReporter
-from sidecar.telemetry.hygiene import TokenHygiene
-from sidecar.telemetry.metrics import Direction, Metrics
-from sidecar.telemetry.writer import DescriptorWriter
+from sidecar.telemetry.metrics import Direction
 from sidecar.tls_endpoints import TlsEndpoints
-from sidecar.wire.deadlines import Deadlines
+from sidecar.trust import Trust, trust
 from sidecar.wire.downstream import Downstream
 from sidecar.wire.exchange import Handler
 from sidecar.wire.fields import NameTable
@@ -52,10 +41,17 @@ from sidecar.wire.limits import WireLimits
 from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
 from sidecar.wire.server_timing import ServerTimingHandler
+from sidecar.wire.tls import ListenerTls
 
-_STANDARD_OUTPUT = 1
+INBOUND = "inbound"
+PROXY = "proxy"
 AttributeOver = Callable[[Ledger], Attribute]
 """Makes the resolver of outbound calls; replaced only to show what guessing would do."""
+
+
+def outbound_name(destination: str) -> str:
+    """Return the name of the listener for *destination*."""
+    return f"outbound {destination}"
 
 
 def resolve_from_ledger(_ledger: Ledger) -> Attribute:
@@ -77,69 +73,56 @@ class Wiring:
         keys_clock: Callable[[], float] = time.time,
         keys_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         issuer_lookup: Lookup | None = None,
+        before: "Wiring | None" = None,
     ) -> None:
-        """*write_access_log* takes batches of lines; standard output where it is not given.
+        """Wire the first configuration of a process; ``after`` wires the next ones.
 
+        *write_access_log* takes batches of lines; standard output where it is not given.
         *refuses_address* says why the proxy may not go to an address. *wall_clock* is what tokens
         are judged by, in seconds since the epoch; *keys_clock* and *keys_sleep* are the time by
         which keys age and are asked for; *issuer_lookup* finds the addresses of issuers, where it
-        is not the system.
+        is not the system. With *before*, all of these are as they were.
 
         Raises:
             TlsFileError: a file of TLS cannot be used.
             IdentityKeyError: the key that signs for the app cannot be used.
             DecisionLogError: the file of ``log.decisions`` cannot be opened.
         """
+        standing = (
+            before.standing
+            if before is not None
+            else Standing(
+                config,
+                write_access_log=write_access_log,
+                wall_clock=wall_clock,
+                keys_clock=keys_clock,
+                keys_sleep=keys_sleep,
+                issuer_lookup=issuer_lookup,
+            )
+        )
         self.config = config
-        self.clock = time.monotonic
-        self._wall_clock = wall_clock
-        self._keys_clock = keys_clock
-        self._keys_sleep = keys_sleep
-        self.deadlines = Deadlines(self.clock)
-        self.metrics = Metrics(version=__version__)
-        output = write_access_log or DescriptorWriter(_STANDARD_OUTPUT)
-        self.access_log = AccessLog(output, config.log.access)
-        self.decision_log = decision_log(config, output)
-        self.decisions = Decisions(
-            refusals=config.explain.refusals,
-            permits=config.explain.permits,
-            wall_clock=wall_clock,
+        self.standing: Standing = standing
+        self._attribute_over = attribute_over
+        self._refuses_address = refuses_address
+        self.clock = standing.clock
+        self.deadlines = standing.deadlines
+        self.metrics = standing.metrics
+        self.decisions = standing.decisions
+        self.ledger = standing.ledger
+        self.trust: Trust = trust(config, standing, None if before is None else before.trust)
+        self.identity = self.trust.identity
+        self.verifier = self.trust.verifier
+        self.keys: Mapping[str, IssuerKeys] = self.trust.keys
+        self.introspection = self.trust.introspection
+        self.tls: TlsEndpoints = TlsEndpoints(
+            self.metrics, self.clock, None if before is None else before.tls
         )
-        is_kept = config.explain.refusals or config.explain.permits
-        self._kept = self.decisions if is_kept else None
-        self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
-        self.fetcher = Fetcher(lookup=issuer_lookup)
-        self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
-        self.identity = AppIdentity(config.inbound.identity, config.token_cache)
-        self.verifier = Verifier(
-            (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
-            render=self.identity.render,
-            max_token_bytes=config.inbound.max_token_bytes,
-            cache_max_entries=config.token_cache.max_entries,
-            cache_max_bytes=config.token_cache.max_bytes,
-            unclean_token=self.hygiene.saw,
-        )
-        # Where nobody calls there is no token to judge: nothing is asked of an issuer.
-        issuers = config.issuers if config.inbound.listen is not None else {}
-        self.keys = {name: self._issuer_keys(issuer) for name, issuer in issuers.items()}
-        self.introspection = {
-            name: self._introspection(issuer, issuer.introspection)
-            for name, issuer in issuers.items()
-            if issuer.introspection is not None
-        }
-        self.carriers = Carriers(
-            settings.carrier_expectation(config), logging.getLogger("sidecar.carriers").warning
-        )
-        self.tls = TlsEndpoints(self.metrics, self.clock)
         sources = settings.token_sources(config)
         classify = self.identity.classify
         self._classify = classify if sources is None else sources.classifier(classify)
         self._names = NameTable(self._classify)
-        self._ids = HandleSource()
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
-        tls = config.inbound.tls if config.inbound.listen is not None else None
-        self.inbound_tls = None if tls is None else self.tls.listener(tls)
         self.rules = settings.policy_rules(config)
         self.inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self.ledger))
@@ -152,6 +135,31 @@ class Wiring:
             for name, handler in handlers.items()
         }
         self.proxy = self._proxy_listener(handlers, refuses_address)
+        if before is None:
+            self.installed()
+
+    def after(self, config: model.Config) -> "Wiring":
+        """Return *config*, wired for this process, to be used instead of this one.
+
+        Nothing changes for what is served until ``installed`` is called. Where issuers and what the
+        app is told of callers are the same, so are keys and verified tokens; otherwise tokens are
+        verified anew, and the keys of an issuer are kept if they are found in the same way.
+
+        Raises:
+            TlsFileError, IdentityKeyError: as when a process starts.
+        """
+        return Wiring(
+            config,
+            attribute_over=self._attribute_over,
+            refuses_address=self._refuses_address,
+            before=self,
+        )
+
+    def installed(self) -> None:
+        """This is what serves from now on: counts and logs follow it."""
+        self.trust.installed()
+        if (decisions := self.standing.decision_log) is not None:
+            decisions.describe_by(decision_callers(self.config))
         self._watch()
 
     @property
@@ -159,6 +167,36 @@ class Wiring:
         """Every listener that the app uses to call others."""
         proxy = () if self.proxy is None else (self.proxy,)
         return (*self.outbound.values(), *proxy)
+
+    def listeners(self) -> Mapping[str, tuple[Listener, model.Address]]:
+        """Return every listener for HTTP by its name, with the address that it is to have.
+
+        Inbound comes last: whoever gets in can then also get out.
+        """
+        outbound = self.config.outbound
+        found = {
+            outbound_name(name): (self.outbound[name], destination.listen)
+            for name, destination in outbound.destinations.items()
+        }
+        if self.proxy is not None and outbound.proxy is not None:
+            found[PROXY] = self.proxy, outbound.proxy
+        if self.config.inbound.listen is not None:
+            found[INBOUND] = self.inbound, self.config.inbound.listen
+        return found
+
+    def use(self, name: str, listener: Listener) -> None:
+        """Have *listener*, which serves what the one of this *name* would, instead of that."""
+        if name == INBOUND:
+            self.inbound = listener
+        elif name == PROXY:
+            self.proxy = listener
+        else:
+            self.outbound[name.partition(" ")[2]] = listener
+
+    def close_idle(self) -> None:
+        """Close the connections to the app and to destinations on which nothing happens."""
+        for pool in self.pools:
+            pool.close_idle()
 
     def close_pools(self) -> None:
         """Close every connection to the app and to destinations, busy ones too."""
@@ -169,22 +207,13 @@ class Wiring:
 
     def _watch(self) -> None:
         metrics = self.metrics
-        metrics.watch_ledger(lambda: len(self.ledger), self.ledger.capacity)
         metrics.watch_tunnels(
             lambda: {
                 "inbound": self.inbound.tunnels,
                 "outbound": sum(each.tunnels for each in self.leaving),
             }
         )
-        metrics.watch_carriers(self.carriers.by_label)
-        metrics.watch_token_cache(lambda: self.verifier.hits, lambda: self.verifier.misses)
-        metrics.watch_hygiene(self.hygiene.counts)
-        metrics.watch_access_log(lambda: self.access_log.dropped)
-        self.deadlines.every_sweep(lambda _now: self.access_log.flush())
-        if (decisions := self.decision_log) is not None:
-            metrics.watch_decision_log(lambda: decisions.dropped)
-            self.deadlines.every_sweep(lambda _now: decisions.flush())
-        self.deadlines.every_sweep(self.ledger.sweep)
+        metrics.watch_only(issuers=self.config.issuers, tls=self.tls.names)
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
@@ -194,10 +223,11 @@ class Wiring:
             "inbound", [*names, settings.PREFLIGHT] if passes else names
         )
         limits = settings.wire_limits(inbound.limits)
+        is_off = inbound.listen is None
+        tls = None if inbound.tls is None or is_off else self.tls.listener(inbound.tls)
         pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
-        admission = self._admission()
         handler = self._inbound_handler(
-            Policy(self.rules), pool, metrics, admission, self.decision_log
+            Policy(self.rules), pool, metrics, self.standing.decision_log
         )
         outer: Handler = handler
         if inbound.resource_metadata is not None:
@@ -206,9 +236,7 @@ class Wiring:
         if inbound.cors is not None:
             anyone = Policy((settings.preflight_rule(self.config),))
             # No rule decided on them, so that there is nothing to decide again.
-            preflights = (
-                self._inbound_handler(anyone, pool, metrics, admission, None) if passes else None
-            )
+            preflights = self._inbound_handler(anyone, pool, metrics, None) if passes else None
             outer = CorsHandler(outer, settings.cors(inbound.cors), handler, preflights)
         if inbound.server_timing:
             outer = ServerTimingHandler(outer, self.clock)
@@ -217,6 +245,7 @@ class Wiring:
             _forwarding(outer, via=inbound.via, fields=fields),
             limits,
             accepts=lambda _peer: True,
+            tls=tls,
             names=None if fields is None else NameTable(classifier(self._classify)),
         )
 
@@ -225,7 +254,6 @@ class Wiring:
         policy: Policy,
         pool: Pool,
         metrics: Direction,
-        admission: ExclusiveAdmission | None,
         decisions: DecisionLog | None,
     ) -> InboundHandler:
         return InboundHandler(
@@ -237,36 +265,19 @@ class Wiring:
             ledger=self.ledger,
             pool=pool,
             metrics=metrics,
-            reporter=ExchangeReporter(metrics, self.access_log, self._kept),
-            ids=self._ids,
-            wall_clock=self._wall_clock,
+            reporter=ExchangeReporter(metrics, self.standing.access_log, self.standing.kept),
+            ids=self.standing.ids,
+            wall_clock=self.standing.wall_clock,
             random=os.urandom,
-            admission=admission,
+            admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
         )
 
-    def _admission(self) -> ExclusiveAdmission | None:
-        attribution = self.config.attribution
-        if attribution.exclusive == "off":
-            return None
-        admission = ExclusiveAdmission(
-            attribution.exclusive,
-            wait_seconds=attribution.exclusive_wait_seconds,
-            quiet_seconds=attribution.exclusive_quiet_seconds,
-            max_waiting=attribution.exclusive_queue,
-            clock=self.clock,
-            call_later=lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
-            close=self.ledger.close,
-        )
-        self.deadlines.every_sweep(admission.sweep)
-        self.metrics.watch_admission(lambda: admission.waiting)
-        return admission
-
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
-        reporter = ExchangeReporter(metrics, self.access_log, self._kept)
+        reporter = ExchangeReporter(metrics, self.standing.access_log, self.standing.kept)
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
@@ -276,14 +287,14 @@ class Wiring:
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
                 metrics=self.metrics,
-                carriers=self.carriers,
+                carriers=self.standing.carriers,
                 route=metrics.route(name),
                 reporter=reporter,
-                ids=self._ids,
+                ids=self.standing.ids,
                 authority=settings.authority(destination.upstream),
                 clock=self.clock,
-                wall_clock=self._wall_clock,
-                decisions=self.decision_log,
+                wall_clock=self.standing.wall_clock,
+                decisions=self.standing.decision_log,
             )
         return handlers
 
@@ -316,8 +327,8 @@ class Wiring:
             ),
             origins=self._origins,
             route=direction.route,
-            reporter=ExchangeReporter(direction, self.access_log, self._kept),
-            ids=self._ids,
+            reporter=ExchangeReporter(direction, self.standing.access_log, self.standing.kept),
+            ids=self.standing.ids,
             bypassed=Bypasses(
                 self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning
             ),
@@ -337,6 +348,7 @@ class Wiring:
         accepts: Callable[[str], bool],
         connection: type[Downstream] = Downstream,
         names: NameTable | None = None,
+        tls: ListenerTls | None = None,
     ) -> Listener:
         return Listener(
             handler,
@@ -347,6 +359,7 @@ class Wiring:
             wall_clock=time.time,
             accepts=accepts,
             connection=connection,
+            tls=tls,
         )
 
     def _pool(
@@ -372,52 +385,6 @@ class Wiring:
         )
         self.pools.append(pool)
         return pool
-
-    def _is_still_good(self, credential: Credential) -> bool:
-        verdict = self.verifier.verify(credential.token, now=self._wall_clock())
-        # A key that goes leaves open what an issuer said of a token of its own.
-        return isinstance(verdict, Verified | IntrospectionNeeded)
-
-    def _introspection(
-        self, issuer: model.Issuer, asked: model.Introspection
-    ) -> IntrospectionClient:
-        def withdrawn(token: bytes) -> None:
-            # Requests in progress included: what was good once is not sent on any more.
-            for entry in tuple(self.ledger.find_token(token)):
-                self.ledger.close(entry)
-
-        return IntrospectionClient(
-            issuer,
-            asked,
-            fetch=self.fetcher,
-            judge=self.verifier.introspected,
-            withdrawn=withdrawn,
-            clock=self.clock,
-            wall_clock=self._wall_clock,
-            report=self.metrics.introspection(issuer.name),
-        )
-
-    def _issuer_keys(self, issuer: model.Issuer) -> IssuerKeys:
-        def install(keys: KeySet) -> int:
-            forgotten = self.verifier.install(issuer.name, keys, now=self._wall_clock())
-            # A key that left the set speaks for nobody, requests in progress included.
-            self.ledger.close_unless(
-                lambda credential: (
-                    credential.principal.issuer_name != issuer.name
-                    or self._is_still_good(credential)
-                )
-            )
-            return forgotten
-
-        return IssuerKeys(
-            issuer,
-            fetch=self.fetcher,
-            install=install,
-            clock=self._keys_clock,
-            jitter=random.random,
-            report=self.metrics.issuer(issuer.name),
-            sleep=self._keys_sleep,
-        )
 
 
 def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:

@@ -40,19 +40,20 @@ class AdminServer:
         live: Callable[[], bool],
         startup: Callable[[], Sequence[str]] = tuple,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
-        jwks: bytes | None = None,
+        jwks: Callable[[], bytes | None] = lambda: None,
         app_probes: Mapping[str, Route] | None = None,
     ) -> None:
         """Ask *readiness* for one line per missing item (none: ready) and *live* per probe.
 
-        *startup* is *readiness* for the start. *jwks* is the key set with which the app checks
-        what the sidecar signs for it, *app_probes* what asks the app.
+        *startup* is *readiness* for the start. *jwks* gives the key set with which the app checks
+        what the sidecar signs for it, if it does; *app_probes* ask the app.
         """
         self._metrics = metrics
         self._readiness = readiness
         self._live = live
         self._startup = startup
-        self._index = f"{_INDEX}{_PROBES if app_probes else ''}{_KEYS if jwks is not None else ''}"
+        self._jwks = jwks
+        self._index = f"{_INDEX}{_PROBES if app_probes else ''}"
         routes = {
             "/": Route(self._tell_paths),
             "/metrics": Route(self._tell_metrics),
@@ -80,7 +81,7 @@ class AdminServer:
         await self._server.stop(timeout_seconds)
 
     async def _tell_paths(self, _request: BaseRequest) -> Response:
-        return text(200, self._index)
+        return text(200, self._index if self._jwks() is None else self._index + _KEYS)
 
     async def _tell_metrics(self, request: BaseRequest) -> Response:
         body, content_type = self._metrics.render(",".join(request.headers.getall("Accept", ())))

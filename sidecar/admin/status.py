@@ -18,8 +18,19 @@ class KeyStatus(Struct, frozen=True, kw_only=True):
     """Since it last vouched for a token that was not known; ``None``: it did not yet."""
 
 
+class ReloadStatus(Struct, frozen=True, kw_only=True):
+    """The latest attempt to put a changed configuration in place."""
+
+    result: str
+    """``reloaded`` or ``refused``."""
+    at: str
+    """RFC 3339."""
+    problems: tuple[str, ...] = ()
+    """Why the configuration from before stays in use; the first ones, if there are many."""
+
+
 class ConfigurationStatus(Struct, frozen=True, kw_only=True):
-    """The configuration in use. It is read at the start; there is no reload yet."""
+    """The configuration in use."""
 
     files: tuple[str, ...] = ()
     """As they were given; empty where all of it came from the command line."""
@@ -27,6 +38,8 @@ class ConfigurationStatus(Struct, frozen=True, kw_only=True):
     """RFC 3339."""
     loaded_seconds: float = 0.0
     """Since then."""
+    last_reload: ReloadStatus | None = None
+    """``None``: it was not read again since the start."""
     warnings: tuple[str, ...] = ()
     """As ``sidecar check`` prints them."""
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sidecar.admin.app_fence import AppFence
+from sidecar.admin.reload import Outcome
 from sidecar.admin.status import (
     AppStatus,
     AttributionStatus,
@@ -14,6 +15,7 @@ from sidecar.admin.status import (
     IssuerStatus,
     KeyStatus,
     LedgerStatus,
+    ReloadStatus,
     Status,
     TokenCacheStatus,
 )
@@ -28,6 +30,7 @@ from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import OTHER, Direction
 
 _LONGEST_TEXT = 500
+_MOST_PROBLEMS = 20
 
 
 class StatusSource:
@@ -41,7 +44,7 @@ class StatusSource:
         missing: Callable[[], Sequence[str]],
         draining: Callable[[], float | None],
         stopping: Callable[[], bool],
-        listening: Mapping[str, Address],
+        listening: Callable[[str], Address | None],
         keys: Mapping[str, IssuerKeys],
         ledger: Ledger,
         verifier: Verifier,
@@ -53,15 +56,18 @@ class StatusSource:
         unclean: Callable[[], Mapping[tuple[str, str], int]],
         lost_lines: Callable[[], int],
         decisions: Decisions,
+        started_at: float,
+        last_reload: Callable[[], Outcome | None],
         fence: AppFence | None = None,
         files: Sequence[str] = (),
         config_warnings: Sequence[str] = (),
     ) -> None:
-        """*listening* holds, by destination, the address that was bound.
+        """*listening* gives the address that was bound for a destination.
 
         *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
         kind, *draining* the seconds since it began. The configuration was read from *files* just
-        now, with *config_warnings*.
+        now, with *config_warnings*. The sidecar *started_at* that time of *clock*; *last_reload*
+        is what came of the latest reload.
         """
         self._config = config
         self._version = version
@@ -83,8 +89,10 @@ class StatusSource:
         self._fence = fence
         self._files = tuple(files)
         self._config_warnings = tuple(config_warnings)
-        self._started_at = clock()
+        self._started_at = started_at
+        self._last_reload = last_reload
         self._loaded_at = wall_clock()
+        self._loaded_clock = clock()
 
     def __call__(self) -> Status:
         """Return the status as of now."""
@@ -122,11 +130,22 @@ class StatusSource:
             configuration=ConfigurationStatus(
                 files=tuple(map(_text, self._files)),
                 loaded_at=_instant(self._loaded_at),
-                loaded_seconds=round(self._clock() - self._started_at, 3),
+                loaded_seconds=round(self._clock() - self._loaded_clock, 3),
+                last_reload=self._reload(),
                 warnings=tuple(map(_text, self._config_warnings)),
             ),
             decisions=DecisionsStatus(recorded=self._decisions.recorded, kept=self._decisions.kept),
             warnings=tuple(map(_text, warnings)),
+        )
+
+    def _reload(self) -> ReloadStatus | None:
+        last = self._last_reload()
+        if last is None:
+            return None
+        return ReloadStatus(
+            result=last.result,
+            at=_instant(last.at),
+            problems=tuple(map(_text, last.problems[:_MOST_PROBLEMS])),
         )
 
     def _app(self) -> AppStatus | None:
@@ -179,7 +198,7 @@ class StatusSource:
         route = self._outbound.route(destination.name)
         return DestinationStatus(
             name=destination.name,
-            listen=str(self._listening.get(destination.name, destination.listen)),
+            listen=str(self._listening(destination.name) or destination.listen),
             upstream=str(destination.upstream),
             token=destination.token,
             min_assurance=destination.min_assurance,

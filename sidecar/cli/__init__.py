@@ -55,6 +55,7 @@ Every configuration key: docs/configuration.md, or `sidecar schema --table`.
         "injector": "sidecar.cli.injector",
         "attribution": "sidecar.cli.attribution",
         "status": "sidecar.cli.status",
+        "reload": "sidecar.cli.reload",
         "drain": "sidecar.cli.drain",
         "explain": "sidecar.cli.explain",
         "reasons": "sidecar.cli.reasons",

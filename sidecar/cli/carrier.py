@@ -1,5 +1,6 @@
 """``sidecar carrier``: what an app loads so that its calls can be attributed."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -140,7 +141,7 @@ def _install(source: Path, target: Path) -> None:
     home = target.with_name(f".{target.name}-{_digest(source)}")
     if target.is_symlink() and target.readlink() == Path(home.name) and home.is_dir():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(target.parent)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         if not home.is_dir():
             _rename(_copy(source, Path(scratch) / "copy"), home)
@@ -149,6 +150,16 @@ def _install(source: Path, target: Path) -> None:
         if target.is_dir() and not target.is_symlink():  # no link can replace a directory
             target.rename(Path(scratch) / "replaced")
         link.replace(target)
+
+
+def _make_directory(path: Path) -> None:
+    """Make *path* unless it is there; one that is there keeps its mode."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        each.chmod(_DIRECTORY_MODE)
 
 
 def _digest(source: Path) -> str:

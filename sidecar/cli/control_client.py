@@ -39,7 +39,7 @@ def ask(
     method: str = "GET",
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> bytes:
-    """Return the content of the sidecar's answer to *method* *target* at the socket *path*.
+    """Return the content of the sidecar's answer to *method* and *target* at the socket *path*.
 
     Raises:
         ControlError: nobody answers, or somebody else, or the sidecar says no.

@@ -64,7 +64,14 @@ Exit codes: 0 printed, 1 refused, 2 wrong usage.
     show_default=True,
     help="What is loaded into apps whose pods do not say so.",
 )
-@click.option("--output", "-o", type=click.Choice(["yaml", "json"]), default="yaml")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="json is one object, or a List of several.",
+)
 @click.option(
     "--annotations", is_flag=True, help="Print all annotations as a Markdown table, and end."
 )

@@ -18,7 +18,8 @@ Examples:
   sidecar run --app 8080 --issuer https://idp.example --audience my-service \\
       --allow-anyone /healthz --destination 9001=http://profile-service --allow-plaintext
 \b
-Ends on SIGTERM or SIGINT, after requests in progress have ended (drain_timeout).
+Ends on SIGTERM or SIGINT, after requests in progress have ended (drain_timeout). Reads the
+configuration again when its files change, and on SIGHUP.
 Exit codes: 0 stopped, 2 wrong usage, 3 cannot start.
 """
 
@@ -29,8 +30,9 @@ Exit codes: 0 stopped, 2 wrong usage, 3 cannot start.
     "-c",
     "paths",
     multiple=True,
-    metavar="FILE",
-    help="Configuration file; several merge, and none overrides another.",
+    metavar="FILE|env:NAME",
+    help="Configuration file, or env:NAME for a variable that holds one; several merge, and none "
+    "overrides another.",
 )
 @click.option("--app", metavar="PORT|URL", help="Where the app listens on this machine.")
 @click.option("--issuer", metavar="URL", help="Whose tokens are accepted; keys by discovery.")
@@ -101,15 +103,17 @@ def command(
     )  # fmt: skip
     if not paths and flags.is_empty:
         raise click.UsageError("give --config FILE, or at least --app, --issuer and --audience")
-    found = examine(paths, flags=None if flags.is_empty else flags)
+    given = None if flags.is_empty else flags
+    found = examine(paths, flags=given)
     show((*found.errors, *found.warnings), err=True)
     if found.config is None:
         _fail(ctx, f"{counted(len(found.errors), 'problem')} in the configuration")
     else:
         with _quick_imports():
-            from sidecar.assembly import StartError, run
+            from sidecar.assembly import run
+            from sidecar.listening import StartError
         try:
-            run(found.config, files=paths, warnings=[str(each) for each in found.warnings])
+            run(found, files=paths, examine=lambda: examine(paths, flags=given))
         except StartError as error:
             _fail(ctx, str(error))
 

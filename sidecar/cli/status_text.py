@@ -44,6 +44,7 @@ def _lines(status: Status) -> Iterator[str]:
         yield f"decisions: {status.decisions.recorded:,} made, the latest {_kept(status)}"
     if status.configuration.loaded_at:
         yield _configuration(status)
+        yield from _reload_problems(status)
     for warning in (*status.configuration.warnings, *status.warnings)[:MOST_SHOWN]:
         yield f"warning: {warning}"
 
@@ -57,8 +58,17 @@ def _configuration(status: Status) -> str:
     files = ", ".join(configuration.files) or "the command line"
     return (
         f"configuration: {files}, read {_duration(configuration.loaded_seconds)} ago at "
-        f"{configuration.loaded_at}, not reloaded since (there is no reload yet)"
+        f"{configuration.loaded_at}"
     )
+
+
+def _reload_problems(status: Status) -> Iterator[str]:
+    last = status.configuration.last_reload
+    if last is None or last.result == "reloaded":
+        return
+    yield f"warning: a newer configuration was refused at {last.at}; the old one stays in use"
+    for problem in last.problems[:MOST_SHOWN]:
+        yield f"  {problem}"
 
 
 def _state(status: Status) -> str:

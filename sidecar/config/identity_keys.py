@@ -211,7 +211,8 @@ def _signed(fields: Fields) -> SignedHeader | Invalid:
         fields.values["key"] = path = fields.place("key").resolve(path)
         if fields.entry("algorithm") is not None:
             fields.error("algorithm", "is for a key that is generated; `key` names one that is not")
-        if not fields.reading.is_elsewhere and (problem := problem_with_key(path)):
+        is_here = not fields.reading.is_elsewhere
+        if is_here and (problem := problem_with_key(path, fields.reading.saw)):
             fields.error("key", problem)
     return INVALID if fields.is_broken else SignedHeader(**fields.values)
 
@@ -232,13 +233,15 @@ def _check_claims(fields: Fields) -> None:
                 )
 
 
-def problem_with_key(path: str) -> str:
-    """Say why the private key at *path* cannot be used, or nothing."""
+def problem_with_key(path: str, seen: Callable[[str, bytes], None]) -> str:
+    """Say why the private key at *path* cannot be used, or nothing; *seen* is told what it is."""
     # cryptography comes with it; a configuration without such a key does not need that here.
     from sidecar.core.identity_key import MAX_KEY_FILE_BYTES, read_identity_key
 
     try:
-        read_identity_key(read_regular_file(path, MAX_KEY_FILE_BYTES))
+        content = read_regular_file(path, MAX_KEY_FILE_BYTES)
+        seen(path, content)
+        read_identity_key(content)
     except (ReferenceProblem, ValueError) as problem:
         return str(problem)
     return ""
@@ -264,8 +267,8 @@ SIGNED: Final = Section(
             "Claims of the token that are signed too, where they stand in the token.",
             default=default_of(SignedHeader, "claims"), default_text="none"),
         Key("key", Text("path", values.file_path),
-            "Private key in PEM, on P-256 or Ed25519, not encrypted; read at the start. Relative "
-            "to this file's directory.",
+            "Private key in PEM, on P-256 or Ed25519, not encrypted; read again when it changes. "
+            "Relative to this file's directory.",
             default=default_of(SignedHeader, "key"), default_text="generated at each start"),
         Key("algorithm", Choice(("ES256", "EdDSA")), "Of the key that is generated.",
             default=default_of(SignedHeader, "algorithm")),

@@ -87,7 +87,8 @@ def read_string(node: Node, path: str, reading: Reading, label: str) -> Written 
                         reading.draft.references.append(Located(node.text, node.place, path))
                     return Written(text, node.text, is_known=not has_reference)
                 directory = os.path.dirname(node.place.file)
-                return Written(resolve(node.text, reading.environ, directory), node.text)
+                text = resolve(node.text, reading.environ, directory, reading.saw)
+                return Written(text, node.text)
             except ReferenceProblem as problem:
                 reading.findings.error(node.place, path, f"{quoted(node.text)} {problem}")
                 return INVALID

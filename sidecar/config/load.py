@@ -5,8 +5,9 @@ problems with their places.
 """
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.config.flags import Flags, tree_of
@@ -18,8 +19,11 @@ from sidecar.config.parser import parse
 from sidecar.config.positions import BrokenNode, MappingNode, compose
 from sidecar.config.problems import ConfigError, Findings, Place, Problem
 from sidecar.config.reading import Reading
+from sidecar.config.watching import digest
 
 MAX_FILE_BYTES: Final = 1 << 20
+IN_ENVIRONMENT: Final = "env:"
+"""In front of the name of a variable that holds a configuration, where a path is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Examination:
     config: Config | None
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Digests of all regular files that were read, by path (``sidecar.config.watching``)."""
 
 
 def load(
@@ -48,19 +54,22 @@ def load(
 def examine(
     paths: Sequence[str], *, flags: Flags | None = None, environ: Mapping[str, str] | None = None
 ) -> Examination:
-    """Read the files at *paths* (each at most 1 MiB) and *flags*, and say all there is to say.
+    """Read *paths* (each at most 1 MiB) and *flags*, and say all there is to say.
 
-    *environ* is what ``${NAME}`` refers to; the process's own by default.
+    A path ``env:NAME`` is not a file: the YAML is in the variable NAME. *environ* is where that is
+    looked for, and what ``${NAME}`` refers to; the process's own by default.
     """
     findings = Findings(list(paths))
-    trees = [read_tree(path, findings) for path in paths]
+    environ = os.environ if environ is None else environ
+    files: dict[str, bytes] = {}
+    trees = [read_tree(path, findings, environ, files) for path in paths]
     if flags is not None:
         trees.append(tree_of(flags, findings))
     config = None
     if (root := merged(trees, findings)) is not None:
-        config = parse(root, findings, os.environ if environ is None else environ)
+        config = parse(root, findings, environ, files)
     errors = findings.errors
-    return Examination(None if errors else config, errors, findings.warnings)
+    return Examination(None if errors else config, errors, findings.warnings, files)
 
 
 def control_path(
@@ -72,10 +81,11 @@ def control_path(
     file since it started, or the key file that it names may be gone.
     """
     findings = Findings(list(paths))
-    root = merged([read_tree(path, findings) for path in paths], findings)
+    environ = os.environ if environ is None else environ
+    root = merged([read_tree(path, findings, environ) for path in paths], findings)
     if root is None or (entry := root.entries.get("admin")) is None:
         return None, findings.errors
-    reading = Reading(findings, os.environ if environ is None else environ)
+    reading = Reading(findings, environ)
     admin = ADMIN.read(entry.value, "admin", reading)
     return None if isinstance(admin, Invalid) else admin.control, findings.errors
 
@@ -90,10 +100,23 @@ def merged(trees: Sequence[MappingNode | None], findings: Findings) -> MappingNo
     return root
 
 
-def read_tree(path: str, findings: Findings) -> MappingNode | None:
-    """Return the map in the file at *path*, or nothing once *findings* says why."""
-    content = _read(path, findings)
-    return None if content is None else tree_in(content, path, findings)
+def read_tree(
+    path: str,
+    findings: Findings,
+    environ: Mapping[str, str] | None = None,
+    files: dict[str, bytes] | None = None,
+) -> MappingNode | None:
+    """Return the map in the file at *path*, or nothing once *findings* says why.
+
+    ``env:NAME`` is a variable of *environ*; *files* is given the digest of a file.
+    """
+    if environ is not None and path.startswith(IN_ENVIRONMENT):
+        content = _variable(path, findings, environ)
+    else:
+        content = _read(path, findings, {} if files is None else files)
+    if content is None:
+        return None
+    return tree_in(content, path, findings)
 
 
 def tree_in(content: bytes, path: str, findings: Findings) -> MappingNode | None:
@@ -119,10 +142,25 @@ def tree_in(content: bytes, path: str, findings: Findings) -> MappingNode | None
             return None
 
 
-def _read(path: str, findings: Findings) -> bytes | None:
+def _variable(path: str, findings: Findings, environ: Mapping[str, str]) -> bytes | None:
+    name = path.removeprefix(IN_ENVIRONMENT)
+    text = environ.get(name)
+    if text is None:
+        message = "is an environment variable that is not set" if name else "names no variable"
+        findings.error(Place(path), "", message)
+        return None
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _read(path: str, findings: Findings, files: dict[str, bytes]) -> bytes | None:
+    files[path] = b""
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                files[path] = digest(content)
+            else:  # a pipe is read once
+                del files[path]
     except OSError as error:
         findings.error(Place(path), "", f"cannot be read: {error.strerror}")
         return None

@@ -13,9 +13,17 @@ from sidecar.config.reading import Reading
 from sidecar.config.rule_checks import check_audiences, check_client_roles
 
 
-def parse(root: MappingNode, findings: Findings, environ: Mapping[str, str]) -> Config | None:
-    """Return the configuration at *root*, or ``None`` where *findings* holds an error."""
-    return read(root, Reading(findings, environ))
+def parse(
+    root: MappingNode,
+    findings: Findings,
+    environ: Mapping[str, str],
+    files: dict[str, bytes] | None = None,
+) -> Config | None:
+    """Return the configuration at *root*, or ``None`` where *findings* holds an error.
+
+    *files* is given the digests of the files that were read on the way.
+    """
+    return read(root, Reading(findings, environ, {} if files is None else files))
 
 
 def read(root: MappingNode, reading: Reading) -> Config | None:

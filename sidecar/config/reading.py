@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from sidecar.config.model import Address, AppProbe, Destination, Introspection, Origin, Rule
 from sidecar.config.problems import Findings, Place
+from sidecar.config.watching import digest
 
 T = TypeVar("T")
 
@@ -49,6 +50,12 @@ class Reading:
 
     findings: Findings
     environ: Mapping[str, str]
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Digests of the files that were read, by path: what to look at to see a change."""
     draft: Draft = field(default_factory=Draft)
     is_elsewhere: bool = False
     """Whether the configuration is for another machine: its variables and files are not here."""
+
+    def saw(self, path: str, content: bytes) -> None:
+        """Take note of what was in the file at *path*; empty where it could not be read."""
+        self.files[path] = digest(content)

@@ -7,7 +7,7 @@ the reference and never what it stood for, which may be a secret.
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 MAX_REFERENCED_BYTES: Final = 64 * 1024
@@ -22,15 +22,21 @@ class ReferenceProblem(Exception):  # noqa: N818 - a finding about the input, li
     """A reference that stands for nothing. The text names it and no value."""
 
 
-def resolve(text: str, environ: Mapping[str, str], directory: str) -> str:
+def resolve(
+    text: str,
+    environ: Mapping[str, str],
+    directory: str,
+    seen: Callable[[str, bytes], None] = lambda _path, _content: None,
+) -> str:
     """Return *text* with its references replaced, once: a value is not read for more.
 
     ``${NAME}`` anywhere is a variable of *environ*; ``$${`` is a literal ``${``. A text that
     is ``file:PATH`` as a whole becomes the file's content without the last line end; a
-    relative path starts at *directory*. Raises ``ReferenceProblem``.
+    relative path starts at *directory*, and *seen* is told what was in it. Raises
+    ``ReferenceProblem``.
     """
     if text.startswith("file:") and not text.startswith("file://"):
-        return _content(os.path.join(directory, text.removeprefix("file:")))
+        return _content(os.path.join(directory, text.removeprefix("file:")), seen)
     if "${" not in text:
         return text
     return _FORM.sub(lambda match: _variable(match, environ), text)
@@ -72,9 +78,12 @@ def _variable(match: re.Match[str], environ: Mapping[str, str]) -> str:
     return environ[name]
 
 
-def _content(path: str) -> str:
+def _content(path: str, seen: Callable[[str, bytes], None]) -> str:
+    seen(path, b"")  # one that is missing now may be there later
     try:
-        text = read_regular_file(path, MAX_REFERENCED_BYTES).decode()
+        content = read_regular_file(path, MAX_REFERENCED_BYTES)
+        seen(path, content)
+        text = content.decode()
     except ReferenceProblem as problem:
         raise ReferenceProblem(f"names a file that {problem}") from None
     except UnicodeDecodeError:

@@ -45,9 +45,13 @@ class IdentityKey:
         self.signature_bytes: Final = 64
         self.sign: Final = sign
 
-    def jwks(self) -> bytes:
-        """Return the key set with the public half (RFC 7517, section 5)."""
-        return _compact({"keys": [self.jwk]})
+    def jwks(self, earlier: "IdentityKey | None" = None) -> bytes:
+        """Return the key set with the public half, and that of an *earlier* key if there is one.
+
+        RFC 7517, section 5.
+        """
+        keys = [self.jwk] if earlier is None else [self.jwk, earlier.jwk]
+        return _compact({"keys": keys})
 
 
 def generate(algorithm: IdentityAlgorithm) -> IdentityKey:

@@ -21,10 +21,19 @@ class IdentityKeyError(Exception):
 
 
 class AppIdentity:
-    """Made once per configuration. A key that nobody named lives as long as this."""
+    """Made once per configuration. A key that nobody named lives as long as the process."""
 
-    def __init__(self, identity: model.Identity, tokens: model.TokenCache) -> None:
+    def __init__(
+        self,
+        identity: model.Identity,
+        tokens: model.TokenCache,
+        *,
+        before: "AppIdentity | None" = None,
+    ) -> None:
         """*tokens* are the bounds of what is kept per token.
+
+        What was signed under the configuration *before* can still be checked: its key is
+        published beside a new one.
 
         Raises:
             IdentityKeyError: the configured key cannot be used.
@@ -32,10 +41,14 @@ class AppIdentity:
         self.signed: SignedIdentity | None = None
         self.jwks: bytes | None = None
         """The key set with which the app checks what is signed."""
+        self._said = identity.signed
+        self._pem = b""
+        self._key: IdentityKey | None = None
         names = {header.compared for header in identity.headers}
         if (said := identity.signed) is not None:
-            key = _key(said)
-            self.jwks = key.jwks()
+            key = self._key = self._key_of(said, before)
+            earlier = None if before is None else before._key
+            self.jwks = key.jwks(None if earlier is key else earlier)
             self.signed = SignedIdentity(
                 key,
                 header=said.header,
@@ -55,14 +68,45 @@ class AppIdentity:
             signed_bytes=None if self.signed is None else self.signed.size,
         ).render
 
+    def is_current(self) -> bool:
+        """Whether the file of the key, if there is one, holds what it held when it was read."""
+        if self._said is None or self._said.key is None:
+            return True
+        try:
+            return _content(self._said.key) == self._pem
+        except IdentityKeyError:
+            return False
 
-def _key(said: model.SignedHeader) -> "IdentityKey":
-    # Most sidecars sign nothing, and reading private keys is a large part of cryptography.
-    from sidecar.core.identity_key import MAX_KEY_FILE_BYTES, generate, read_identity_key
+    def _key_of(self, said: model.SignedHeader, before: "AppIdentity | None") -> "IdentityKey":
+        # Most sidecars sign nothing, and reading private keys is a large part of cryptography.
+        from sidecar.core.identity_key import generate, read_identity_key
 
-    if said.key is None:
-        return generate(said.algorithm)
+        if said.key is None:
+            if before is not None and before._generated_for(said.algorithm):
+                assert before._key is not None
+                return before._key
+            return generate(said.algorithm)
+        self._pem = _content(said.key)
+        if before is not None and before._pem == self._pem and before._key is not None:
+            return before._key
+        try:
+            return read_identity_key(self._pem)
+        except ValueError as problem:
+            raise _unusable(said.key, problem) from None
+
+    def _generated_for(self, algorithm: str) -> bool:
+        said = self._said
+        return said is not None and said.key is None and said.algorithm == algorithm
+
+
+def _content(path: str) -> bytes:
+    from sidecar.core.identity_key import MAX_KEY_FILE_BYTES
+
     try:
-        return read_identity_key(read_regular_file(said.key, MAX_KEY_FILE_BYTES))
-    except (ReferenceProblem, ValueError) as problem:
-        raise IdentityKeyError(f"inbound.identity.signed.key: {said.key} {problem}") from None
+        return read_regular_file(path, MAX_KEY_FILE_BYTES)
+    except ReferenceProblem as problem:
+        raise _unusable(path, problem) from None
+
+
+def _unusable(path: str, problem: Exception) -> IdentityKeyError:
+    return IdentityKeyError(f"inbound.identity.signed.key: {path} {problem}")

@@ -137,6 +137,16 @@ class IssuerKeys:
         self._asked_at = 0.0
         report.state_changed(self._state)
 
+    def hand_over(self, install: Callable[[KeySet], int]) -> None:
+        """Give the keys in force, and every set from now on, to *install* instead."""
+        self._install = install
+        if self._keys is not None:
+            install(self._keys)
+
+    def tell_state(self) -> None:
+        """Report the state again, where somebody else reported for this issuer meanwhile."""
+        self._report.state_changed(self._state)
+
     @property
     def loaded(self) -> bool:
         """Whether there are keys, fresh or stale."""

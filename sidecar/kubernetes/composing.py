@@ -49,6 +49,11 @@ def _add_app(
     elif written is None:
         place = "declared ports" if wishes.app_port is None else at("app-port")
         part.add({"inbound": {"app": f"http://127.0.0.1:{app.port}"}}, place)
+    elif config_map.app_port() is None:
+        notes.refusals.append(
+            f"{config_map.file}: inbound.app: must be written out, as in http://127.0.0.1:8080: "
+            "the pod is made for it"
+        )
     elif app.port != config_map.app_port():
         notes.refusals.append(
             f"{at('app-port')}: {config_map.file} says already where the app is, in inbound.app: "

@@ -21,6 +21,14 @@ ENVIRONMENT: Final = frozenset((*_DOWNWARD, names.POD_CONFIG))
 """All variables that the sidecar has besides those of its image."""
 
 
+_NO_TOKEN: Final = {
+    "name": names.NO_TOKEN_VOLUME,
+    "mountPath": names.TOKEN_DIRECTORY,
+    "readOnly": True,
+}
+"""Where something is mounted already, the API server puts no token of the pod's account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """What the container is made of."""
@@ -74,6 +82,7 @@ def sidecar(build: Build) -> dict[str, Any]:
         "volumeMounts": [
             {"name": names.CONFIG_VOLUME, "mountPath": names.CONFIG_DIRECTORY, "readOnly": True},
             {"name": names.RUN_VOLUME, "mountPath": names.RUN_DIRECTORY},
+            dict(_NO_TOKEN),
             *(
                 {
                     "name": f"{names.SECRET_VOLUME}-{index}",
@@ -97,7 +106,7 @@ def carrier(build: Build) -> dict[str, Any]:
         "resources": _resources(build.resources),
         "securityContext": _security_context(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": names.CARRIER, "mountPath": "/carriers"}],
+        "volumeMounts": [{"name": names.CARRIER, "mountPath": "/carriers"}, dict(_NO_TOKEN)],
     }
 
 
@@ -110,6 +119,7 @@ def volumes(build: Build, *, has_carrier: bool) -> list[dict[str, Any]]:
             "configMap": {"name": build.config, "defaultMode": 0o444},
         },
         {"name": names.RUN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": names.NO_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}},
         *(
             {
                 "name": f"{names.SECRET_VOLUME}-{index}",

@@ -10,6 +10,7 @@ CARRIER: Final = "jwt-sidecar-carrier"
 CONFIG_VOLUME: Final = "jwt-sidecar-config"
 RUN_VOLUME: Final = "jwt-sidecar-run"
 SECRET_VOLUME: Final = "jwt-sidecar-secret"  # noqa: S105 - a name, no secret
+NO_TOKEN_VOLUME: Final = "jwt-sidecar-no-token"  # noqa: S105 - a name, no secret
 RESERVED: Final = "jwt-sidecar"
 """Containers of this name, and containers and volumes that start with it and ``-``, are ours."""
 
@@ -20,6 +21,8 @@ SECRETS_DIRECTORY: Final = "/etc/sidecar-secrets"
 RUN_DIRECTORY: Final = "/run/sidecar"
 CONTROL_SOCKET: Final = "/run/sidecar/control.sock"
 CARRIERS_DIRECTORY: Final = "/jwt-sidecar/carriers"
+
+TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
 INBOUND_PORT_NAME: Final = "sidecar-in"
 ADMIN_PORT_NAME: Final = "sidecar-admin"

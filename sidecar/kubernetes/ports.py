@@ -3,7 +3,7 @@
 A Service that says ``targetPort: http`` finds the number under that name in the pod. So the
 name stays where it is, in the app's container, and gets the sidecar's number: a port is a line
 of documentation there and binds nothing. Moving the entry to the sidecar's own container
-would do only from Kubernetes 1.32 on: before it (kubernetes/kubernetes#127958), and in some
+would do only from Kubernetes 1.33 on: before it (kubernetes/kubernetes#128850), and in some
 network plugins, names in init containers are not looked for. A ``hostPort`` goes with its entry.
 """
 

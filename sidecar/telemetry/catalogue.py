@@ -153,6 +153,11 @@ CONFIG_LAST_RELOAD_SUCCESSFUL: Final = Family(
     "gauge",
     "1 unless the newest configuration was refused and an older one is still in force.",
 )
+CONFIG_LAST_RELOAD_SUCCESS: Final = Family(
+    "sidecar_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the configuration in force was put in place.",
+)
 ACCESS_LOG_DROPPED: Final = Family(
     "sidecar_access_log_dropped_lines_total",
     "counter",
@@ -216,7 +221,7 @@ CATALOGUE: Final = (
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
-    CONFIG_LAST_RELOAD_SUCCESSFUL,
+    CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
     TLS_CERTIFICATE_EXPIRY, BUILD_INFO,

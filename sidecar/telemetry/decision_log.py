@@ -47,6 +47,12 @@ class DecisionLog:
         self._kept_bytes = 0
         self._is_open = True
 
+    def describe_by(self, callers: Callers) -> None:
+        """Describe callers by *callers* from now on."""
+        self._callers = callers
+        self._kept.clear()
+        self._kept_bytes = 0
+
     @property
     def dropped(self) -> int:
         """Lines lost so far, for want of a reader or because writing failed."""

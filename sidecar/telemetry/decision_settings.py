@@ -37,11 +37,16 @@ def decision_log(
         except OSError as error:
             cause = f"log.decisions.file: {asked.file} cannot be opened: {error.strerror}"
             raise DecisionLogError(cause) from error
+    return DecisionLog(write, decision_callers(config), refusals_only=asked.what == "refusals")
+
+
+def decision_callers(config: model.Config) -> Callers:
+    """Return what describes callers in recorded decisions, where any are recorded."""
+    asked = config.log.decisions
     redaction = None
-    if asked.redact:
+    if asked is not None and asked.redact:
         redaction = Redaction(frozenset(asked.redact), asked.redact_key.encode())
-    callers = Callers(recorded_claims(config), redaction, readings(config))
-    return DecisionLog(write, callers, refusals_only=asked.what == "refusals")
+    return Callers(recorded_claims(config), redaction, readings(config))
 
 
 def recorded_claims(config: model.Config) -> tuple[ClaimPath, ...]:

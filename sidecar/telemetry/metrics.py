@@ -6,7 +6,7 @@ metric families are made only when somebody scrapes. Names and labels are in
 and renders, so there are no locks.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -221,7 +221,8 @@ class _TokenCache:
 class Metrics:
     """Everything this process counts, in a registry of its own."""
 
-    def __init__(self, *, version: str) -> None:
+    def __init__(self, *, version: str, started_at: float = 0.0) -> None:
+        """*started_at* is when the first configuration came into force, in epoch seconds."""
         self._version = version
         self._directions: dict[str, Direction] = {}
         self._issuers: dict[str, IssuerMetrics] = {}
@@ -236,10 +237,11 @@ class Metrics:
         self._access_log_dropped: Callable[[], int] | None = None
         self._app_exposed: Callable[[], bool | None] | None = None
         self._decision_log_dropped: Callable[[], int] | None = None
-        self._tls: list[tls.TlsMetrics] = []
+        self._tls: dict[str, tls.TlsMetrics] = {}
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
+        self._config_since = started_at
         self._registry = CollectorRegistry()
         self._registry.register(cast(Collector, self))  # which is one by its methods
         ProcessCollector(registry=self._registry)
@@ -311,8 +313,19 @@ class Metrics:
 
     def tls(self, endpoint: str, clock: Callable[[], float]) -> tls.TlsMetrics:
         """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
-        self._tls.append(metrics := tls.TlsMetrics(endpoint, clock))
-        return metrics
+        return self._tls.setdefault(endpoint, tls.TlsMetrics(endpoint, clock))
+
+    def watch_only(self, *, issuers: Container[str], tls: Container[str]) -> None:
+        """Forget what was reported of other issuers and endpoints: nobody reports for them now."""
+        self._issuers = {
+            name: each for name, each in self._issuers.items() if name in issuers or name == OTHER
+        }
+        self._introspections = {
+            name: each
+            for name, each in self._introspections.items()
+            if name in issuers or name == OTHER
+        }
+        self._tls = {name: each for name, each in self._tls.items() if name in tls}
 
     def introspection(self, issuer: str) -> introspection.IntrospectionMetrics:
         """Return the metrics of asking *issuer*; over ``MAX_ISSUERS`` those of ``other``."""
@@ -320,10 +333,15 @@ class Metrics:
         name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
         return known.setdefault(name, introspection.IntrospectionMetrics(name))
 
-    def config_reloaded(self, successful: bool) -> None:
-        """Count an attempt to reload. Start-up is none: it either succeeds or ends the process."""
+    def config_reloaded(self, successful: bool, at: float) -> None:
+        """Count an attempt to reload *at* a time, in seconds since the epoch.
+
+        Start-up is none: it either succeeds or ends the process.
+        """
         self._reloads["success" if successful else "failure"] += 1
         self._last_reload_successful = successful
+        if successful:
+            self._config_since = at
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return the exposition and its content type, OpenMetrics where *accept* lists it.
@@ -372,6 +390,7 @@ class Metrics:
         yield _counter(catalogue.CONFIG_RELOADS, reloads)
         last = [((), int(self._last_reload_successful))]
         yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESSFUL, last)
+        yield _gauge(catalogue.CONFIG_LAST_RELOAD_SUCCESS, [((), self._config_since)])
         build = self._version, "true" if COMPILED else "false"
         yield _gauge(catalogue.BUILD_INFO, [(build, 1)])
 
@@ -408,7 +427,7 @@ class Metrics:
         )
 
     def _tls_families(self) -> Iterator[Metric]:
-        own = self._tls
+        own = self._tls.values()
         yield _counter(catalogue.TLS_HANDSHAKE_FAILURES, tls.handshake_samples(own))
         yield _counter(catalogue.TLS_RELOADS, tls.reload_samples(own))
         yield _gauge(catalogue.TLS_LAST_RELOAD_SUCCESSFUL, tls.current_samples(own))

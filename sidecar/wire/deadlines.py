@@ -43,6 +43,10 @@ class Deadlines:
         """Call *call* with the time at every sweep."""
         self._also.append(call)
 
+    def no_longer(self, call: Callable[[float], None]) -> None:
+        """Call *call* no more; nothing where it was not called."""
+        self._also = [each for each in self._also if each != call]
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._handle = loop.call_later(SWEEP_SECONDS, self._tick, loop)
 

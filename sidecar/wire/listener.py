@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
@@ -53,9 +52,11 @@ class Listener:
         wall_clock: Callable[[], float],
         accepts: Callable[[str], bool],
         connection: type[Downstream] = Downstream,
+        tls: ListenerTls | None = None,
     ) -> None:
         """*accepts* says whether a peer with this address may use the listener at all.
 
+        Where *tls* is given, connections speak TLS only.
         Each connection is a *connection*: a forward proxy serves more forms of request.
         """
         self._connection = connection
@@ -71,6 +72,7 @@ class Listener:
         self._deadlines = deadlines
         self._wall_clock = wall_clock
         self._accepts = accepts
+        self._tls = tls
         self._connections: set[Accepted] = set()
         self.tunnels = 0
         self._handshakes: set[TlsGate] = set()
@@ -79,26 +81,40 @@ class Listener:
         self._empty.set()
         self.date = b""
         self._tick(0.0)
-        deadlines.every_sweep(self._tick)
+
+    def take_over(self, other: "Listener") -> None:
+        """Serve from now on as *other* would, which was never started.
+
+        Connections stay open and exchanges in progress end as they began: only their next request
+        is served otherwise. A handshake under way ends under the context that it began with.
+        """
+        self._connection = other._connection
+        self.handler = other.handler
+        self.limits = other.limits
+        self.names = other.names
+        self._accepts = other._accepts
+        self._tls = other._tls
 
     def _tick(self, _now: float) -> None:
         self.date = formatdate(self._wall_clock(), usegmt=True).encode("ascii")
 
-    async def start(
-        self, host: str, port: int, *, tls: ListenerTls | None = None
-    ) -> tuple[str, int]:
-        """Bind and listen, where *tls* is given for TLS only; return the address in use.
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Bind and listen; return the address in use.
 
         Raises:
             OSError: the address cannot be bound.
         """
         loop = asyncio.get_running_loop()
-        accept = partial(self._connection, self) if tls is None else partial(TlsGate, self, tls)
-        factory = cast(Callable[[], asyncio.Protocol], accept)
-        self._server = await loop.create_server(factory, host, port, backlog=BACKLOG)
+        self._server = await loop.create_server(self._accepted, host, port, backlog=BACKLOG)
+        self._deadlines.every_sweep(self._tick)
         server: Any = self._server  # whose sockets are a tuple, says asyncio; uvloop has a list
         name = server.sockets[0].getsockname()
         return name[0], name[1]
+
+    def _accepted(self) -> Any:
+        if self._tls is None:
+            return self._connection(self)
+        return TlsGate(self, self._tls)
 
     def opened(self, connection: Downstream, peer: str) -> Answer | None:
         """Take note of a new connection; an answer means that it is refused."""
@@ -207,3 +223,5 @@ class Listener:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ABORT_SECONDS):
                     await self._empty.wait()
+        finally:
+            self._deadlines.no_longer(self._tick)

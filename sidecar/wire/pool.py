@@ -149,6 +149,11 @@ class Pool:
         self._all.discard(end)
         self._deadlines.discard(end)
 
+    def close_idle(self) -> None:
+        """Close the idle connections; busy ones go on."""
+        for connection in list(self._idle):
+            connection.shut()
+
     def close(self) -> None:
         """Close every connection, busy ones too."""
         for connection in list(self._all):

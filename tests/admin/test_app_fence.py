@@ -167,8 +167,8 @@ async def ready(running: Pod) -> tuple[int, str]:
 
 
 async def looked(running: Pod) -> None:
-    assert running.sidecar._fence is not None
-    await running.sidecar._fence.look()
+    assert running.sidecar.fence is not None
+    await running.sidecar.fence.look()
 
 
 async def test_readiness_requires_the_fence(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ async def test_what_happened_is_what_is_told(tmp_path: Path) -> None:
         assert (await fetch(running.bound.inbound, "/users/x", bearer=token)).status == 200
         assert (await fetch(running.bound.inbound, "/users/x")).status == 401
         assert (await running.call_out(None)).status == 403
-        running.wiring.deadlines._also[-1](running.wiring.clock() + STEP_SECONDS)
+        for sweep in running.wiring.deadlines._also:
+            sweep(running.wiring.clock() + STEP_SECONDS)
         told = await live(tmp_path / "c.sock")
         now, (step,) = told["live"], told["history"]
         assert (now["inbound"]["requests"], now["outbound"]["requests"]) == (2, 1)

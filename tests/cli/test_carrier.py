@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 import tomllib
@@ -136,8 +137,10 @@ def test_install_again_writes_nothing(sidecar: Run, tmp_path: Path) -> None:
 
 def test_installed_files_are_for_everybody(sidecar: Run, tmp_path: Path) -> None:
     """An app of another user can read them, whatever the umask of the one who installed."""
-    sidecar("carrier", "install", "volume", umask=0o077)
-    for path in (tmp_path / "volume" / "python").resolve().rglob("*"):
+    sidecar("carrier", "install", "deep/volume", umask=0o077)
+    volume = tmp_path / "deep" / "volume"
+    home = (volume / "python").resolve()
+    for path in (tmp_path / "deep", volume, home, *home.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
 
 
@@ -195,4 +198,19 @@ def test_install_nowhere(sidecar: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = sidecar("carrier", "install", "file")
     assert done.returncode == 1
-    assert done.stderr.startswith("sidecar: cannot install to file/python: ")
+    assert done.stderr == "sidecar: cannot install to file/python: Not a directory\n"
+    assert done.stdout == ""
+
+
+def test_install_without_room(sidecar: Run, tmp_path: Path) -> None:
+    """A volume that takes no more is one line, and half a carrier is never found there."""
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+
+    done = sidecar("carrier", "install", "volume", preexec_fn=no_room)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sidecar: cannot install to volume/python: ")
+    assert "File too large" in line
+    assert list((tmp_path / "volume").iterdir()) == []

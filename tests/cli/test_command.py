@@ -74,7 +74,7 @@ def test_cheap_to_ask(arguments: list[str], tmp_path: Path) -> None:
         (
             ["zzzz"],
             "The commands are run, check, init, schema, demo, carrier, inject, attribution, "
-            "status, drain, explain, reasons, rules, ui.",
+            "status, reload, drain, explain, reasons, rules, ui.",
         ),
         (["check", "--confg", "x"], "No such option"),
         (["check"], "Missing option '--config'"),

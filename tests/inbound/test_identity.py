@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from sidecar.assembly import StartError, serve
+from sidecar.assembly import serve
 from sidecar.config.model import (
     Admin,
     Config,
@@ -21,6 +21,7 @@ from sidecar.config.model import (
 from sidecar.core.identity import IdentityHeader
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Principal
+from sidecar.listening import StartError
 from tests.core.test_introspection import judge, said, verifier
 from tests.support.http import Fields, Response, fetch
 from tests.support.inflight import arrive, call_with

@@ -16,8 +16,9 @@ _PROBES = {
             "httpHeaders": [{"name": "X-Probe", "value": "${A} on"}],
         },
         "timeoutSeconds": 4,
+        "terminationGracePeriodSeconds": 5,
     },
-    "readinessProbe": {"httpGet": {"port": "http"}, "terminationGracePeriodSeconds": 5},
+    "readinessProbe": {"httpGet": {"port": "http"}, "successThreshold": 2},
 }
 _INIT = {"initContainers": [container("migrate"), container("warm", restartPolicy="Always")]}
 

@@ -16,6 +16,13 @@ issuers:
   shop: {issuer: "https://idp.example", audiences: [orders]}
 """
 
+NO_TOKEN = {
+    "name": "jwt-sidecar-no-token",
+    "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+    "readOnly": True,
+}
+"""Mounted so that the API server mounts no token there."""
+
 Pod = dict[str, Any]
 
 

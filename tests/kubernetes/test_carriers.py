@@ -8,6 +8,7 @@ from sidecar.kubernetes.settings import InjectorSettings
 from tests.kubernetes.pods import (
     CONFIG,
     IMAGE,
+    NO_TOKEN,
     Pod,
     app_of,
     container,
@@ -36,7 +37,10 @@ def test_loaded() -> None:
     init = result.pod["spec"]["initContainers"]
     assert [each["name"] for each in init] == ["jwt-sidecar-carrier", "jwt-sidecar"]
     assert init[0]["command"] == ["sidecar", "carrier", "install", "/carriers"]
-    assert init[0]["volumeMounts"] == [{"name": "jwt-sidecar-carrier", "mountPath": "/carriers"}]
+    assert init[0]["volumeMounts"] == [
+        {"name": "jwt-sidecar-carrier", "mountPath": "/carriers"},
+        NO_TOKEN,
+    ]
     assert named(result.pod["spec"]["volumes"], "jwt-sidecar-carrier") == {
         "name": "jwt-sidecar-carrier",
         "emptyDir": {"sizeLimit": "16Mi"},
@@ -129,6 +133,10 @@ def test_chosen_containers() -> None:
 
 
 REFUSED = [
+    (
+        asking(container("app", 80, volumeMounts=[{"name": "jwt-sidecar-carrier"}])),
+        "container app mounts a volume named jwt-sidecar-carrier",
+    ),
     (
         asking(carrier_containers="worker"),
         "annotation jwt-sidecar/carrier-containers: there is no container `worker`; the pod has "

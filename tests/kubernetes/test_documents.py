@@ -127,6 +127,22 @@ def test_wrong(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_many_and_flat() -> None:
+    """Only depth has a bound, not the number of lists."""
+    (document,) = read("- [a]\n" * 300)
+    assert document.value == [["a"]] * 300
+
+
+def test_operations() -> None:
+    """Keys and items are removed, replaced and added where the patch says."""
+    old = {"a": 1, "b": {"c": [1, 2, 3]}, "d": [{"name": "x"}]}
+    new = {"b": {"c": [2, 3, 4]}, "d": [{"name": "w"}, {"name": "x", "y": None}], "e/~f": {}}
+    (document,) = read(write(read("a: 1\nb: {c: [1, 2, 3]}\nd: [{name: x}]\n")))
+    assert document.value == old
+    document.apply(difference(old, new), ())
+    assert read(write([document]))[0].value == new
+
+
 def test_stream() -> None:
     """Documents keep their order; those that are empty are left out."""
     text = "# nothing\n---\n---\na: 1\n---\n# c\n---\nb: 2\n...\n---\n{c: 3}\n"

@@ -198,6 +198,7 @@ WRONG = [
     ("a: 1\n", "standard input:1: is no Kubernetes object: it has no kind"),
     ("- 1\n", "standard input:1: is no Kubernetes object: it has no kind"),
     ("kind: Pod\nspec: []\n", "standard input: pod/: spec: must be a map with the pod's"),
+    ("a: &a [*a]\nkind: Pod\n", "standard input:1:4: becomes too large once its aliases are"),
     ("kind: Pod\nkind: Pod\n", "standard input:2:1: the key `kind` is given twice; the first is"),
     ("kind: List\nitems: [{}]\n", "standard input:1: is no Kubernetes object: it has no kind"),
 ]

@@ -1,5 +1,7 @@
 """The pod that comes out: what the sidecar's container is, where it stands, what it is told."""
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.config.load import examine
@@ -9,6 +11,7 @@ from tests.kubernetes.cases import CASES
 from tests.kubernetes.pods import (
     CONFIG,
     IMAGE,
+    NO_TOKEN,
     app_of,
     container,
     injected,
@@ -43,7 +46,7 @@ def test_classic() -> None:
 
 
 def test_container() -> None:
-    """Probes ask the admin port, the hook drains, and nothing but two directories is mounted."""
+    """Probes ask the admin port, the hook drains, and no token of the pod's account is mounted."""
     found = sidecar_of(injected(pod()))
     assert found["command"] == [
         "sidecar", "run", "--config", "/etc/sidecar/config.yaml",
@@ -66,6 +69,7 @@ def test_container() -> None:
     assert found["volumeMounts"] == [
         {"name": "jwt-sidecar-config", "mountPath": "/etc/sidecar", "readOnly": True},
         {"name": "jwt-sidecar-run", "mountPath": "/run/sidecar"},
+        NO_TOKEN,
     ]
     assert {
         each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"]
@@ -91,6 +95,7 @@ def test_volumes() -> None:
         {"name": "own"},
         {"name": "jwt-sidecar-config", "configMap": {"name": "jwt-sidecar", "defaultMode": 0o444}},
         {"name": "jwt-sidecar-run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "jwt-sidecar-no-token", "emptyDir": {"sizeLimit": "1Mi"}},
         {"name": "jwt-sidecar-secret-0", "secret": {"secretName": "idp", "defaultMode": 0o444}},
         {"name": "jwt-sidecar-secret-1", "secret": {"secretName": "tls", "defaultMode": 0o444}},
     ]
@@ -174,14 +179,16 @@ def test_pod_config() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_pod_config_is_read(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_pod_config_is_read(name: str, tmp_path: Path) -> None:
     """The sidecar takes both configurations together, as they are in the pod."""
-    directory = tmp_path_factory.mktemp("config")
     given, more = CASES[name]
-    text = pod_config(injected(given, **more))
-    (directory / "config.yaml").write_text(more.get("config", CONFIG))
-    (directory / "pod.yaml").write_text(text)
-    found = examine([str(directory / "config.yaml"), str(directory / "pod.yaml")])
+    result = sidecar_of(injected(given, **more))
+    file = tmp_path / "config.yaml"
+    file.write_text(more.get("config", CONFIG))
+    mounted, in_environment = result["command"][3::2]
+    assert mounted == "/etc/sidecar/config.yaml"
+    variables = {each["name"]: each.get("value", "x") for each in result["env"]}
+    found = examine([str(file), in_environment], environ=variables)
     assert found.errors == ()
 
 

@@ -76,6 +76,7 @@ def test_deadlock_afterwards(proxy: str, message: str) -> None:
 def test_classic(proxy: str, annotations: dict[str, str]) -> None:
     """As ordinary containers both start at once; the proxy is not taken for an app."""
     given = mesh(proxy, native=False, annotations={**annotations, "native": "false"})
+    given["spec"]["initContainers"].append(container("warm", restartPolicy="Always"))
     result = injected(given)
     assert [each["name"] for each in result.pod["spec"]["containers"]] == [
         "app", proxy, "jwt-sidecar",

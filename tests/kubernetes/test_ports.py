@@ -16,7 +16,7 @@ from tests.kubernetes.pods import (
 
 
 def found_by_name(given: Any, name: str, protocol: str = "TCP") -> int | None:
-    """What the endpoints controller finds for a Service's ``targetPort``, before 1.32."""
+    """What the endpoints controller finds for a Service's ``targetPort``, before 1.33."""
     for each in given["spec"]["containers"]:
         for port in each.get("ports", ()):
             if port.get("name") == name and port.get("protocol", "TCP") == protocol:

@@ -152,6 +152,11 @@ REFUSED: list[tuple[Pod, dict[str, Any], str]] = [
         "the app is, in inbound.app: remove one of the two",
     ),
     (
+        pod(), {"config": CONFIG + 'inbound: {app: "http://127.0.0.1:${PORT}"}\n'},
+        "ConfigMap jwt-sidecar, config.yaml: inbound.app: must be written out, as in "
+        "http://127.0.0.1:8080: the pod is made for it",
+    ),
+    (
         pod(annotations={"carrier": "python"}),
         {"config": CONFIG + "attribution: {carrier: opentelemetry}\n"},
         "ConfigMap jwt-sidecar, config.yaml: attribution.carrier: is `opentelemetry`, but the pod "
@@ -180,6 +185,16 @@ REFUSED: list[tuple[Pod, dict[str, Any], str]] = [
         pod(container("app", livenessProbe={"httpGet": {"port": 1, "httpHeaders": {"a": "b"}}})),
         {}, "livenessProbe.httpGet.httpHeaders: must be a list of names and values",
     ),
+    (
+        pod(container("app", livenessProbe={"httpGet": {"port": 1}, "timeoutSeconds": True})), {},
+        "spec.containers[0].livenessProbe.timeoutSeconds: must be a number",
+    ),
+    (
+        pod(container("app", livenessProbe={"httpGet": {"port": 1, "httpHeaders": [{"name": 1}]}})),
+        {}, "livenessProbe.httpGet.httpHeaders: must be a list of names and values",
+    ),
+    (pod(container("app", livenessProbe={"timeoutSeconds": "1"})), {}, "timeoutSeconds: must be"),
+    (pod(container("app", livenessProbe={"grpc": 1})), {}, "livenessProbe.grpc: must be a map"),
     (pod(container("app", lifecycle="x")), {}, "spec.containers[0].lifecycle: must be a map"),
     (pod(terminationGracePeriodSeconds="30"), {}, "terminationGracePeriodSeconds: must be a"),
 ]  # fmt: skip
@@ -279,6 +294,19 @@ def test_references(reference: str, warning: str) -> None:
     (found,) = injected(pod(), config=config).warnings
     assert found.startswith("ConfigMap jwt-sidecar, config.yaml:6:")
     assert warning in found
+
+
+@pytest.mark.parametrize(
+    "reference", ["file:secret", "file:/etc/sidecar/secret", "${SIDECAR_POD_NAME}"]
+)
+def test_references_that_are_there(reference: str) -> None:
+    """What is in the ConfigMap itself, and what the injector sets, is there."""
+    config = (
+        "version: 1\nissuers:\n  shop:\n    issuer: https://idp.example\n    audiences: [a]\n"
+        "    introspection: {url: https://idp.example/i, client_id: a, client_secret: "
+        f"'{reference}'}}\n"
+    )
+    assert injected(pod(), config=config).warnings == ()
 
 
 def test_configuration_warnings() -> None:

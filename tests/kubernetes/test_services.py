@@ -82,6 +82,10 @@ def test_of_pods_without_sidecar() -> None:
     """Pods without sidecar, and those that nobody calls, do not count."""
     given = service({"port": 80, "targetPort": 8080})
     others = [pod(), {"metadata": {}, "spec": {}}, {"metadata": None}]
+    others += [
+        {"metadata": {"annotations": {"jwt-sidecar/port": text}, "labels": {"app": "orders"}}}
+        for text in ("8080", "8080=x", "=15406", "x")
+    ]
     assert check_service(given, pods=others) is None
     off = injected(pod(), config=CONFIG + "inbound: {listen: off}\n")
     assert check_service(given, pods=[off.pod]) is None

@@ -129,8 +129,16 @@ async def tls_proxied(
         else:
             pool = Pool("127.0.0.1", origin.port, **common)
         handler = FakeHandler(pool)
+        tls = ListenerTls(
+            lambda: proxy.server_context,
+            lambda kind, detail, _peer: proxy.failures.append((kind, detail)),
+        )
         listener = Listener(
-            handler, wall_clock=lambda: 1_700_000_000.0, accepts=lambda _peer: True, **common
+            handler,
+            wall_clock=lambda: 1_700_000_000.0,
+            accepts=lambda _peer: True,
+            tls=tls,
+            **common,
         )
         proxy = TlsProxy(
             authority,
@@ -142,11 +150,7 @@ async def tls_proxied(
             server_context_of_ours or server_context(pair, directory),
             client_context(authority),
         )
-        tls = ListenerTls(
-            lambda: proxy.server_context,
-            lambda kind, detail, _peer: proxy.failures.append((kind, detail)),
-        )
-        proxy.address = await listener.start("127.0.0.1", 0, tls=tls)
+        proxy.address = await listener.start("127.0.0.1", 0)
         try:
             yield proxy
         finally:

@@ -287,12 +287,13 @@ def test_reloads_are_counted_and_the_last_one_is_remembered(metrics: Metrics) ->
     """A bad new configuration shows until a good one follows; start-up counts as good."""
     last = "sidecar_config_last_reload_successful"
     assert value(metrics, last) == 1
-    metrics.config_reloaded(False)
+    metrics.config_reloaded(False, 5.0)
     assert value(metrics, last) == 0
-    metrics.config_reloaded(True)
+    metrics.config_reloaded(True, 6.0)
     assert value(metrics, last) == 1
     assert value(metrics, "sidecar_config_reloads_total", result="failure") == 1
     assert value(metrics, "sidecar_config_reloads_total", result="success") == 1
+    assert value(metrics, "sidecar_config_last_reload_success_timestamp_seconds") == 6
 
 
 def test_the_version_is_told(metrics: Metrics) -> None:
@@ -394,7 +395,7 @@ def test_names_from_the_configuration_are_escaped(metrics: Metrics) -> None:
 
 def test_two_instances_share_nothing(metrics: Metrics) -> None:
     """Each instance has its own registry: one process may hold several."""
-    metrics.config_reloaded(True)
+    metrics.config_reloaded(True, 6.0)
     other = Metrics(version="1.2.3")
     assert value(other, "sidecar_config_reloads_total", result="success") == 0
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sidecar.assembly import Bound, Sidecar, StartError, serve
+from sidecar.assembly import Bound, Sidecar, serve
 from sidecar.config.model import (
     Address,
     Admin,
@@ -26,6 +26,7 @@ from sidecar.config.model import (
     Outbound,
     Rule,
 )
+from sidecar.listening import StartError
 from sidecar.wiring import Wiring
 from tests.support.certificates import HOUR, Authority, Pair, client_context, server_context
 from tests.support.http import App, fetch
