@@ -29,8 +29,8 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
-.PHONY: help install compiled dev demo test interop lint check format matrix image test-image
-.PHONY: bench bench-quick bench-carrier soak rolling clean
+.PHONY: help install compiled dev demo test interop cluster lint check format matrix image
+.PHONY: test-image bench bench-quick bench-carrier soak rolling clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,10 @@ test: dev ## run the tests (COMPILED=1: against the compiled build)
 interop: install ## get Keycloak, Spring and oidc-provider for test (250 MB; Java 17, Maven, Node)
 	@'$(BIN)/python' -m tests.interop.setup $(ARGS)
 
+# etcd is in Debian. A quarter of an hour for the first time, and 4 GB of Go's caches.
+cluster: install ## build kube-apiserver for test (Go 1.24; etcd)
+	@'$(BIN)/python' -m tests.cluster.setup
+
 lint: dev ## formatting, lint, import contract, types
 	@'$(BIN)/ruff' format --check .
 	@'$(BIN)/ruff' check .
@@ -64,7 +68,7 @@ lint: dev ## formatting, lint, import contract, types
 # Everything CI holds the tree to: `lint`, then all of `test`. Branch coverage is measured where the
 # tests run what they test in their own process; following every process that the others start
 # takes as long again and finds little more.
-PROGRAMS = $(addprefix tests/, bench carriers cli conformance demo interop journeys manifests matrix \
+PROGRAMS = $(addprefix tests/, bench carriers cli cluster conformance demo interop journeys manifests matrix \
     monitoring testbed trial)
 check: lint ## lint, then the tests with coverage (what CI runs, and then test-image)
 	@'$(BIN)/python' -m pytest -q -n auto $(IMPORTS) --cov --cov-report=term --all-reasons $(PROGRAMS:%=--ignore=%) --ignore=tests/image $(ARGS)
@@ -112,7 +116,8 @@ rolling: install ## replace pods and configurations under load: no call fails (a
 	@'$(BIN)/python' -m bench.rolling $(ARGS)
 
 clean: ## remove everything that was made here
-	@rm -rf .venv .venv-* .interop .image build dist *.egg-info .coverage .coverage.* coverage.xml
+	@rm -rf .venv .venv-* .interop .cluster .image build dist *.egg-info
+	@rm -rf .coverage .coverage.* coverage.xml
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -7,7 +7,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 pytest_plugins = ["tests.support.answered_reasons"]
 
-_TOGETHER = "tests/interop/"
+_TOGETHER = ("tests/interop/", "tests/cluster/")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -20,7 +20,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 class _ByServer(LoadScopeScheduling):  # type: ignore[misc]
-    """Each test goes wherever there is room, but those of one file of ``tests/interop``."""
+    """Each test goes wherever there is room, but those of a file whose tests share a server."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid.partition("::")[0] if nodeid.startswith(_TOGETHER) else nodeid

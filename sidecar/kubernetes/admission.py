@@ -143,7 +143,7 @@ def written(uid: str, answer: Answer) -> bytes:
     """Return the document that answers the question *uid*."""
     response: dict[str, Any] = {"uid": uid, "allowed": answer.is_allowed}
     if answer.is_allowed and answer.patch:
-        operations = json.dumps(list(answer.patch), ensure_ascii=False, separators=(",", ":"))
+        operations = json.dumps(list(answer.patch), separators=(",", ":"))
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(operations.encode()).decode("ascii")
     if not answer.is_allowed:

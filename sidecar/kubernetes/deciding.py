@@ -2,12 +2,13 @@
 
 Owns which questions go to the API before a pod is decided, and what it means when they are not
 answered: a pod whose configuration cannot be read is refused, because it would run unprotected.
+Nothing is remembered from one question to the next: a Service that was made a moment ago, with the
+pod or before it, is what a memory would miss.
 The decision itself is ``sidecar.kubernetes.injection``'s, or ``sidecar.kubernetes.services``'.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -27,9 +28,6 @@ from sidecar.kubernetes.shape import problems_of
 
 MAX_CONFIG_BYTES: Final = 256 << 10
 """Of a ConfigMap's text: everybody who may write one has it parsed here."""
-FRESH_SECONDS: Final = 2.0
-"""For so long a namespace's Services answer for all pods of a rollout."""
-MAX_NAMESPACES: Final = 256
 CONFIGURATIONS_ROLE: Final = "jwt-sidecar-configurations"
 
 _FORBIDDEN: Final = 403
@@ -62,7 +60,6 @@ class Decider:
         *,
         account: Account,
         executor: Executor,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """*settings* gives ``None`` while they are not known yet.
 
@@ -73,7 +70,6 @@ class Decider:
         self._settings = settings
         self._account = account
         self._executor = executor
-        self._services = _Recent(cluster.services, clock)
 
     async def decide(self, review: Review, *, timeout_seconds: float) -> Answer:
         """Return the answer to *review*, within *timeout_seconds*."""
@@ -119,7 +115,8 @@ class Decider:
         if not problems_of(pod) and not wants_none(pod) and not is_injected(pod):
             name = config_name(pod, settings)
             config_map, known = await asyncio.gather(
-                self._cluster.config_map(review.namespace, name), self._services(review.namespace)
+                self._cluster.config_map(review.namespace, name),
+                self._cluster.services(review.namespace),
             )
             text = _text_of(config_map)
             if text is not None and len(text) > MAX_CONFIG_BYTES:
@@ -179,30 +176,6 @@ class Decider:
                 f"--serviceaccount={who} -n {review.namespace}"
             )
         return message
-
-
-class _Recent:
-    """The Services of namespaces, asked for once however many pods come at the same time."""
-
-    def __init__(self, ask: Callable[[str], Any], clock: Callable[[], float]) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._known: dict[str, tuple[float, asyncio.Task[Listed]]] = {}
-
-    async def __call__(self, namespace: str) -> Listed:
-        found = self._known.get(namespace)
-        if found is None or self._clock() >= found[0] or _has_failed(found[1]):
-            self._known.pop(namespace, None)
-            while len(self._known) >= MAX_NAMESPACES:
-                self._known.pop(next(iter(self._known)))
-            task = asyncio.ensure_future(self._ask(namespace))
-            found = self._known[namespace] = (self._clock() + FRESH_SECONDS, task)
-        # Whoever asked first may be cut off; the others still want to know.
-        return await asyncio.shield(found[1])
-
-
-def _has_failed(task: "asyncio.Task[Listed]") -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _text_of(config_map: JsonObject | None) -> str | None:
