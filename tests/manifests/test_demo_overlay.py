@@ -19,14 +19,16 @@ from sidecar.kubernetes.settings import InjectorSettings
 from sidecar.testbed.ports import free_ports
 from sidecar.testbed.processes import (
     SIDECAR,
+    RunningSidecar,
     child_environment,
     child_process,
 )
 from tests.manifests.test_kustomize import named
 from tests.support.manifests import built
+from tests.support.readiness import until_ready
 
 _LISTENS = re.compile(r"listening on 127\.0\.0\.1:\d+")
-_READY = re.compile("^sidecar: ready$")
+_STARTED = re.compile("^sidecar: (ready|started)$")
 _LIMIT_SECONDS = 20.0
 
 
@@ -87,8 +89,10 @@ async def demo(directory: Path) -> AsyncIterator[Demo]:
         await _app(
             stack, objects, "profile-service", moved, {"--port=8081": f"--port={profile_app}"}
         )
-        await _sidecar(stack, directory, objects, "profile-service", moved, profile_app, profiles)
-        await _sidecar(stack, directory, objects, "user-service", moved, user_app, users)
+        await _sidecar(
+            stack, client, directory, objects, "profile-service", moved, profile_app, profiles
+        )
+        await _sidecar(stack, client, directory, objects, "user-service", moved, user_app, users)
         await _app(
             stack, objects, "user-service", moved, {"--port=8080": f"--port={user_app}"},
             PYTHONPATH=os.pathsep.join(filter(None, (str(CARRIER), os.environ.get("PYTHONPATH")))),
@@ -126,6 +130,7 @@ async def _app(
 
 async def _sidecar(
     stack: AsyncExitStack,
+    client: aiohttp.ClientSession,
     directory: Path,
     objects: list[Any],
     name: str,
@@ -164,7 +169,8 @@ async def _sidecar(
     child = await stack.enter_async_context(
         child_process(f"{name}'s sidecar", command, environment=child_environment())
     )
-    await child.line(_READY, timeout_seconds=_LIMIT_SECONDS)
+    await child.line(_STARTED, timeout_seconds=_LIMIT_SECONDS)
+    await until_ready(client, RunningSidecar(child, child.announced()))
 
 
 def _replaced(text: str, moved: Mapping[str, str]) -> str:

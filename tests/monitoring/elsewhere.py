@@ -1,49 +1,56 @@
-"""Metrics that no sidecar of these tests has, and a page of them for Prometheus to scrape.
+"""Metrics that no sidecar of these tests has, and pages of them for Prometheus to scrape.
 
-The injector's, for it needs a cluster to run in; and what a sidecar tells only after a reload, or
-only where it knows its pod's addresses.
+The injector's, for it needs a cluster to run in, though the counts are made by its own class; and
+what a sidecar tells only after a reload, or where it knows its pod's addresses.
 """
 
-import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiohttp import web
 
-from sidecar.telemetry.catalogue import Family
+from sidecar.kubernetes.injector_metrics import InjectorMetrics
+from sidecar.telemetry.catalogue import INJECTOR, Family
 
 ELSEWHERE: Final = (
-    Family("sidecar_injector_admissions_total", "counter", "", ("kind", "result")),
-    Family("sidecar_injector_admission_duration_seconds", "histogram", ""),
-    Family("sidecar_injector_certificate_expiry_timestamp_seconds", "gauge", ""),
+    *INJECTOR,
+    Family("sidecar_config_last_reload_success_timestamp_seconds", "gauge", ""),
 )
-
-SIDECAR_PAGE: Final = """\
+_SIDECAR_PAGE: Final = """\
 sidecar_app_exposed 0
 sidecar_config_reloads_total{result="success"} 1
-"""
-INJECTOR_PAGE: Final = """\
-sidecar_injector_admissions_total{kind="pod",result="injected"} COUNT
-sidecar_injector_admissions_total{kind="pod",result="refused"} COUNT
-sidecar_injector_admissions_total{kind="service",result="allowed"} COUNT
-# TYPE sidecar_injector_admission_duration_seconds histogram
-sidecar_injector_admission_duration_seconds_bucket{le="0.01"} COUNT
-sidecar_injector_admission_duration_seconds_bucket{le="0.1"} COUNT
-sidecar_injector_admission_duration_seconds_bucket{le="+Inf"} COUNT
-sidecar_injector_admission_duration_seconds_sum COUNT
-sidecar_injector_admission_duration_seconds_count COUNT
-sidecar_injector_certificate_expiry_timestamp_seconds 4e9
+sidecar_config_last_reload_success_timestamp_seconds 1.7e9
 """
 
 
 @asynccontextmanager
-async def page(text: str) -> AsyncIterator[str]:
-    """Serve *text* as metrics, ``COUNT`` one more each time, and yield ``host:port``."""
-    scrapes = itertools.count(1)
+async def of_a_sidecar() -> AsyncIterator[str]:
+    """Serve what a sidecar in a pod tells besides; yield ``host:port``."""
+    async with _page(lambda: _SIDECAR_PAGE) as address:
+        yield address
 
+
+@asynccontextmanager
+async def of_an_injector() -> AsyncIterator[str]:
+    """Serve the metrics of an injector that is asked something with every scrape."""
+    metrics = InjectorMetrics()
+    metrics.valid_until(datetime.now(UTC) + timedelta(days=90))
+
+    def scraped() -> str:
+        metrics.admitted("pod", "injected", 0.02)
+        metrics.admitted("service", "refused", 0.2)
+        return metrics.render("")[0].decode()
+
+    async with _page(scraped) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _page(text: Callable[[], str]) -> AsyncIterator[str]:
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(text=text.replace("COUNT", str(next(scrapes))))
+        return web.Response(text=text())
 
     application = web.Application()
     application.router.add_get("/metrics", answer)

@@ -29,6 +29,8 @@ spec:
 """
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _COLUMNS: Final = 24
+_EACH: Final = "sidecar_config_last_reload_successful"
+"""What every sidecar has, and nothing else."""
 
 
 def prometheus_rule() -> str:
@@ -77,8 +79,8 @@ def _variables() -> list[dict[str, Any]]:
             "current": {},
             "hide": 0,
         },
-        _variable("namespace", "Namespace", "label_values(sidecar_build_info, namespace)"),
-        _variable("pod", "Pod", 'label_values(sidecar_build_info{namespace=~"$namespace"}, pod)'),
+        _variable("namespace", "Namespace", f"label_values({_EACH}, namespace)"),
+        _variable("pod", "Pod", f'label_values({_EACH}{{namespace=~"$namespace"}}, pod)'),
     ]
 
 

@@ -57,7 +57,7 @@ ROWS = (
         (
             Panel(
                 "Sidecars",
-                (Query(f"count(sidecar_build_info{{{OURS}}})"),),
+                (Query(f"count(sidecar_config_last_reload_successful{{{OURS}}})"),),
                 kind="stat",
                 description="Pods whose sidecar Prometheus scrapes.",
             ),
@@ -386,6 +386,17 @@ ROWS = (
                     Query(f"sum(1 - sidecar_tls_last_reload_successful{{{OURS}}})", "TLS files"),
                 ),
                 description="The one before is in force.",
+            ),
+            Panel(
+                "Age of the configuration in force",
+                (
+                    Query(
+                        "time() - max by (pod) "
+                        f"(sidecar_config_last_reload_success_timestamp_seconds{{{OURS}}})",
+                        "{{pod}}",
+                    ),
+                ),
+                "s",
             ),
             Panel(
                 "Certificates end in",

@@ -23,6 +23,7 @@ from sidecar.testbed.processes import (
 )
 from sidecar.testbed.users import SERVICES
 from tests.support.certificates import Authority, client_context
+from tests.support.readiness import until_ready
 
 DEMO = Path(__file__).parents[2] / "sidecar" / "demo"
 _PAUSE_SECONDS = 0.02
@@ -196,6 +197,8 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
         path = user_directory / "sidecar.yaml"
         path.write_text(_USER.format(**known))
         user = await enter(sidecar("user-service's sidecar", path))
+        for running in (profile, user):
+            await until_ready(client, running)
         await enter(
             service(
                 "user-service",

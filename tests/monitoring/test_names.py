@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.core.outcome import REASONS_BY_CODE
+from sidecar.kubernetes.admission import RESULTS
 from sidecar.telemetry.catalogue import CATALOGUE
+from sidecar.telemetry.introspection import CIRCUIT_STATES
+from sidecar.telemetry.metrics import ISSUER_STATES
 from tests.monitoring.elsewhere import ELSEWHERE
 from tests.monitoring.generate import DASHBOARD, RULES, dashboard
 
@@ -23,6 +27,15 @@ OF_OTHERS = {
 """Of Prometheus, of its client library, and of kube-state-metrics."""
 OF_THE_TARGET = {"job", "namespace", "pod"}
 _SELECTOR = re.compile(r"\b(up|(?:sidecar|process|kube)_[a-z_]+)\b(?:\{([^}]*)\})?")
+KNOWN_VALUES = {
+    "reason": set(REASONS_BY_CODE),
+    "outcome": set(REASONS_BY_CODE),
+    "state": {*ISSUER_STATES, *CIRCUIT_STATES},
+    "result": {*RESULTS, "hit"},
+    "direction": {"inbound", "outbound"},
+    "enforced": {"true", "false"},
+}
+_VALUES = re.compile(rf'\b({"|".join(KNOWN_VALUES)})\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _GROUPED = re.compile(r"\b(?:by|on|group_left)\s*\(([^)]*)\)")
 
@@ -72,6 +85,14 @@ def test_metrics_and_labels_exist(where: str, expr: str) -> None:
     }
     # Whatever is left after an operator is in one of its operands.
     assert grouped <= OF_THE_TARGET.union(*(known[name] for name in named)), where
+
+
+@pytest.mark.parametrize(("where", "expr"), list(expressions()))
+def test_values_of_labels_exist(where: str, expr: str) -> None:
+    """A reason, state, result or direction that is asked for by name is one that is counted."""
+    for label, written in _VALUES.findall(expr):
+        for value in written.split("|"):
+            assert any(re.fullmatch(value, each) for each in KNOWN_VALUES[label]), (where, value)
 
 
 def test_the_dashboard_is_the_one_of_the_panels() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.monitoring.elsewhere import INJECTOR_PAGE, SIDECAR_PAGE, page
+from tests.monitoring.elsewhere import of_a_sidecar, of_an_injector
 from tests.monitoring.generate import ROOT, RULES
 from tests.monitoring.prometheus import Target, prometheus
 from tests.monitoring.stage import stage
@@ -31,8 +31,8 @@ async def test_every_query_of_the_dashboard_and_every_alert(tmp_path: Path) -> N
     """Each has data, or is evaluated without an error; and the scrape jobs label as they should."""
     async with (
         stage(tmp_path) as running,
-        page(SIDECAR_PAGE) as stand_in,
-        page(INJECTOR_PAGE) as injector,
+        of_a_sidecar() as stand_in,
+        of_an_injector() as injector,
     ):
         targets = {
             "jwt-sidecar": [

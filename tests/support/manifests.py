@@ -1,5 +1,6 @@
 """What ``kubectl kustomize`` makes of the directories under ``deploy/k8s``."""
 
+import copy
 import functools
 import os
 import subprocess
@@ -24,7 +25,7 @@ WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 def built(root: str) -> list[dict[str, Any]]:
     """Return the objects of the kustomization *root*."""
-    return list(yaml.safe_load_all(text(root)))
+    return copy.deepcopy(_parsed(text(root)))
 
 
 def text(root: str) -> str:
@@ -48,6 +49,11 @@ def composed(directory: Path, **more: Any) -> list[dict[str, Any]]:
 def from_outside(directory: Path, part: str) -> str:
     """Return the path of *part* of deploy/k8s as seen from *directory*: never an absolute one."""
     return os.path.relpath(K8S.resolve() / part, directory.resolve())
+
+
+@functools.cache
+def _parsed(written: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(written))
 
 
 @functools.cache
