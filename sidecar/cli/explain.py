@@ -12,7 +12,7 @@ _EPILOG = """\b
 A decision of the sidecar that runs (the id is in x-sidecar-decision and in the access log):
   sidecar explain 4k2x81c0a7qzn5td --control /run/sidecar/control.sock
   sidecar explain --last --reason audience_mismatch --config sidecar.yaml
-  kubectl exec POD -c sidecar -- sidecar explain --last --config /etc/sidecar/config.yaml
+  kubectl exec POD -c jwt-sidecar -- sidecar explain --last
 Without an id, the latest refusals are listed; --all lists permits, too.
 \b
 Offline, what a configuration would decide (the token is never printed):

@@ -19,7 +19,7 @@ TOP = 5
 _EPILOG = """\b
 Examples:
   sidecar rules replay /var/log/sidecar/decisions.jsonl* --config new.yaml
-  kubectl logs POD -c sidecar | sidecar rules replay - --config new.yaml
+  kubectl logs POD -c jwt-sidecar | sidecar rules replay - --config new.yaml
 \b
 LOG is what `log.decisions` writes; plain or gzip, several, in any order; - is standard input.
 Exit codes: 0 nothing flips, 1 something does, 2 wrong usage, or nothing that can be judged.

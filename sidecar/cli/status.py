@@ -14,7 +14,7 @@ _EPILOG = """\b
 Examples:
   sidecar status --control /run/sidecar/control.sock
   sidecar status --config sidecar.yaml --output json
-  kubectl exec POD -c sidecar -- sidecar status --config /etc/sidecar/config.yaml
+  kubectl exec POD -c jwt-sidecar -- sidecar status
 \b
 Without an option the environment variable SIDECAR_CONTROL names the socket.
 Exit codes: 0 ready, 1 not ready, 2 wrong usage, 3 no answer.

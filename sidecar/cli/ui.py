@@ -33,7 +33,7 @@ Exit codes: 0 ended, 2 wrong usage, 3 no answer.
 )
 @click.option("--pod", metavar="NAME", help="A sidecar in this pod, through `kubectl exec`.")
 @click.option("--namespace", "-n", metavar="NAME", help="The pod's namespace.")
-@click.option("--container", metavar="NAME", help="Its container with the sidecar.  [sidecar]")
+@click.option("--container", metavar="NAME", help="Its container with the sidecar.  [jwt-sidecar]")
 @click.option("--context", "kube_context", metavar="NAME", help="The kubeconfig context.")
 @click.option(
     "--port",
@@ -85,7 +85,7 @@ def command(
             channel = PodChannel(
                 kubectl_exec(
                     pod,
-                    container=container or "sidecar",
+                    container=container or "jwt-sidecar",
                     namespace=namespace,
                     context=kube_context,
                     remote=remote,

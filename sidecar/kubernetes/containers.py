@@ -68,6 +68,8 @@ def sidecar(build: Build) -> dict[str, Any]:
                 for name, path in _DOWNWARD.items()
             ),
             {"name": names.POD_CONFIG, "value": build.pod_config},
+            # For `kubectl exec POD -c jwt-sidecar -- sidecar status`, which then needs no option.
+            {"name": names.CONTROL_VARIABLE, "value": names.CONTROL_SOCKET},
         ],
         "ports": ports,
         # Ready once keys are loaded. An issuer that is away comes back without a restart of ours.

@@ -20,6 +20,7 @@ POD_CONFIG: Final = "SIDECAR_POD_CONFIG"
 SECRETS_DIRECTORY: Final = "/etc/sidecar-secrets"
 RUN_DIRECTORY: Final = "/run/sidecar"
 CONTROL_SOCKET: Final = "/run/sidecar/control.sock"
+CONTROL_VARIABLE: Final = "SIDECAR_CONTROL"
 CARRIERS_DIRECTORY: Final = "/jwt-sidecar/carriers"
 
 TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path

@@ -81,6 +81,7 @@ def test_container() -> None:
         "SIDECAR_POD_IPS": "status.podIPs",
         "SIDECAR_NODE_NAME": "spec.nodeName",
     }
+    assert {"name": "SIDECAR_CONTROL", "value": "/run/sidecar/control.sock"} in found["env"]
     assert [(each["name"], each["containerPort"]) for each in found["ports"]] == [
         ("sidecar-in", 15406),
         ("sidecar-admin", 15490),
