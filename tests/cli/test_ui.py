@@ -185,7 +185,7 @@ async def test_a_pod(control: Path, kubectl: dict[str, str], tmp_path: Path) -> 
             assert (status, body[:8]) == (200, b'{"live":')
     lines = (tmp_path / "kubectl.log").read_text().splitlines()
     assert lines == [
-        "--context dev --namespace shop exec --stdin users-1 --container sidecar -- "
+        "--context dev --namespace shop exec --stdin users-1 --container jwt-sidecar -- "
         f"sidecar control-pipe --control={control}"
     ]
 
