@@ -111,10 +111,10 @@ async def serve(
             )
         except (TlsFileError, IdentityKeyError, DecisionLogError) as error:
             raise StartError(str(error)) from error
+        loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
         async with sidecar.running(announce):
             # What exists now stays until the end: the collector need not look at it again.
             gc.freeze()
-            loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
             announce("sidecar: started" if sidecar.missing() else "sidecar: ready")
             await stop.wait()
             announce("sidecar: draining")

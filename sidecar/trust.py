@@ -42,12 +42,14 @@ class Trust:
         self._config = config
         self._standing = standing
         self._serves = False
+        self._earlier = None if before is None else before.verifier
+        """What judges for the requests that began before."""
         self.identity: AppIdentity = AppIdentity(
             config.inbound.identity,
             config.token_cache,
             before=None if before is None else before.identity,
         )
-        self.verifier = Verifier(
+        self.verifier: Verifier = Verifier(
             (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
             render=self.identity.render,
             max_token_bytes=config.inbound.max_token_bytes,
@@ -106,6 +108,8 @@ class Trust:
         for name, keys in self._kept.items():
             keys.hand_over(self._installing(name))
         self._standing.ledger.close_unless(self._is_still_good)
+        if self._earlier is not None:
+            self._earlier.forget_tokens()
         verifier = self.verifier
         self._standing.metrics.watch_token_cache(lambda: verifier.hits, lambda: verifier.misses)
 
@@ -150,6 +154,9 @@ class Trust:
                 issuer_name, keys, now=self._standing.wall_clock()
             )
             if self._serves:
+                if self._earlier is not None and issuer_name in self._kept:
+                    # There are requests that wait for a key, and none may use one that was lost.
+                    self._earlier.install(issuer_name, keys)
                 # A key that left the set speaks for nobody, requests in progress included.
                 self._standing.ledger.close_unless(
                     lambda credential: (

@@ -259,6 +259,10 @@ class Verifier:
                 del self._last_used[use]
         return forgotten[0]
 
+    def forget_tokens(self) -> None:
+        """Verify every token anew from now on."""
+        self._cache.retain(lambda _entry: False)
+
     def last_used(self, issuer_name: str, key: VerificationKey) -> float | None:
         """Return when *key* last vouched for a token that was not known; ``None``: it did not."""
         return self._last_used.get(_use_of(issuer_name, key))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,6 +32,7 @@ from sidecar.config.model import (
     SignedHeader,
 )
 from sidecar.core.identity import IdentityHeader
+from sidecar.core.verification import KeyNeeded, Verified
 from sidecar.reloading import ReloadError
 from sidecar.testbed.token_mint import TokenMint
 from tests.support.http import LIMIT_SECONDS, App, fetch
@@ -269,6 +271,24 @@ async def test_keys_go_on_rotating_after_a_reload(tmp_path: Path) -> None:
             while await status(new) != 200:
                 await running.sidecar.wiring.keys["shop"].obtain()
         assert await status(old) == 401
+
+
+async def test_who_began_before_gets_the_next_keys_too(tmp_path: Path) -> None:
+    """A request that waits for a key gets it, and one that was withdrawn is nobody's any more."""
+    async with pod(tmp_path, cooldown_seconds=0.0) as running:
+        config = running.sidecar.wiring.config
+        narrowed = replace(config.issuers["shop"], max_token_age_seconds=600.0)
+        before = running.sidecar.wiring.verifier
+        old = running.mint.token("alice").encode()
+        assert isinstance(before.verify(old, now=time.time()), Verified)
+        await running.sidecar.install(replace(config, issuers={"shop": narrowed}), ())
+        running.mint.rotate(withdraw=True)
+        running.publish()
+        new = running.mint.token("alice").encode()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not isinstance(before.verify(new, now=time.time()), Verified):
+                await running.sidecar.wiring.keys["shop"].obtain()
+        assert isinstance(before.verify(old, now=time.time()), KeyNeeded)
 
 
 async def test_an_issuer_that_is_down(tmp_path: Path) -> None:
