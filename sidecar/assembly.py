@@ -325,6 +325,7 @@ class Sidecar:
         for line in listeners.changes:
             self._announce(line)
         for listener in listeners.left_over:
+            listener.stop()
             background.add(listener.drain(before.config.drain_timeout_seconds))
         before.close_idle()
 

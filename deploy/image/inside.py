@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     inside = "/" + str(site.relative_to(RESULT / "root"))
     python = str(ENVIRONMENT / "bin" / "python")
     # chroot starts in the new root; pytest finds its settings from the tree.
-    start = f"import os, runpy; os.chdir({str(TREE)!r}); runpy.run_module('pytest')"
+    start = f"import os, runpy; os.chdir({str(TREE)!r}); "
+    start += "runpy.run_module('pytest', run_name='__main__')"
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", _ENTER, "sh"]
     command += [str(RESULT), str(TREE), inside, python, "-c", start, *arguments]
     path = f"{ENVIRONMENT}/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -10,6 +10,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from aiohttp.web_protocol import RequestHandler
@@ -278,7 +279,7 @@ class _Connections(Server):
         self._open[handler] = transport
         if len(self._open) > self._max_connections:
             idle = (each for each in self._open if each not in self._busy)
-            self._open.pop(next(idle)).abort()
+            _cut(self._open.pop(next(idle)))
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         self._open.pop(handler, None)
@@ -289,7 +290,12 @@ class _Connections(Server):
         self.pre_shutdown()
         await self.shutdown(timeout_seconds)
         for transport in list(self._open.values()):
-            transport.abort()
+            _cut(transport)
+
+
+def _cut(transport: asyncio.Transport) -> None:
+    with suppress(AttributeError):  # which asyncio's own TLS had for one that has ended (3.11.2)
+        transport.abort()
 
 
 class _Connection(RequestHandler):

@@ -203,13 +203,17 @@ class Listener:
         for connection in list(self._connections):
             connection.close_idle()
 
-    async def drain(self, timeout_seconds: float) -> None:
-        """Accept no more, let exchanges in progress finish, then close what is left."""
+    def stop(self) -> None:
+        """Accept no more. Exchanges in progress go on."""
         self.draining = self.stopped = True
         if self._idle_ends is not None:
             self._idle_ends.cancel()
         if self._server is not None:
             self._server.close()
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Accept no more, let exchanges in progress finish, then close what is left."""
+        self.stop()
         for gate in list(self._handshakes):
             gate.abort()
         for connection in list(self._connections):
