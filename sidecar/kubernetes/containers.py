@@ -54,6 +54,8 @@ def sidecar(build: Build) -> dict[str, Any]:
         port = {"name": names.INBOUND_PORT_NAME, "containerPort": build.inbound_port}
         ports.insert(0, {**port, "protocol": "TCP"})
     drain = ["sidecar", "drain", "--control", names.CONTROL_SOCKET]
+    if not build.native:
+        drain.append("--wait")  # for the app, whose end Kubernetes would not wait for
     container = {
         "name": names.CONTAINER,
         "image": build.image,

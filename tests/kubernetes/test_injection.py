@@ -38,6 +38,8 @@ def test_classic() -> None:
     spec = result.pod["spec"]
     assert [each["name"] for each in spec["containers"]] == ["app", "jwt-sidecar"]
     assert "restartPolicy" not in spec["containers"][1]
+    # It would be ended together with the app: so it waits for that.
+    assert spec["containers"][1]["lifecycle"]["preStop"]["exec"]["command"][-1] == "--wait"
     assert "initContainers" not in spec
     by_setting = InjectorSettings(image=IMAGE, native=False)
     assert "initContainers" not in injected(pod(), settings=by_setting).pod["spec"]
