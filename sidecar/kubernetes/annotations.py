@@ -288,7 +288,7 @@ ANNOTATIONS: Final[Sequence[Annotation]] = (
     ),
     Annotation("image", "an image", "The sidecar's image.", "the injector's", _image),
     Annotation(
-        "cpu-request", "a quantity, or `none`", "CPU set aside for the sidecar.", "`10m`",
+        "cpu-request", "a quantity, or `none`", "CPU set aside for the sidecar.", "`50m`",
         quantities.cpu,
     ),
     Annotation(
@@ -297,7 +297,7 @@ ANNOTATIONS: Final[Sequence[Annotation]] = (
         quantities.cpu,
     ),
     Annotation(
-        "memory-request", "a quantity, or `none`", "Memory set aside for the sidecar.", "`64Mi`",
+        "memory-request", "a quantity, or `none`", "Memory set aside for the sidecar.", "`96Mi`",
         quantities.memory_request,
     ),
     Annotation(

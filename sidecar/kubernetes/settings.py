@@ -8,10 +8,10 @@ from typing import Literal
 class Resources:
     """Quantities as Kubernetes writes them; an empty one is not set."""
 
-    cpu_request: str = "10m"
+    cpu_request: str = "50m"
     cpu_limit: str = ""
     """None by default: throttling makes every request slow where a neighbour is idle."""
-    memory_request: str = "64Mi"
+    memory_request: str = "96Mi"
     memory_limit: str = "256Mi"
 
 

@@ -93,15 +93,15 @@ def test_not_a_string(value: object, written: str) -> None:
 @pytest.mark.parametrize(
     ("annotations", "resources"),
     [
-        ({}, ({"cpu": "10m", "memory": "64Mi"}, {"memory": "256Mi"})),
-        ({"memory-limit": "none"}, ({"cpu": "10m", "memory": "64Mi"}, None)),
+        ({}, ({"cpu": "50m", "memory": "96Mi"}, {"memory": "256Mi"})),
+        ({"memory-limit": "none"}, ({"cpu": "50m", "memory": "96Mi"}, None)),
         (
             {"cpu-limit": "5m"},  # the default request gives way
-            ({"cpu": "5m", "memory": "64Mi"}, {"cpu": "5m", "memory": "256Mi"}),
+            ({"cpu": "5m", "memory": "96Mi"}, {"cpu": "5m", "memory": "256Mi"}),
         ),
         (
             {"memory-request": "1Gi"},
-            ({"cpu": "10m", "memory": "1Gi"}, {"memory": "1Gi"}),
+            ({"cpu": "50m", "memory": "1Gi"}, {"memory": "1Gi"}),
         ),
         (
             {"cpu-request": "none", "memory-request": "none", "memory-limit": "0.1Gi"},
