@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -57,6 +58,7 @@ def run(found: Examination, *, files: Sequence[str], examine: Callable[[], Exami
         StartError: the configuration cannot be served.
     """
     assert found.config is not None
+    _allow_connections()
     uvloop.run(
         serve(
             found.config,
@@ -67,6 +69,17 @@ def run(found: Examination, *, files: Sequence[str], examine: Callable[[], Exami
             examine=examine,
         )
     )
+
+
+def _allow_connections() -> None:
+    """Have as many files open as the hard limit permits: each connection is one.
+
+    The soft limit is often 1,024 for the sake of programs that use ``select``. We do not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # where the system has a limit besides, as macOS has
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say(line: str) -> None:

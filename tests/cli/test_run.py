@@ -1,10 +1,12 @@
 import json
+import resource
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,10 +61,31 @@ def test_from_flags_to_the_end() -> None:
     assert "sidecar: ready\n" in said
 
 
-def _said_until_ready(arguments: list[str], **extra: str) -> list[str]:
+@pytest.mark.skipif(sys.platform != "linux", reason="other processes' limits are seen on Linux")
+def test_as_many_open_files_as_there_may_be() -> None:
+    """A shell's soft limit is for programs that are older than ours."""
+    limits = []
+
+    def look(process: subprocess.Popen[str]) -> None:
+        limits.append(resource.prlimit(process.pid, resource.RLIMIT_NOFILE))
+
+    few = ("sh", "-c", 'ulimit -Sn 100 && exec "$@"', "sh")
+    listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    _said_until_ready(["run", *OPEN, *listen], before=few, when_ready=look)
+    ((soft, hard),) = limits
+    assert soft == hard > 100
+
+
+def _said_until_ready(
+    arguments: list[str],
+    *,
+    before: Sequence[str] = (),
+    when_ready: Callable[[subprocess.Popen[str]], None] = lambda _process: None,
+    **extra: str,
+) -> list[str]:
     """Run a sidecar until it is ready, then end it, and return what it said."""
     with subprocess.Popen(
-        command(arguments),
+        [*before, *command(arguments)],
         env=environment(**extra),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -76,6 +99,7 @@ def _said_until_ready(arguments: list[str], **extra: str) -> list[str]:
             for line in process.stderr:
                 said.append(line)
                 if line == "sidecar: ready\n":
+                    when_ready(process)
                     process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, said
         finally:
