@@ -39,6 +39,8 @@ _OF_THE_MACHINE: Final = (
 _LINTERS: Final = ("import-linter", "mypy", "ruff", "types-")
 _CERTIFICATES: Final = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
+_BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Debian's, with what was added to it."""
 # Its own mounts and processes, all gone with it; the files that a container's runtime brings.
 _RUN: Final = """
 root=$1 directory=$2; shift 2
@@ -207,9 +209,10 @@ def _of_the_machine() -> dict[str, str]:
 
 
 def _install_certificates(root: Path) -> dict[str, str]:
-    """Lend a RUN the authorities that this machine's pip believes, if it has its own."""
-    for name in _CERTIFICATES:
-        if (file := os.environ.get(name)) and Path(file).is_file():
+    """Lend a RUN the authorities that this machine believes: a proxy may have its own."""
+    named = (os.environ.get(name) for name in _CERTIFICATES)
+    for file in (*named, _BUNDLE):
+        if file and Path(file).is_file():
             shutil.copyfile(file, root / "run" / "build-authorities.pem")
             return {"PIP_CERT": "/run/build-authorities.pem"}
     return {}
