@@ -4,10 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-import sidecar
-
 HERE = Path(__file__).parent
-DOCUMENT = Path(sidecar.__file__).parents[1] / "docs" / "fetching.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "fetching.md"
 _TEST = re.compile(r"`((?:\.\./issuers/)?test_\w+\.py)::(test_\w+)`")
 
 
