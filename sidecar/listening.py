@@ -62,7 +62,7 @@ class Listeners:
         """Name before by name after."""
         self._bound: dict[str, model.Address] = {}
         self.left_over: list[Listener] = []
-        """Listeners that take no more connections, to be drained."""
+        """Listeners that take no more connections, to be drained. Sockets may live on in others."""
         self.changes: list[str] = []
         """Lines that announce what is new."""
 
@@ -83,12 +83,16 @@ class Listeners:
     def exchange(self) -> None:
         """Let each listener that stays serve what is new."""
         addresses = {name: self._addresses[old] for name, old in self._kept.items()} | self._bound
-        for name, old in self._kept.items():
-            listener = self._old[old][0]
-            listener.take_over(self._new[name][0])
-            self._after.use(name, listener)
         kept = set(self._kept.values())
         self.left_over = [each for name, (each, _) in self._old.items() if name not in kept]
+        for name, old in self._kept.items():
+            listener, heir = self._old[old][0], self._new[name][0]
+            if listener.accepts_like(heir):
+                listener.take_over(heir)
+                self._after.use(name, listener)
+            else:
+                listener.hand_over(heir)
+                self.left_over.append(listener)
         self._addresses.clear()
         self._addresses.update(addresses)
         self.changes = [

@@ -54,7 +54,7 @@ class TlsEndpoints:
         report = self._metrics.tls("inbound", self._clock)
         build = partial(server_context, demand=tls.client_certificate)
         rotating = self._rotating(report, settings.listener_files(tls), build)
-        return ListenerTls(rotating.current, report.handshake_failed)
+        return ListenerTls(rotating.current, report.handshake_failed, tls)
 
     def pool(
         self,

@@ -244,7 +244,7 @@ class Wiring:
         return self._listener(
             _forwarding(outer, via=inbound.via, fields=fields),
             limits,
-            accepts=lambda _peer: True,
+            accepts=is_anybody,
             tls=tls,
             names=None if fields is None else NameTable(classifier(self._classify)),
         )
@@ -392,6 +392,11 @@ def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields |
     if via is None and fields is None:
         return handler
     return ForwardingHandler(handler, via=via, fields=fields)
+
+
+def is_anybody(_peer: str) -> bool:
+    """Everybody who can reach a listener that is for callers may use it."""
+    return True
 
 
 def is_loopback(peer: str) -> bool:

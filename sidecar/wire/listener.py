@@ -77,23 +77,42 @@ class Listener:
         self.tunnels = 0
         self._handshakes: set[TlsGate] = set()
         self._server: asyncio.Server | None = None
+        self._heir: Listener | None = None
+        """Who has the socket that was ours."""
         self._empty = asyncio.Event()
         self._empty.set()
         self.date = b""
         self._tick(0.0)
 
+    def accepts_like(self, other: "Listener") -> bool:
+        """Whether a connection that is open here would be one of *other*'s as well."""
+        return (
+            self._connection is other._connection
+            and self._accepts is other._accepts
+            and (None if self._tls is None else self._tls.terms)
+            == (None if other._tls is None else other._tls.terms)
+            and (self._tls is None) == (other._tls is None)
+        )
+
     def take_over(self, other: "Listener") -> None:
-        """Serve from now on as *other* would, which was never started.
+        """Serve from now on as *other* would, which accepts alike and was never started.
 
         Connections stay open and exchanges in progress end as they began: only their next request
         is served otherwise. A handshake under way ends under the context that it began with.
         """
-        self._connection = other._connection
         self.handler = other.handler
         self.limits = other.limits
         self.names = other.names
-        self._accepts = other._accepts
         self._tls = other._tls
+
+    def hand_over(self, heir: "Listener") -> None:
+        """Give the socket to *heir*, which was never started. What is open here is not given.
+
+        Who connected under other terms, in the clear for example, is not served under new ones.
+        """
+        heir._server, self._server = self._server, None
+        heir._begin()
+        self._heir = heir
 
     def _tick(self, _now: float) -> None:
         self.date = formatdate(self._wall_clock(), usegmt=True).encode("ascii")
@@ -106,12 +125,18 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accepted, host, port, backlog=BACKLOG)
-        self._deadlines.every_sweep(self._tick)
+        self._begin()
         server: Any = self._server  # whose sockets are a tuple, says asyncio; uvloop has a list
         name = server.sockets[0].getsockname()
         return name[0], name[1]
 
+    def _begin(self) -> None:
+        self._tick(0.0)
+        self._deadlines.every_sweep(self._tick)
+
     def _accepted(self) -> Any:
+        if self._heir is not None:
+            return self._heir._accepted()
         if self._tls is None:
             return self._connection(self)
         return TlsGate(self, self._tls)

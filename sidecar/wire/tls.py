@@ -56,6 +56,8 @@ class ListenerTls:
     """Asked for each connection, so that a new certificate serves the next one."""
     failed: Callable[[HandshakeFailure, str, str], None]
     """Told why, in detail, and which peer."""
+    terms: object = None
+    """What connections are made under, besides the files' contents: equal where that is alike."""
 
 
 class TlsGate(asyncio.Protocol):
@@ -174,7 +176,7 @@ class TlsDownstream(Downstream):
         else:
             super().expire(now)
 
-    def drain(self) -> None:
+    def close_idle(self) -> None:
         if self._reading == IDLE:
             self._end_idle()
 

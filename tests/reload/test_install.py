@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import h11
 import pytest
 
@@ -26,6 +27,7 @@ from sidecar.config.model import (
     Issuer,
     JwksFile,
     JwksUri,
+    ListenerTls,
     Log,
     Require,
     Rule,
@@ -35,6 +37,7 @@ from sidecar.core.identity import IdentityHeader
 from sidecar.core.verification import KeyNeeded, Verified
 from sidecar.reloading import ReloadError
 from sidecar.testbed.token_mint import TokenMint
+from tests.support.certificates import Authority, client_context
 from tests.support.http import LIMIT_SECONDS, App, fetch
 from tests.support.inflight import arrive, call
 from tests.support.pod import AUDIENCE, LOOPBACK, Pod, pod
@@ -393,6 +396,49 @@ async def test_the_inbound_port_moves(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
 
+async def test_tls_is_for_everybody(tmp_path: Path) -> None:
+    """Who is connected in the clear gets the answer that is under way, and no other."""
+    authority = Authority()
+    tls = ListenerTls(*authority.issue("localhost").write(tmp_path))
+    async with pod(tmp_path, automatic=False) as running, caller(running.bound.inbound) as client:
+        under_way = asyncio.create_task(client.get("/open/a"))
+        request = await running.app.next()
+        await install(running, tls=tls)
+        request.answer()
+        assert await under_way == 200
+        with pytest.raises((ConnectionError, h11.ProtocolError)):
+            await client.get("/open/b")
+        with pytest.raises((ConnectionError, h11.ProtocolError)):
+            await fetch(running.bound.inbound, "/open/c")
+        connector = aiohttp.TCPConnector(ssl=client_context(authority))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            url = f"https://localhost:{running.bound.inbound.port}/open/d"
+            asked = asyncio.create_task(session.get(url))
+            (await running.app.next()).answer()
+            assert (await asked).status == 200
+            # And back, with the same.
+            await install(running, tls=None)
+            pending = asyncio.create_task(fetch(running.bound.inbound, "/open/e"))
+            (await running.app.next()).answer()
+            assert (await pending).status == 200
+        assert [each.target for each in running.app.received] == ["/open/a", "/open/d", "/open/e"]
+
+
+async def test_a_port_that_becomes_something_else(tmp_path: Path) -> None:
+    """A connection to a destination is none to the proxy, whose requests have other forms."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = Address("127.0.0.1", free.getsockname()[1])
+    async with pod(tmp_path, destination={"listen": listen}) as running, caller(listen) as client:
+        assert await client.get("/x") == 403
+        before = running.sidecar.wiring.config
+        outbound = replace(before.outbound, destinations={}, proxy=listen)
+        await running.sidecar.install(replace(before, outbound=outbound), ())
+        with pytest.raises((ConnectionError, h11.ProtocolError)):
+            await client.get("/x")
+        answer = await fetch(listen, "/x")
+        assert (answer.status, answer.reason) == (421, "destination_unknown")
+
+
 async def test_nothing_is_left_of_what_was_replaced(tmp_path: Path) -> None:
     """A hundred reloads leave as many tasks, sweeps and connections as one."""
     async with pod(tmp_path) as running:
@@ -410,14 +456,10 @@ async def test_nothing_is_left_of_what_was_replaced(tmp_path: Path) -> None:
 
 async def test_no_more_once_it_drains(tmp_path: Path) -> None:
     """A sidecar that is about to end takes no new configuration."""
-    async with pod(tmp_path, automatic=False) as running:
-        alice = await arrive(running, running.mint.token("alice"))
-        draining = asyncio.create_task(running.sidecar.drain())
-        await until(lambda: running.wiring.inbound.draining)
+    async with pod(tmp_path) as running:
+        running.sidecar.begin_drain()
         with pytest.raises(ReloadError, match="about to end"):
             await install(running, rules=OPEN)
-        await alice.end()
-        await draining
 
 
 async def test_listening_at_the_same_place_only(tmp_path: Path) -> None:
