@@ -171,7 +171,9 @@ class Flood:
     def _answer(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += connection.recv(65536)
+            if not (read := connection.recv(65536)):
+                return  # it was asked only whether it is there
+            head += read
         if head.startswith(b"POST"):
             self.received = len(head) - head.index(b"\r\n\r\n") - 4
             buffer = bytearray(MIB)
