@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -56,7 +56,7 @@ class ListenerTls:
     """Asked for each connection, so that a new certificate serves the next one."""
     failed: Callable[[HandshakeFailure, str, str], None]
     """Told why, in detail, and which peer."""
-    terms: object = None
+    terms: Hashable = None
     """What connections are made under, besides the files' contents: equal where that is alike."""
 
 
