@@ -1,10 +1,13 @@
 """Ports on loopback that nobody listens on."""
 
+import os
 import random
 import socket
 from typing import Final
 
 _HOST: Final = "127.0.0.1"
+_WORKER: Final = "PYTEST_XDIST_WORKER"
+_SHARES: Final = 12
 _SPARE: Final = range(20_000, 32_000)
 """Below the ports that kernels give out on their own (RFC 6335 and Linux), so that what is free
 now is still free when the program that will listen has started."""
@@ -12,8 +15,19 @@ now is still free when the program that will listen has started."""
 
 def free_ports(count: int) -> list[int]:
     """Return *count* different free ports nobody expects, so that several runs do not meet."""
-    candidates = filter(is_free, random.sample(_SPARE, len(_SPARE)))
+    spare = _spare(os.environ.get(_WORKER, ""))
+    candidates = filter(is_free, random.sample(spare, len(spare)))
     return [next(candidates) for _ in range(count)]
+
+
+def _spare(worker: str) -> range:
+    """Return where to look: pytest's workers have a thousand ports each, and so never meet."""
+    number = worker.removeprefix("gw")
+    if not number.isdecimal():
+        return _SPARE
+    share = len(_SPARE) // _SHARES
+    first = _SPARE.start + int(number) % _SHARES * share
+    return range(first, first + share)
 
 
 def is_free(port: int) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.testbed.ports import free_ports
 from sidecar.testbed.processes import (
     ChildProcess,
     ProcessError,
@@ -212,3 +213,18 @@ async def test_an_exception_in_the_block_ends_the_child() -> None:
     with pytest.raises(RuntimeError, match="the caller's own"):
         await anext(steps)
     assert not exists(child.pid)
+
+
+def test_workers_of_pytest_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is free when it is looked for must be so when it is used, seconds later."""
+    found = []
+    for worker in ("gw0", "gw1", "gw11"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        found.append(set(free_ports(50)))
+    assert [(min(ports) // 1000, max(ports) // 1000) for ports in found] == [
+        (20, 20),
+        (21, 21),
+        (31, 31),
+    ]
+    monkeypatch.delenv("PYTEST_XDIST_WORKER")
+    assert len(set(free_ports(3))) == 3
