@@ -27,8 +27,9 @@ mkdir "$layer/upper" "$layer/work" "$layer/root"
 mount -t overlay overlay \
     -o "lowerdir=$image/root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
 root=$layer/root
-mkdir -p "$root/tmp" "$root/opt/tests" "$root$tree"
+mkdir -p "$root/tmp"
 mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root/opt/tests" "$root$tree"  # after that: the tree may be below /tmp
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --bind "$image/tests" "$root/opt/tests"
