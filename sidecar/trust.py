@@ -115,8 +115,15 @@ class Trust:
 
     def _is_still_good(self, credential: Credential) -> bool:
         verdict = self.verifier.verify(credential.token, now=self._standing.wall_clock())
-        # A key that goes leaves open what an issuer said of a token of its own.
-        return isinstance(verdict, Verified | IntrospectionNeeded)
+        match verdict:
+            case Verified(vouched):
+                issuer_name = vouched.principal.issuer_name
+            case IntrospectionNeeded(issuer_name):
+                pass  # a key that goes leaves open what an issuer said of a token of its own
+            case _:
+                return False
+        # Under another name it would be missed when that issuer loses a key.
+        return issuer_name == credential.principal.issuer_name
 
     def _introspection(
         self, issuer: model.Issuer, asked: model.Introspection

@@ -238,6 +238,18 @@ async def test_an_issuer_more_and_less(tmp_path: Path) -> None:
         assert 'issuer="shop"' not in await running.metrics()
 
 
+async def test_an_issuer_that_is_called_something_else(tmp_path: Path) -> None:
+    """A request in progress is of an issuer of the old name, whose keys nobody looks after now."""
+    async with pod(tmp_path, automatic=False) as running:
+        alice = await arrive(running, running.mint.token("alice"))
+        config = running.sidecar.wiring.config
+        renamed = replace(config.issuers["shop"], name="store")
+        await running.sidecar.install(replace(config, issuers={"store": renamed}), ())
+        answer, received = await call(running, alice.handle)
+        assert (answer.reason, received) == ("attribution_dead", None)
+        await alice.end()
+
+
 async def test_what_is_demanded_of_tokens_changes(tmp_path: Path) -> None:
     """A token that was known is verified anew, under keys that are kept."""
     async with pod(tmp_path) as running:
