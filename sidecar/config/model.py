@@ -160,6 +160,17 @@ class Issuer:
     introspection: Introspection | None = None
 
 
+# --- clients ---
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who this sidecar is to an authorization server when it asks for tokens."""
+
+    name: str
+    client_id: str
+
+
 # --- TLS and forwarding fields ---
 
 
@@ -529,6 +540,8 @@ class Config:
     issuers: Mapping[str, Issuer]
     inbound: Inbound
     admin: Admin
+    clients: Mapping[str, Client] = field(default_factory=dict)
+    """Who asks for tokens of destinations, by name."""
     outbound: Outbound = field(default_factory=Outbound)
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
