@@ -285,6 +285,7 @@ class Sidecar:
             for introspection in self._wiring.introspection.values():
                 await introspection.close()
             await standing.obtained.close()
+            await standing.sharing.close()
             await standing.fetcher.close()
             standing.deadlines.stop()
             standing.close_logs()
