@@ -133,6 +133,24 @@ INTROSPECTION_DURATION: Final = Family(
     "Time from asking an issuer about a token to its answer, or to giving up.",
     ("issuer",),
 )
+TOKEN_ENDPOINT_REQUESTS: Final = Family(
+    "sidecar_token_endpoint_requests_total",
+    "counter",
+    "Attempts to get a token from an authorization server, by what came of them.",
+    ("client", "result"),
+)
+TOKEN_ENDPOINT_DURATION: Final = Family(
+    "sidecar_token_endpoint_duration_seconds",
+    "histogram",
+    "Time from asking for a token to the answer, or to giving up; of each attempt.",
+    ("client",),
+)
+TOKEN_ENDPOINT_IN_FLIGHT: Final = Family(
+    "sidecar_token_endpoint_in_flight",
+    "gauge",
+    "Requests for tokens that are under way.",
+    ("client",),
+)
 CIRCUIT_STATE: Final = Family(
     "sidecar_circuit_state",
     "gauge",
@@ -220,7 +238,8 @@ CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
+    INTROSPECTIONS, INTROSPECTION_DURATION, TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION,
+    TOKEN_ENDPOINT_IN_FLIGHT, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,
