@@ -323,6 +323,7 @@ def everything(metrics: Metrics) -> None:
     metrics.connected_past("profiles")
     metrics.issuer("shop").refreshed("success")
     metrics.introspection("shop").came_to("active")
+    metrics.token_endpoint("shop").came_to("success")
     tls = metrics.tls("inbound", lambda: 0.0)
     tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))
     tls.handshake_failed("not_tls", "http request", "192.0.2.1")
