@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from tests.support.token_server import NOW, TokenServer, serving, subject_named,
 EXCHANGE = TokenRequest("c", "exchange", audience=("orders",))
 SERVICE = TokenRequest("c", "client_credentials")
 SECRET = "s3cr:t / +ü%"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Reading the system's authorities for each test would take longer than the test."""
 
 
 @dataclass
@@ -68,9 +71,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def benched(server: TokenServer | None = None, **changes: Any) -> AsyncIterator[Bench]:
-    async with serving() as own, Fetcher() as fetcher:
-        server = server or own
+async def benched(**changes: Any) -> AsyncIterator[Bench]:
+    async with serving() as server, Fetcher(ssl_context=NO_TLS) as fetcher:
         usual = {"token_endpoint": server.url, "client_secret": SECRET, "timeout_seconds": 30.0}
         client = Client("c", "user service:1", **{**usual, **changes})
         metrics = TokenEndpointMetrics("c")
