@@ -12,7 +12,8 @@ from sidecar.explain.steps import Look, answered_here, ends_at, told
 from sidecar.explain.words import listed, shown, span
 
 ORDER: Final[tuple[Step, ...]] = (
-    "message", "host", "target", "credential", "evidence", "entry", "forward",
+    "message", "host", "target", "credential", "evidence", "entry", "obtain",
+    "forward",
 )  # fmt: skip
 _PLACES: Final[Mapping[str, str]] = {
     "header": "the context header",

@@ -80,6 +80,12 @@ CONNECTS_PAST: Final = Family(
     "CONNECT requests to a host of a destination: no token can be attached in such a tunnel.",
     ("route",),
 )
+RELAYED_OUTSIDE: Final = Family(
+    "sidecar_relayed_outside_audience_total",
+    "counter",
+    "Callers' tokens relayed to a destination that is not in their aud (RFC 9700).",
+    ("destination",),
+)
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
 )
