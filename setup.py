@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED: Final = (
+    "sidecar/core/actors.py",
     "sidecar/core/attachment.py",
     "sidecar/core/attribution.py",
     "sidecar/core/bearer.py",
