@@ -42,6 +42,7 @@ COMPILED: Final = (
     "sidecar/core/obtained.py",
     "sidecar/core/own_credentials.py",
     "sidecar/core/parameters.py",
+    "sidecar/core/parts.py",
     "sidecar/core/paths.py",
     "sidecar/core/policy.py",
     "sidecar/core/principal.py",

@@ -23,6 +23,8 @@ def token_choices(destination: model.Destination) -> TokenChoices:
             source=_source(token, request, file),
             for_caller=token in ("exchange", "jwt_bearer"),
             own=own,
+            own_kind=destination.without_context,
+            asked_for="" if request is None else " ".join(request.audience),
             audiences=destination.own_audiences if token == "relay" else frozenset(),  # noqa: S105 - a choice
         )
 

@@ -509,8 +509,8 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
         "The destination gets a token of its own (`token: exchange`, `client_credentials`, "
         "`jwt_bearer` or `file`), none is held that is still good, and none could be had: the "
         "token endpoint does not answer, or too often did not, too many wait for it, or the file "
-        "has none; the detail says which ([outages.md](outages.md)). A token that has ended is never "
-        "sent.",
+        "has none; the detail says which ([outages.md](outages.md)). A token that has ended is "
+        "never sent.",
         (
             ("issuer", "answer token requests"),
             ("app", "call again after `Retry-After`"),

@@ -65,7 +65,7 @@ from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
-from sidecar.telemetry.records import AttributionRecord
+from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
 from sidecar.wire.fields import HOST
@@ -185,7 +185,7 @@ class OutboundExchange:
     __slots__ = (
         "_attachment", "_attribution", "_called", "_causes", "_choice", "_committed",
         "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
-        "_obtained", "_obtaining", "_source", "_subject",
+        "_obtained", "_obtaining", "_sent", "_source", "_subject",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -204,6 +204,7 @@ class OutboundExchange:
         self._evidence = NO_EVIDENCE
         self._obtained: ObtainedToken | None = None
         self._obtaining: Obtaining | None = None
+        self._sent: ObtainedToken | None = None
         self._source: Source | None = None
         self._subject: Credential | None = None
 
@@ -424,6 +425,7 @@ class OutboundExchange:
             if not isinstance(found, ObtainedToken):
                 return denial_of(found) if isinstance(found, Failure) else _ENDED_WAITING
             self._obtained = obtained = found
+        self._sent = obtained
         return obtained.token
 
     def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002 - it is a 401
@@ -454,6 +456,7 @@ class OutboundExchange:
 
     def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:  # noqa: ARG002
         handler = self._handler
+        obtained = self._attached()
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
@@ -473,6 +476,7 @@ class OutboundExchange:
             host=self._head.host,
             causes=self._causes,
             evidence=self._evidence,
+            attached=obtained,
         )
         if handler.decisions is not None:
             handler.decisions.outbound(
@@ -486,7 +490,22 @@ class OutboundExchange:
                 attached=None if self._called is None else self._credential,
                 denial=self._denial,
                 enforced=self._enforced,
+                obtained=obtained,
             )
+
+    def _attached(self) -> AttachedRecord | None:
+        """Say which token went with the call, where it was not the caller's own."""
+        sent, choice = self._sent, self._choice
+        if sent is None:
+            return None
+        is_own = isinstance(self._attachment, AttachOwn)
+        return AttachedRecord(
+            choice.own_kind if is_own else choice.kind,
+            sent.log_id,
+            sent.subject,
+            sent.actor,
+            choice.asked_for,
+        )
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial

@@ -11,13 +11,9 @@ from typing import Final, Protocol
 from sidecar.core.attachment import DestinationRules
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.outcome import Denial, Reason
-from sidecar.core.paths import PathOptions, canonical
+from sidecar.core.parts import REST, Parts
 from sidecar.core.principal import Credential
-from sidecar.core.routes import MAX_SEGMENTS, RouteTree, pattern_of, segments_of
 
-MAX_REMEMBERED_PATHS: Final = 1024
-MAX_REMEMBERED_BYTES: Final = 256
-"""Longer ones are looked up each time."""
 MAX_RETRY_AFTER_SECONDS: Final = 3600
 
 
@@ -48,7 +44,16 @@ class Source(Protocol):
 class TokenChoice:
     """What the calls to one part of a destination get."""
 
-    __slots__ = ("audiences", "for_caller", "kind", "own", "rules", "source")
+    __slots__ = (
+        "asked_for",
+        "audiences",
+        "for_caller",
+        "kind",
+        "own",
+        "own_kind",
+        "rules",
+        "source",
+    )
 
     def __init__(
         self,
@@ -58,11 +63,14 @@ class TokenChoice:
         source: Source | None = None,
         for_caller: bool = True,
         own: Source | None = None,
+        own_kind: str = "",
         audiences: frozenset[str] = frozenset(),
+        asked_for: str = "",
     ) -> None:
         """*source* has the tokens of calls with a caller: of each its own, or all the same where
         it is not *for_caller*. ``None``: they get what the caller sent. *own* has the token of
-        calls that nobody caused. *audiences* are what a caller's token should be for.
+        calls that nobody caused. *audiences* are what a caller's token should be for, *asked_for*
+        is for whom one is obtained.
         """
         self.rules = rules
         self.kind = kind
@@ -70,7 +78,9 @@ class TokenChoice:
         self.source = source
         self.for_caller = for_caller
         self.own = own
+        self.own_kind = own_kind
         self.audiences = audiences
+        self.asked_for = asked_for
 
     def leaves_audience(self, credential: Credential) -> bool:
         """Whether the destination is nobody the caller's token is for (RFC 9700, section 2.3)."""
@@ -85,9 +95,9 @@ class TokenChoice:
 
 
 class TokenChoices:
-    """The parts of one destination: the first that matches, or the rest."""
+    """What each part of one destination gets."""
 
-    __slots__ = ("_choices", "_found", "_methods", "_tree", "rest")
+    __slots__ = ("_choices", "_parts", "rest")
 
     def __init__(
         self,
@@ -96,45 +106,18 @@ class TokenChoices:
     ) -> None:
         """*parts* are path patterns, methods (``None``: all) and what they get, in their order."""
         self.rest = rest
-        self._tree = RouteTree()
-        self._methods = [methods for _, methods, _ in parts]
+        self._parts = Parts([(paths, methods) for paths, methods, _ in parts])
         self._choices = [choice for _, _, choice in parts]
-        self._found: dict[tuple[bytes, bytes], TokenChoice] = {}
-        for number, (paths, _, _) in enumerate(parts):
-            for path in paths:
-                self._tree.insert(pattern_of(path, folded=True), number)
 
     def find(self, method: bytes, target: bytes) -> TokenChoice | Denial:
         """Return what a call gets, or why nobody can tell: its path has two readings."""
         if not self._choices:
             return self.rest
-        raw_path = target.partition(b"?")[0]
-        key = (method, raw_path)
-        found = self._found.get(key)
-        if found is not None:
-            return found
-        path = raw_path if raw_path == b"*" else canonical(raw_path, _STRICT)
-        if isinstance(path, Denial):
-            return path
-        found = self._match(method, path)
-        if len(method) + len(raw_path) <= MAX_REMEMBERED_BYTES:
-            if len(self._found) >= MAX_REMEMBERED_PATHS:
-                self._found.clear()
-            self._found[key] = found
-        return found
+        number = self._parts.find(method, target)
+        if isinstance(number, Denial):
+            return number
+        return self.rest if number == REST else self._choices[number]
 
-    def _match(self, method: bytes, path: bytes) -> TokenChoice:
-        # A server may take paths in any case, and with a slash at the end or without.
-        segments = segments_of(path, folded=True)
-        if len(segments) <= MAX_SEGMENTS:
-            for number in sorted(self._tree.matching(segments)):
-                methods = self._methods[number]
-                if methods is None or method in methods:
-                    return self._choices[number]
-        return self.rest
-
-
-_STRICT: Final = PathOptions()
 
 _REASONS: Final = {
     "unavailable": Reason.EXCHANGE_UNAVAILABLE,
