@@ -381,6 +381,9 @@ class OutboundExchange:
         self._causes = (entry.decision,)
         return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
 
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
+        return None
+
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
             if mark in (RESERVED, CONTEXT, CARRIER):
