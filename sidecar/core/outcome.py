@@ -244,6 +244,10 @@ class Reason(Enum):
     )
     UPSTREAM_MALFORMED = "upstream_malformed", Facts(502, "The answer was not valid HTTP", "peer")
     UPSTREAM_TIMEOUT = "upstream_timeout", Facts(504, "The answer did not arrive in time", "peer")
+    DEADLINE_EXCEEDED = (
+        "deadline_exceeded",
+        Facts(504, "The time for the request was over", "peer"),
+    )
 
     # --- ours or the issuer's ---
     KEYS_UNAVAILABLE = (

@@ -483,6 +483,17 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
             ("operator", "raise the timeout if answers are meant to take that long"),
         ),
     ),
+    Reason.DEADLINE_EXCEEDED: ReasonText(
+        "forward",
+        "What the request was given in all is over: `limits.total_timeout`, or what its caller "
+        "said, and for a call of the app what is left of the request that caused it. Nothing is "
+        "sent where next to nothing is left ([deadlines](deadlines.md)).",
+        (
+            ("peer", "look for what it waits for"),
+            ("caller", "give it more time"),
+            ("operator", "raise `limits.total_timeout` if answers are meant to take that long"),
+        ),
+    ),
     # --- ours or the issuer's ---
     Reason.KEYS_UNAVAILABLE: ReasonText(
         "signature",
