@@ -241,6 +241,7 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),
         tells_decision=config.explain.decision_ids == "all",
+        replay_bytes=destination.replay_bytes,
         # What the app may send of its own may be a token of the same issuer.
         issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )

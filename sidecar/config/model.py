@@ -460,6 +460,7 @@ class Destination:
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
+    replay_bytes: int = 64 * 1024
     limits: Limits = field(default_factory=Limits)
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""

@@ -26,7 +26,7 @@ from sidecar.config.token_request_keys import (
     TOKEN_KEY,
     settle_token,
 )
-from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 
 def _destination(fields: Fields) -> Destination | Invalid:
@@ -94,6 +94,10 @@ DESTINATION: Final = Section(
             "Parts of the destination that get another token; first match wins, and the rest gets "
             "`token`. Calls whose path could be read in two ways are refused then.",
             default=default_of(Destination, "rules"), default_text="none"),
+        Key("replay", size(0, 1 << 24),
+            "How much of a call's content is kept to send it once more with a fresh token, when "
+            "the destination answers 401 to one that was obtained. `0B`: only calls without "
+            "content are.", "replay_bytes", default_of(Destination, "replay_bytes")),
         Key("min_assurance", Choice(("strict", "standard", "compat")),
             "How sure attribution must be.", default=default_of(Destination, "min_assurance")),
         Key("without_context", Choice(("refuse", "anonymous", "client_credentials", "file")),

@@ -100,6 +100,8 @@ class OutboundSettings:
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
     tells_decision: bool = False
     """Whether answers of the destination get the decision's id."""
+    replay_bytes: int = 0
+    """How much of a call's content is kept, to send it again with another token that is obtained."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
 
@@ -344,7 +346,8 @@ class OutboundExchange:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
         self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
-        return Forward(self._handler.pool, self._head.target)
+        replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
+        return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -443,9 +446,6 @@ class OutboundExchange:
         if isinstance(found, ObtainedToken) and found.digest == obtained.digest:
             return None
         return self._take(found)
-
-    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
-        return None
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
