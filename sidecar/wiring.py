@@ -160,6 +160,8 @@ class Wiring:
     def installed(self) -> None:
         """This is what serves from now on: counts and logs follow it."""
         self.trust.installed()
+        kept = self.config.obtained_tokens
+        self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()

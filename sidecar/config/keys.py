@@ -12,6 +12,7 @@ from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
 from sidecar.config.kinds import INVALID, Choice, Integer, Invalid, Text
 from sidecar.config.model import Address, Admin, Config, Inbound, Log, TokenCache
+from sidecar.config.obtained_token_keys import OBTAINED_TOKENS
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
 from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
@@ -113,6 +114,8 @@ ROOT: Final = Section(
         Key("admin", ADMIN, "Metrics and probes."),
         Key("log", LOG, "What is written to standard output and standard error."),
         Key("token_cache", TOKEN_CACHE, "Bound of the cache of verified tokens."),
+        Key("obtained_tokens", OBTAINED_TOKENS,
+            "What is kept of the tokens that destinations have of their own."),
         Key("explain", EXPLAIN, "Which decisions are kept for `sidecar explain`."),
         Key("drain_timeout", duration(0, 600),
             "SIGTERM to the last forced close; keep it under the pod's grace period.",

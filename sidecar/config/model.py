@@ -575,6 +575,20 @@ class TokenCache:
 
 
 @dataclass(frozen=True, slots=True)
+class ObtainedTokens:
+    """How many tokens of destinations are kept, and for how long."""
+
+    max_entries: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    expiry_margin_seconds: float = 30.0
+    """Not used for so long before their end, a tenth of their lifetime at most."""
+    refresh_ahead: bool = True
+    """Whether one in use is replaced in the background before it ends."""
+    negative_seconds: float = 5.0
+    """How long a refusal stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -587,6 +601,7 @@ class Config:
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
+    obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

@@ -101,7 +101,7 @@ class OutboundSettings:
     tells_decision: bool = False
     """Whether answers of the destination get the decision's id."""
     replay_bytes: int = 0
-    """How much of a call's content is kept, to send it again with another token that is obtained."""
+    """How much of a call's content is kept, to send it again with another token."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
 
@@ -437,15 +437,10 @@ class OutboundExchange:
         What the destination says of a token that the caller or the app chose is theirs to know.
         """
         source, obtained = self._source, self._obtained
-        if source is None or obtained is None:
+        if source is None or obtained is None or not source.refused(obtained, self._subject):
             return None
-        source.refused(obtained, self._subject)
         found = source.get(self._subject)
-        if isinstance(found, Failure):
-            return None
-        if isinstance(found, ObtainedToken) and found.digest == obtained.digest:
-            return None
-        return self._take(found)
+        return None if isinstance(found, Failure) else self._take(found)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
