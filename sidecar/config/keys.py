@@ -6,6 +6,7 @@ from typing import Final
 
 from sidecar.config.app_probe_keys import APP_PROBES
 from sidecar.config.checks import check_tokens_can_exist
+from sidecar.config.client_keys import CLIENT, check_client_issuers
 from sidecar.config.decision_keys import DECISIONS
 from sidecar.config.explain_keys import EXPLAIN
 from sidecar.config.inbound_keys import INBOUND
@@ -48,7 +49,10 @@ def _config(fields: Fields) -> Config | Invalid:
         check_tokens_can_exist(
             fields.reading.draft, fields.place("issuers"), fields.reading.findings
         )
-    check_issuer_names(fields.reading.draft, _names(fields, "issuers"), fields.reading.findings)
+    known = _names(fields, "issuers")
+    check_issuer_names(fields.reading.draft, known, fields.reading.findings)
+    read = fields.values.get("issuers", {})
+    check_client_issuers(fields.reading.draft, known, read, fields.reading.findings)
     check_client_names(fields.reading.draft, _names(fields, "clients"), fields.reading.findings)
     return INVALID if fields.is_broken else Config(**fields.values)
 
@@ -107,6 +111,9 @@ ROOT: Final = Section(
         Key("version", Integer(VERSION, VERSION), "Version of this format.", default=REQUIRED),
         Key("issuers", MapOf(ISSUER),
             "Whose tokens are accepted, by name. Needed unless every rule allows anyone.",
+            default={}, default_text="none"),
+        Key("clients", MapOf(CLIENT),
+            "Who asks for tokens of destinations, and where, by name ([clients](clients.md)).",
             default={}, default_text="none"),
         Key("inbound", INBOUND, "The listener in front of the app."),
         Key("attribution", ATTRIBUTION, "How calls of the app find the request that caused them."),

@@ -27,6 +27,15 @@ ASYMMETRIC_ALGORITHMS = (
     "Ed25519", "Ed448",
 )  # fmt: skip
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+ClientAuth = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "client_assertion_file",
+    "tls_client_auth",
+    "none",
+]
+"""How a client shows who it is (RFC 6749, 2.3; RFC 7523, 2.2; RFC 8705, 2)."""
 ABSENT_TYPE = "absent"
 """Among ``token_types``: the header may have no ``typ``."""
 
@@ -165,11 +174,45 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """The certificate that a client shows; read again when it changes."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """Who this sidecar is to an authorization server when it asks for tokens."""
 
     name: str
     client_id: str
+    issuer: str = ""
+    """Name in ``Config.issuers`` whose metadata say where the token endpoint is, or else..."""
+    token_endpoint: str = ""
+    """...its URL. One of the two is empty."""
+    auth: ClientAuth = "client_secret_basic"
+    client_secret: str = field(default="", repr=False)
+    key: str = ""
+    """Path of the private key with which ``private_key_jwt`` signs."""
+    algorithm: str = ""
+    """Of that signature; empty: the usual one of such a key."""
+    key_id: str = ""
+    """Its ``kid``; empty: what the key's own JWK says."""
+    assertion_audience: str = "token_endpoint"
+    """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
+    assertion_file: str = ""
+    """Path of an assertion that somebody else signs and renews."""
+    tls: ClientTls | None = None
+    ca: str | None = None
+    """Authorities that vouch for the endpoint; ``None``: the issuer's, or those of the system."""
+    allow_plaintext: bool = False
+    """Permit ``http://`` to something other than a loopback literal; so does that of the issuer."""
+    timeout_seconds: float = 3.0
+    """Of one attempt, and of the wait for a turn before it."""
+    retries: int = 2
+    max_concurrent: int = 16
+    max_waiting: int = 256
 
 
 # --- TLS and forwarding fields ---

@@ -39,6 +39,8 @@ class Draft:
     """Those that rules mention."""
     client_names: list[Located[str]] = field(default_factory=list)
     """Those that destinations mention."""
+    client_issuers: list[Located[str]] = field(default_factory=list)
+    """Those whose token endpoint a client asks."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
     app_probes: list[Located[AppProbe]] = field(default_factory=list)
