@@ -80,9 +80,7 @@ def test_files(examined: Examine) -> None:
 
 def test_the_services_own_token(examined: Examine) -> None:
     """A destination that relays may have one asked for where there is nothing to relay."""
-    config = accepted(
-        examined, "without_context: client_credentials, token_request: {client: idp}"
-    )
+    config = accepted(examined, "without_context: client_credentials, token_request: {client: idp}")
     request = config.outbound.destinations["d"].token_request
     assert request == TokenRequest("idp", "client_credentials")
 
@@ -198,7 +196,7 @@ def test_wrong(destination: str, expected: str, examined: Examine) -> None:
 def test_places(examined: Examine) -> None:
     """A problem has line and column of what is wrong."""
     (line,) = lines(seen(examined, "token: exchange, token_request: {client: ipd}").errors)
-    assert line.startswith("4:123: ")
+    assert line.startswith("4:122: ")
 
 
 @pytest.mark.parametrize(
@@ -221,16 +219,16 @@ def test_a_token_in_the_clear(more: str, examined: Examine) -> None:
 
 def test_relaying_where_it_is_not_for(examined: Examine) -> None:
     """Said at the start, unless somebody said what the destination takes, or its name is in aud."""
-    text = f"outbound: {{destinations: {{other: {{{AT}%s}}}}}}\n"
+    text = f"outbound: {{destinations: {{their: {{{AT}%s}}}}}}\n"
     told = (
-        "4:34: warning: outbound.destinations.other: relays tokens that are for `d`, and nobody "
+        "4:34: warning: outbound.destinations.their: relays tokens that are for `d`, and nobody "
         "said that this destination takes them: write `token: exchange`, or under `audiences` "
         "what it takes (RFC 9700, section 2.3)"
     )
     for more, expected in (
         ("", [told]),
         (", audiences: [d]", []),
-        (", audiences: [other]", []),
+        (", audiences: [their]", []),
         (", hosts: [d]", []),
         (", token: none", []),
         (", token: none, rules: [{paths: [/a], token: relay}]", [told]),
