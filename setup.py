@@ -124,6 +124,8 @@ INTERPRETED: Final = {
     "sidecar/credentials/app_identity.py": "runs once per configuration",
     "sidecar/credentials/lately.py": "asked only where no token is at hand",
     "sidecar/credentials/obtained_tokens.py": "two look-ups a call, where tokens are obtained",
+    "sidecar/credentials/token_file.py": "a comparison and a look-up, where a file is configured",
+    "sidecar/core/unverified_claims.py": "reads a token once, when it comes",
     "sidecar/credentials/token_source.py": "awaits; with a token at hand it costs a microsecond",
     "sidecar/telemetry/token_exchanges.py": "counts questions for tokens",
     "sidecar/credentials/admission.py": "runs only where callers take turns",
