@@ -65,9 +65,7 @@ class Obtaining:
             asked_for="" if request is None else " ".join(request.audience),
         )
 
-    def _source(
-        self, name: str, part: model.Destination | model.DestinationRule
-    ) -> Source | None:
+    def _source(self, name: str, part: model.Destination | model.DestinationRule) -> Source | None:
         if part.token == "file":  # noqa: S105 - a choice
             assert part.token_file is not None
             return self._file(name, part.token_file)

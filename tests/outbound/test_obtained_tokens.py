@@ -57,6 +57,8 @@ def attached(request: Request | None) -> dict[str, Any]:
     claims: dict[str, Any] = jwt.decode(
         value.removeprefix("Bearer "), options={"verify_signature": False}
     )
+    if claims["aud"] == ["profile-service"]:
+        claims["aud"] = "profile-service"
     return claims
 
 
@@ -129,7 +131,7 @@ async def test_a_grant_for_an_assertion(tmp_path: Path) -> None:
     request = TokenRequest(
         "idp",
         "jwt_bearer",
-        scopes=("profile.read",),
+        scopes=("profile-service/profile.read",),
         parameters=(("requested_token_use", "on_behalf_of"),),
     )
     async with exchanging(tmp_path, request) as (running, idp):
@@ -167,10 +169,11 @@ async def test_a_token_of_the_service_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("token", ["relay", "exchange", "client_credentials", "none"])
 async def test_calls_that_nobody_caused(tmp_path: Path, token: str) -> None:
     """They get the service's own token where that is said, and callers what they get otherwise."""
-    request = replace(EXCHANGE, grant="client_credentials" if token in ("relay", "none") else token)
-    async with exchanging(
-        tmp_path, request, token=token, without_context="client_credentials"
-    ) as (running, idp):
+    request = EXCHANGE if token == "exchange" else OWN
+    async with exchanging(tmp_path, request, token=token, without_context="client_credentials") as (
+        running,
+        idp,
+    ):
         answer, received = await call(running, None)
         if token == "none":
             assert received is not None
@@ -391,9 +394,7 @@ async def test_no_second_try_for_what_is_not_held(tmp_path: Path) -> None:
         assert (idp.token_requests.total, len(running.destination.received)) == (1, 1)
         await alice.end()
     (tmp_path / "relay").mkdir()
-    async with exchanging(
-        tmp_path / "relay", token="relay", token_request=None
-    ) as (running, idp):
+    async with exchanging(tmp_path / "relay", token="relay", token_request=None) as (running, idp):
         alice = await arrive(running, idp.mint.token("alice"))
         pending = asyncio.create_task(running.call_out(alice.handle))
         (await running.destination.next()).answer(401)
