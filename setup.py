@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED: Final = (
+    "sidecar/core/actors.py",
     "sidecar/core/attachment.py",
     "sidecar/core/attribution.py",
     "sidecar/core/bearer.py",
@@ -41,6 +42,7 @@ COMPILED: Final = (
     "sidecar/core/obtained.py",
     "sidecar/core/own_credentials.py",
     "sidecar/core/parameters.py",
+    "sidecar/core/parts.py",
     "sidecar/core/paths.py",
     "sidecar/core/policy.py",
     "sidecar/core/principal.py",
@@ -58,9 +60,11 @@ COMPILED: Final = (
     "sidecar/credentials/ledger.py",
     "sidecar/inbound/exchange.py",
     "sidecar/inbound/recorded.py",
+    "sidecar/outbound/accepted_hosts.py",
     "sidecar/outbound/addresses.py",
     "sidecar/outbound/exchange.py",
     "sidecar/outbound/proxy.py",
+    "sidecar/outbound/token_choice.py",
     "sidecar/telemetry/access_log.py",
     "sidecar/telemetry/carriers.py",
     "sidecar/telemetry/decisions.py",
@@ -104,6 +108,7 @@ INTERPRETED: Final = {
     "sidecar/wire/server_timing.py": "runs only where Server-Timing is configured",
     "sidecar/core/cors.py": "runs only where CORS is configured",
     "sidecar/core/resource_metadata.py": "amends refusals only",
+    "sidecar/outbound/outside.py": "runs only for tokens that go where they should not",
     "sidecar/inbound/cors.py": "runs only where CORS is configured",
     "sidecar/inbound/resource_metadata.py": "runs only where the metadata are served",
     "sidecar/core/token_request.py": "what is configured, and sent once per token",

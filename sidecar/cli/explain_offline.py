@@ -110,7 +110,7 @@ async def _judged(
     from sidecar.core.outcome import Denial, Reason
     from sidecar.core.policy import Policy
     from sidecar.core.verification import KeyNeeded, Verifier
-    from sidecar.explain.explainer import explained
+    from sidecar.explain.explainer import actors_shown, explained
     from sidecar.explain.judging import judge
     from sidecar.explain.known import Known
     from sidecar.explain.near import NearRules
@@ -184,6 +184,7 @@ async def _judged(
         enforced=case.enforced,
         issuer="" if principal is None else principal.issuer_name,
         subject="" if principal is None else "[redacted]" if hidden else principal.subject,
+        actors=() if principal is None else actors_shown(principal, redactor),
         steps=steps, advice=advice,
     )  # fmt: skip
 

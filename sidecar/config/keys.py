@@ -1,6 +1,7 @@
 """Every key of the file: the root of the tables from which parser, schema and docs are made."""
 
 import os
+from collections.abc import Collection
 from typing import Final
 
 from sidecar.config.app_probe_keys import APP_PROBES
@@ -14,7 +15,7 @@ from sidecar.config.model import Address, Admin, Config, Inbound, Log, TokenCach
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
 from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
-from sidecar.config.rule_checks import check_issuer_names
+from sidecar.config.rule_checks import check_client_names, check_issuer_names
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size
@@ -46,10 +47,15 @@ def _config(fields: Fields) -> Config | Invalid:
         check_tokens_can_exist(
             fields.reading.draft, fields.place("issuers"), fields.reading.findings
         )
-    issuers = fields.entry("issuers")
-    known = issuers.value.entries if issuers and isinstance(issuers.value, MappingNode) else {}
-    check_issuer_names(fields.reading.draft, known, fields.reading.findings)
+    check_issuer_names(fields.reading.draft, _names(fields, "issuers"), fields.reading.findings)
+    check_client_names(fields.reading.draft, _names(fields, "clients"), fields.reading.findings)
     return INVALID if fields.is_broken else Config(**fields.values)
+
+
+def _names(fields: Fields, key: str) -> Collection[str]:
+    """Return the names under *key*, those of what could not be read included."""
+    entry = fields.entry(key)
+    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else ()
 
 
 ADMIN: Final = Section(

@@ -15,6 +15,7 @@ from sidecar.core.names import IDENTITY_PREFIX
 from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.signed_identity import IdentityAlgorithm
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
@@ -419,6 +420,23 @@ class Attribution:
     ledger_capacity: int = 10_000
 
 
+TokenKind = Literal["relay", "exchange", "jwt_bearer", "client_credentials", "file", "none"]
+"""The first three stand for the caller, the next two for the service itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRule:
+    """A part of a destination that gets another token than the rest; first match wins."""
+
+    paths: tuple[str, ...]
+    token: TokenKind
+    methods: tuple[str, ...] | None = None
+    """``None``: every method."""
+    token_request: TokenRequest | None = None
+    """There exactly if *token* is something that is asked for."""
+    token_file: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A named place the app may call, with its token rule."""
@@ -428,9 +446,15 @@ class Destination:
     upstream: Origin
     hosts: tuple[str, ...] = ()
     """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
-    token: Literal["relay", "none"] = "relay"  # noqa: S105 - a word, no secret
+    token: TokenKind = "relay"  # noqa: S105 - a word, no secret
+    token_request: TokenRequest | None = None
+    """With what *token* and *without_context* ask for."""
+    token_file: str | None = None
+    audiences: tuple[str, ...] = ()
+    """What the destination takes as ``aud``; none: nobody said."""
+    rules: tuple[DestinationRule, ...] = ()
     min_assurance: Assurance = "strict"
-    without_context: Literal["refuse", "anonymous"] = "refuse"
+    without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
@@ -439,6 +463,22 @@ class Destination:
     limits: Limits = field(default_factory=Limits)
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """What a token may have as ``aud`` to be for it: what was said, or else its names."""
+        names = self.name, self.upstream.host, *self.hosts
+        return frozenset(self.audiences or names)
+
+    @property
+    def tokens(self) -> tuple[TokenKind, ...]:
+        """What its calls get, those under a rule of their own first."""
+        return (*(rule.token for rule in self.rules), self.token)
+
+    @property
+    def attaches(self) -> bool:
+        """Whether some call gets a token of us, so that whose call it is must be found."""
+        return any(token != "none" for token in self.tokens)  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Draft:
     """Those without a name of their own have the empty one until all are read."""
     issuer_names: list[Located[str]] = field(default_factory=list)
     """Those that rules mention."""
+    client_names: list[Located[str]] = field(default_factory=list)
+    """Those that destinations mention."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
     app_probes: list[Located[AppProbe]] = field(default_factory=list)

@@ -18,7 +18,8 @@ FailureKind = Literal[
 ``circuit_open``: nothing was asked, it failed too often. ``misconfigured``: ``invalid_client``,
 ``unauthorized_client``, ``invalid_target``, ``invalid_scope`` and their kin, which asking again
 does not mend. ``refused``: not for this subject (``invalid_grant``, ``access_denied``).
-``invalid_answer``: what came is not what was asked for. ``subject_expired``: nothing to ask with."""
+``invalid_answer``: what came is not what was asked for. ``subject_expired``: nothing is left to ask
+with."""
 
 
 @dataclass(init=False, repr=False, slots=True)

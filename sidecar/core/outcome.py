@@ -272,6 +272,18 @@ class Reason(Enum):
             retry_after_seconds=5,
         ),
     )
+    EXCHANGE_MISCONFIGURED = (
+        "exchange_misconfigured",
+        Facts(500, "The sidecar may not ask for a token for the destination", "sidecar"),
+    )
+    EXCHANGE_REFUSED = (
+        "exchange_refused",
+        Facts(403, "The caller gets no token for the destination", "caller"),
+    )
+    EXCHANGE_INVALID = (
+        "exchange_invalid",
+        Facts(502, "What was obtained for the destination is not what was asked for", "issuer"),
+    )
     LEDGER_FULL = (
         "ledger_full",
         Facts(503, "Too many requests are in flight", "sidecar", retry_after_seconds=1),
@@ -326,3 +338,5 @@ class Denial:
     """``scope`` attribute of the challenge: the scopes that would do (RFC 6750, section 3)."""
     challenge: tuple[tuple[str, str], ...] = ()
     """Further attributes of the challenge, with values that fit in a quoted string."""
+    retry_after_seconds: int | None = None
+    """When it may be otherwise, where more is known of that than the reason says."""

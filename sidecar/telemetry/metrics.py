@@ -228,6 +228,7 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
@@ -271,6 +272,10 @@ class Metrics:
     def connected_past(self, route: str) -> None:
         """Count one ``CONNECT`` to a host of the destination *route*."""
         self._connects_past.add(route)
+
+    def relayed_outside(self, destination: str) -> None:
+        """Count one caller's token that went to *destination* without being for it."""
+        self._relayed_outside.add(destination)
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -359,6 +364,7 @@ class Metrics:
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
         yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
+        yield _counter(catalogue.RELAYED_OUTSIDE, self._relayed_outside.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)

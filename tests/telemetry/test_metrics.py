@@ -321,6 +321,7 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_carriers(lambda: {"strict": 0})
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
     metrics.connected_past("profiles")
+    metrics.relayed_outside("profiles")
     metrics.issuer("shop").refreshed("success")
     metrics.introspection("shop").came_to("active")
     tls = metrics.tls("inbound", lambda: 0.0)
