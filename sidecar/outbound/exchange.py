@@ -444,9 +444,6 @@ class OutboundExchange:
             return None
         return self._take(found)
 
-    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
-        return None
-
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
             if mark in (RESERVED, CONTEXT, CARRIER):
