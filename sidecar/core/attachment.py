@@ -32,6 +32,20 @@ class Attach:
         self.grade = grade
 
 
+@dataclass(init=False, slots=True)
+class Accompany:
+    """Send the transaction token of *entry* alone. *keep_app*: as with ``Leave``."""
+
+    entry: Final[Entry]
+    grade: Final[Grade]
+    keep_app: Final[bool]
+
+    def __init__(self, entry: Entry, grade: Grade, keep_app: bool) -> None:
+        self.entry = entry
+        self.grade = grade
+        self.keep_app = keep_app
+
+
 @dataclass(frozen=True, slots=True)
 class Leave:
     """Forward with no credential of ours. *keep_app*: what the app itself sent may stay."""
@@ -46,7 +60,7 @@ class Refuse:
     denial: Denial
 
 
-Attachment = Attach | Leave | Refuse
+Attachment = Attach | Accompany | Leave | Refuse
 
 
 def decide_unattributed(
@@ -91,6 +105,24 @@ def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attach
         case Unattributed(denial=denial):
             if denial.reason is Reason.ATTRIBUTION_MISSING and rules.anonymous_without_context:
                 return Leave()
+            return Refuse(denial)
+        case never:
+            assert_never(never)
+
+
+def decide_accompanied(
+    rules: DestinationRules, left: Leave, result: Attributed | Unattributed
+) -> Accompany | Leave | Refuse:
+    """Decide on a call with no credential of ours (*left*) that has a transaction token to carry.
+
+    Whose it is must be known as surely as with a credential.
+    """
+    match result:
+        case Attributed(entry=entry, grade=grade):
+            return left if entry.transaction is None else Accompany(entry, grade, left.keep_app)
+        case Unattributed(denial=denial):
+            if denial.reason is Reason.ATTRIBUTION_MISSING and rules.anonymous_without_context:
+                return left
             return Refuse(denial)
         case never:
             assert_never(never)

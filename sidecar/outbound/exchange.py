@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from sidecar.core.attachment import (
+    Accompany,
     Attach,
     Attachment,
     DestinationRules,
     Leave,
     Refuse,
     decide,
+    decide_accompanied,
     decide_unattributed,
 )
 from sidecar.core.attribution import (
@@ -29,6 +31,7 @@ from sidecar.core.attribution import (
     Evidence,
     Grade,
     Method,
+    Unattributed,
     check,
     is_handle,
 )
@@ -50,7 +53,9 @@ from sidecar.core.propagation import (
     carried_back,
 )
 from sidecar.core.token_sources import TokenSources
+from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.outbound.passing import lines_with, transaction_of, without_statement
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -132,6 +137,8 @@ class OutboundSettings:
     """Whether answers of the destination get the decision's id."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
+    passes_transaction: bool = False
+    """Calls have the transaction token of the request that caused them."""
 
 
 class OutboundHandler:
@@ -204,14 +211,15 @@ class OutboundExchange:
 
     __slots__ = (
         "_attachment", "_attribution", "_called", "_causes", "_committed", "_credential",
-        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head", "_passed",
+        "_transaction",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
-        self._attachment: Attach | Leave | None = None
+        self._attachment: Attach | Accompany | Leave | None = None
         self._attribution: AttributionRecord | None = None
         self._called: Entry | None = None
         self._causes: tuple[str, ...] = ()
@@ -220,6 +228,8 @@ class OutboundExchange:
         self._denial: Denial | None = None
         self._enforced = True
         self._evidence = NO_EVIDENCE
+        self._passed = False
+        self._transaction: Credential | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -238,7 +248,7 @@ class OutboundExchange:
         match attachment:
             case Refuse(denial=denial):
                 return self._refuse(denial)
-            case Attach() | Leave():
+            case Attach() | Accompany() | Leave():
                 return self._forward(attachment)
             case never:
                 assert_never(never)
@@ -294,17 +304,24 @@ class OutboundExchange:
         self._evidence = evidence
         rules = handler.settings.destination
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
-        if early is not None:
+        passes = handler.settings.passes_transaction
+        if early is not None and (not passes or isinstance(early, Refuse)):
             return early
         handler.carriers.saw(evidence.carrier)
-        result = handler.attribute(
-            evidence,
-            handler.settings.attribution,
-            handler.ledger,
-            handler.clock(),
-            handler.wall_clock(),
+        if early is not None and early.keep_app:  # it does not say whose call it is
+            evidence = self._evidence = without_statement(evidence)
+        result = self._attribute(evidence)
+        attachment = (
+            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
         )
-        attachment = decide(rules, result)
+        if passes and isinstance(attachment, (Attach, Accompany)):
+            chosen = transaction_of(
+                attachment.entry, attachment.grade, evidence, handler.ledger, self._attribute
+            )
+            if isinstance(chosen, Denial):
+                attachment = Refuse(chosen)
+            else:
+                self._transaction = chosen
         outcome = _outcome(attachment)
         grade = result.grade.label
         handler.metrics.attributed(result.method, grade, outcome)
@@ -316,16 +333,26 @@ class OutboundExchange:
             self._causes = result.causes
         return attachment
 
+    def _attribute(self, evidence: Evidence) -> Attributed | Unattributed:
+        handler = self._handler
+        return handler.attribute(
+            evidence,
+            handler.settings.attribution,
+            handler.ledger,
+            handler.clock(),
+            handler.wall_clock(),
+        )
+
     def _observe(self, attachment: Attachment) -> Leave:
         if isinstance(attachment, Refuse):
             self._denial = attachment.denial
             self._enforced = False
         return Leave(keep_app=True)
 
-    def _forward(self, attachment: Attach | Leave) -> Forward:
+    def _forward(self, attachment: Attach | Accompany | Leave) -> Forward:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
-        self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
+        self._clean(keep_app=not isinstance(attachment, Attach) and attachment.keep_app)
         return Forward(self._handler.pool, self._head.target)
 
     def _clean(self, *, keep_app: bool) -> None:
@@ -356,7 +383,7 @@ class OutboundExchange:
                 self._called.calls -= 1
                 self._called = None
         self._committed = True
-        if not isinstance(attachment, Attach):
+        if not isinstance(attachment, (Attach, Accompany)):
             return handler.host_line
         entry = attachment.entry
         rules, now, wall_now = (
@@ -372,6 +399,14 @@ class OutboundExchange:
                 entry, denial = again.entry, None
         if denial is None and entry.credential is None:
             denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
+        lines = handler.host_line
+        if denial is None and handler.settings.passes_transaction:
+            passed = lines_with(entry, self._transaction, wall_now)
+            if isinstance(passed, Denial):
+                denial = passed
+            else:
+                lines += passed
+                self._passed = passed != b""
         if denial is not None:
             return self._refuse(denial)
         assert entry.credential is not None
@@ -379,7 +414,9 @@ class OutboundExchange:
         self._called = entry
         self._credential = entry.credential
         self._causes = (entry.decision,)
-        return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
+        if isinstance(attachment, Accompany):
+            return lines
+        return b"%bauthorization: Bearer %b\r\n" % (lines, entry.credential.token)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
@@ -396,6 +433,9 @@ class OutboundExchange:
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
+        passed = None
+        if self._passed and self._transaction is not None:
+            passed = self._transaction.principal
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -412,6 +452,7 @@ class OutboundExchange:
             host=self._head.host,
             causes=self._causes,
             evidence=self._evidence,
+            transaction=passed,
         )
         if handler.decisions is not None:
             handler.decisions.outbound(
@@ -422,10 +463,14 @@ class OutboundExchange:
                 destination=handler.settings.name,
                 status=status,
                 cause=self._causes[0] if len(self._causes) == 1 else "",
-                attached=None if self._called is None else self._credential,
+                attached=self._credential if self._has_credential() else None,
                 denial=self._denial,
                 enforced=self._enforced,
+                transaction="" if passed is None else transaction_id(passed),
             )
+
+    def _has_credential(self) -> bool:
+        return self._called is not None and isinstance(self._attachment, Attach)
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
@@ -445,6 +490,8 @@ def _outcome(attachment: Attachment) -> str:
     match attachment:
         case Attach():
             return "attached"
+        case Accompany():
+            return "accompanied"
         case Leave():
             return "anonymous"
         case Refuse(denial=denial):
