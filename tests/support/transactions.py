@@ -8,16 +8,19 @@ from typing import Any
 
 from sidecar.config.model import Address
 from sidecar.testbed.token_mint import ABSENT, TokenMint
-from tests.support.pod import TRUST_DOMAIN
+from tests.support.pod import AUDIENCE, TRUST_DOMAIN
 
 TTS = "https://tts.shop.example"
 
 
 class TransactionMint(TokenMint):
-    """The token service of the trust domain. Its tokens have no ``iss``, as the draft lets them."""
+    """The token service of the trust domain. Its tokens have no ``iss``, as the draft lets them.
+
+    It can be an authorization server at the same time, which ``token`` gives access tokens.
+    """
 
     def __init__(self) -> None:
-        super().__init__(TTS, audience=[TRUST_DOMAIN], algorithms=("ES256",))
+        super().__init__(TTS, audience=[AUDIENCE], algorithms=("ES256",))
 
     def transaction(
         self, subject: str, *, header: Mapping[str, Any] | None = None, **changes: object
