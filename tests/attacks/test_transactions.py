@@ -6,13 +6,14 @@ keys: then nothing but the kind of a token tells one from the other.
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.config.model import Allow, Rule
+from sidecar.config.model import Allow, Attribution, Rule
 from sidecar.core.token_sources import AUTHORIZATION_SOURCE, TokenSource
 from tests.core.signing import b64
 from tests.support.http import fetch
@@ -124,11 +125,7 @@ async def test_a_key_that_goes_ends_what_was_let_in_with_it(tmp_path: Path) -> N
         _, request = await call(running, alice.handle)
         assert request is not None
         assert request.values("txn-token") == [token]
-        tts.rotate(withdraw=True)
-        (tmp_path / "tts.json").write_text(json.dumps(tts.jwks()))
-        keys = running.wiring.keys["tts"]
-        keys._finished_at = 0.0
-        await keys.obtain()
+        await withdraw(running, tts, tmp_path)
         answer, request = await call(running, alice.handle)
         assert (answer.reason, request) == ("attribution_dead", None)
         _, request = await call(running, bob.handle)
@@ -138,15 +135,18 @@ async def test_a_key_that_goes_ends_what_was_let_in_with_it(tmp_path: Path) -> N
         assert await sent(running, b"txn-token: " + token.encode()) == INVALID
 
 
-async def test_a_withdrawn_key_lets_in_nobody_who_waited(tmp_path: Path) -> None:
-    """What was verified before a request's turn came is verified again when it has come."""
-    from sidecar.config.model import Attribution
-
+@pytest.mark.parametrize("lost", ["key", "time"])
+async def test_what_was_good_before_the_wait_is_judged_again_after_it(
+    lost: str, tmp_path: Path
+) -> None:
+    """While a request waits for its turn, the key of its token may go, or its time be up."""
     tts = TransactionMint()
+    now = [time.time()]
     attribution = Attribution(exclusive="request", exclusive_quiet_seconds=0.0)
     async with pod(
-        tmp_path, transactions=tts, automatic=False, attribution=attribution, cooldown_seconds=1.0
-    ) as running:
+        tmp_path, transactions=tts, automatic=False, attribution=attribution, cooldown_seconds=1.0,
+        wall_clock=lambda: now[0],
+    ) as running:  # fmt: skip
         first = await arrive(running, running.mint.token("alice"))
         admission = running.wiring.standing.admission
         assert admission is not None
@@ -159,14 +159,24 @@ async def test_a_withdrawn_key_lets_in_nobody_who_waited(tmp_path: Path) -> None
         async with asyncio.timeout(10):
             while not admission.waiting:
                 await asyncio.sleep(0)
-        tts.rotate(withdraw=True)
-        (tmp_path / "tts.json").write_text(json.dumps(tts.jwks()))
-        keys = running.wiring.keys["tts"]
-        keys._finished_at = 0.0
-        await keys.obtain()
+        if lost == "key":
+            await withdraw(running, tts, tmp_path)
+        else:
+            now[0] += 150.0  # the access token is good for longer
         await first.end()
-        assert (await waiting).reason == "transaction_token_invalid"
+        answer = await waiting
+        assert answer.status == 403
+        assert answer.reason == f"transaction_token_{'invalid' if lost == 'key' else 'expired'}"
         assert len(running.app.received) == 1
+
+
+async def withdraw(running: Pod, tts: TransactionMint, directory: Path) -> None:
+    """Have *tts* sign with a new key, and *running* see that the one before is gone."""
+    tts.rotate(withdraw=True)
+    (directory / "tts.json").write_text(json.dumps(tts.jwks()))
+    keys = running.wiring.keys["tts"]
+    keys._finished_at = 0.0  # long ago
+    await keys.obtain()
 
 
 async def test_none_comes_in_a_trailer_and_none_goes_back(tmp_path: Path) -> None:
