@@ -284,6 +284,7 @@ class Sidecar:
                 await self._control.stop()
             for introspection in self._wiring.introspection.values():
                 await introspection.close()
+            await standing.obtained.close()
             await standing.fetcher.close()
             standing.deadlines.stop()
             standing.close_logs()

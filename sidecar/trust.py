@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sidecar import settings
 from sidecar.config import model
+from sidecar.core.digests import sha256
 from sidecar.core.keyset import KeySet
 from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
@@ -112,6 +113,7 @@ class Trust:
         for name, keys in self._kept.items():
             keys.hand_over(self._installing(name))
         self._standing.ledger.close_unless(self._is_still_good)
+        self._standing.obtained.retain(self._is_still_good)
         if self.transactions is not None:
             self._standing.ledger.close_unless_transaction(self._is_still_transaction)
         for earlier in (self._earlier, self._earlier_transactions):
@@ -159,6 +161,7 @@ class Trust:
             # Requests in progress included: what was good once is not sent on any more.
             for entry in tuple(self._standing.ledger.find_token(token)):
                 self._standing.ledger.close(entry)
+            self._standing.obtained.forget_subject(sha256(token))
 
         return IntrospectionClient(
             issuer,
@@ -194,13 +197,15 @@ class Trust:
                 if self._earlier is not None and issuer_name in self._kept:
                     # There are requests that wait for a key, and none may use one that was lost.
                     self._earlier.install(issuer_name, keys)
+
                 # A key that left the set speaks for nobody, requests in progress included.
-                self._standing.ledger.close_unless(
-                    lambda credential: (
-                        credential.principal.issuer_name != issuer_name
-                        or self._is_still_good(credential)
+                def holds(credential: Credential) -> bool:
+                    return credential.principal.issuer_name != issuer_name or self._is_still_good(
+                        credential
                     )
-                )
+
+                self._standing.ledger.close_unless(holds)
+                self._standing.obtained.retain(holds)
             return forgotten
 
         return install

@@ -23,8 +23,10 @@ from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
 from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
+from sidecar.obtaining import token_choices
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.outside import RelayedOutside
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.standing import Standing
 from sidecar.telemetry.decision_log import DecisionLog
@@ -159,6 +161,8 @@ class Wiring:
     def installed(self) -> None:
         """This is what serves from now on: counts and logs follow it."""
         self.trust.installed()
+        kept = self.config.obtained_tokens
+        self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -288,11 +292,15 @@ class Wiring:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
         reporter = ExchangeReporter(metrics, self.standing.access_log, self.standing.kept)
+        outside = RelayedOutside(
+            self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
+        )
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
+                tokens=token_choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -305,6 +313,7 @@ class Wiring:
                 clock=self.clock,
                 wall_clock=self.standing.wall_clock,
                 decisions=self.standing.decision_log,
+                outside=outside,
             )
         return handlers
 

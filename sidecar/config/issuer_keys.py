@@ -138,12 +138,13 @@ def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) 
         fields.values[name] = path = fields.place(name).resolve(path)
         if fields.reading.is_elsewhere:
             continue
-        problem = _problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
+        problem = problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
         if problem:
             fields.error(name, problem)
 
 
-def _problem_with_authorities(path: str) -> str:
+def problem_with_authorities(path: str) -> str:
+    """Say why the authorities at *path* cannot be used, or nothing."""
     # cryptography comes with the check; a configuration without such a file does not need it.
     from sidecar.tls.files import TlsFileError, TlsPaths, check_authorities, read
 

@@ -15,6 +15,7 @@ from sidecar.core.names import IDENTITY_PREFIX
 from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.signed_identity import IdentityAlgorithm
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
@@ -28,6 +29,15 @@ ASYMMETRIC_ALGORITHMS = (
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
 TRANSACTION_PROFILE = "transaction_token"
 """The profile of an issuer whose tokens are transaction tokens, and no access tokens."""
+ClientAuth = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "client_assertion_file",
+    "tls_client_auth",
+    "none",
+]
+"""How a client shows who it is (RFC 6749, 2.3; RFC 7523, 2.2; RFC 8705, 2)."""
 ABSENT_TYPE = "absent"
 """Among ``token_types``: the header may have no ``typ``."""
 
@@ -166,11 +176,45 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """The certificate that a client shows; read again when it changes."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """Who this sidecar is to an authorization server when it asks for tokens."""
 
     name: str
     client_id: str
+    issuer: str = ""
+    """Name in ``Config.issuers`` whose metadata say where the token endpoint is, or else..."""
+    token_endpoint: str = ""
+    """...its URL. One of the two is empty."""
+    auth: ClientAuth = "client_secret_basic"
+    client_secret: str = field(default="", repr=False)
+    key: str = ""
+    """Path of the private key with which ``private_key_jwt`` signs."""
+    algorithm: str = ""
+    """Of that signature; empty: the usual one of such a key."""
+    key_id: str = ""
+    """Its ``kid``; empty: what the key's own JWK says."""
+    assertion_audience: str = "token_endpoint"
+    """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
+    assertion_file: str = ""
+    """Path of an assertion that somebody else signs and renews."""
+    tls: ClientTls | None = None
+    ca: str | None = None
+    """Authorities that vouch for the endpoint; ``None``: the issuer's, or those of the system."""
+    allow_plaintext: bool = False
+    """Permit ``http://`` to something other than a loopback literal; so does that of the issuer."""
+    timeout_seconds: float = 3.0
+    """Of one attempt, and of the wait for a turn before it."""
+    retries: int = 2
+    max_concurrent: int = 16
+    max_waiting: int = 256
 
 
 # --- TLS and forwarding fields ---
@@ -437,6 +481,23 @@ class Attribution:
     ledger_capacity: int = 10_000
 
 
+TokenKind = Literal["relay", "exchange", "jwt_bearer", "client_credentials", "file", "none"]
+"""The first three stand for the caller, the next two for the service itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRule:
+    """A part of a destination that gets another token than the rest; first match wins."""
+
+    paths: tuple[str, ...]
+    token: TokenKind
+    methods: tuple[str, ...] | None = None
+    """``None``: every method."""
+    token_request: TokenRequest | None = None
+    """There exactly if *token* is something that is asked for."""
+    token_file: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A named place the app may call, with its token rule."""
@@ -446,9 +507,15 @@ class Destination:
     upstream: Origin
     hosts: tuple[str, ...] = ()
     """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
-    token: Literal["relay", "none"] = "relay"  # noqa: S105 - a word, no secret
+    token: TokenKind = "relay"  # noqa: S105 - a word, no secret
+    token_request: TokenRequest | None = None
+    """With what *token* and *without_context* ask for."""
+    token_file: str | None = None
+    audiences: tuple[str, ...] = ()
+    """What the destination takes as ``aud``; none: nobody said."""
+    rules: tuple[DestinationRule, ...] = ()
     min_assurance: Assurance = "strict"
-    without_context: Literal["refuse", "anonymous"] = "refuse"
+    without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
     transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
     """Whether calls have the transaction token of the request that caused them."""
@@ -456,9 +523,29 @@ class Destination:
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
+    replay_bytes: int = 64 * 1024
     limits: Limits = field(default_factory=Limits)
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """What a token may have as ``aud`` to be for it: what was said, or else its names."""
+        names = self.name, self.upstream.host, *self.hosts
+        return frozenset(self.audiences or names)
+
+    @property
+    def tokens(self) -> tuple[TokenKind, ...]:
+        """What its calls get, those under a rule of their own first."""
+        return (*(rule.token for rule in self.rules), self.token)
+
+    @property
+    def attaches(self) -> bool:
+        """Whether some call gets a token of us, so that whose call it is must be found."""
+        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+            token != "none"  # noqa: S105 - a word
+            for token in self.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,6 +641,20 @@ class TokenCache:
 
 
 @dataclass(frozen=True, slots=True)
+class ObtainedTokens:
+    """How many tokens of destinations are kept, and for how long."""
+
+    max_entries: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    expiry_margin_seconds: float = 30.0
+    """Not used for so long before their end, a tenth of their lifetime at most."""
+    refresh_ahead: bool = True
+    """Whether one in use is replaced in the background before it ends."""
+    negative_seconds: float = 5.0
+    """How long a refusal stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -566,6 +667,7 @@ class Config:
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
+    obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

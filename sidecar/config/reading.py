@@ -47,6 +47,10 @@ class Draft:
     """Those that rules mention."""
     transactions: list[Located[TransactionTokens]] = field(default_factory=list)
     """At most one, and where it names its issuer."""
+    client_names: list[Located[str]] = field(default_factory=list)
+    """Those that destinations mention."""
+    client_issuers: list[Located[str]] = field(default_factory=list)
+    """Those whose token endpoint a client asks."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
     app_probes: list[Located[AppProbe]] = field(default_factory=list)

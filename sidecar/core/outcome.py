@@ -263,6 +263,10 @@ class Reason(Enum):
     )
     UPSTREAM_MALFORMED = "upstream_malformed", Facts(502, "The answer was not valid HTTP", "peer")
     UPSTREAM_TIMEOUT = "upstream_timeout", Facts(504, "The answer did not arrive in time", "peer")
+    DEADLINE_EXCEEDED = (
+        "deadline_exceeded",
+        Facts(504, "The time for the request was over", "peer"),
+    )
 
     # --- ours or the issuer's ---
     KEYS_UNAVAILABLE = (
@@ -286,6 +290,18 @@ class Reason(Enum):
             "issuer",
             retry_after_seconds=5,
         ),
+    )
+    EXCHANGE_MISCONFIGURED = (
+        "exchange_misconfigured",
+        Facts(500, "The sidecar may not ask for a token for the destination", "sidecar"),
+    )
+    EXCHANGE_REFUSED = (
+        "exchange_refused",
+        Facts(403, "The caller gets no token for the destination", "caller"),
+    )
+    EXCHANGE_INVALID = (
+        "exchange_invalid",
+        Facts(502, "What was obtained for the destination is not what was asked for", "issuer"),
     )
     LEDGER_FULL = (
         "ledger_full",
@@ -341,3 +357,5 @@ class Denial:
     """``scope`` attribute of the challenge: the scopes that would do (RFC 6750, section 3)."""
     challenge: tuple[tuple[str, str], ...] = ()
     """Further attributes of the challenge, with values that fit in a quoted string."""
+    retry_after_seconds: int | None = None
+    """When it may be otherwise, where more is known of that than the reason says."""

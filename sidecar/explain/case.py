@@ -10,6 +10,7 @@ from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
 from sidecar.core.principal import Principal
 from sidecar.telemetry.decisions import TokenSaid
+from sidecar.telemetry.records import AttachedRecord
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -45,6 +46,8 @@ class Case:
     grade: str = ""
     evidence: str = ""
     causes: tuple[str, ...] = ()
+    attached: AttachedRecord | None = None
+    """The token that went with an outbound call, where that is not the caller's own."""
 
 
 def read_said(said: TokenSaid | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

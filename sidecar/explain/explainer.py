@@ -111,6 +111,7 @@ def case_of(decision: Decision) -> Case:
         grade="" if attribution is None else attribution.grade,
         evidence=decision.evidence,
         causes=decision.causes,
+        attached=decision.attached,
     )
 
 

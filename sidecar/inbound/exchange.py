@@ -501,6 +501,9 @@ class InboundExchange:
             case never:
                 assert_never(never)
 
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
+        return None  # what the app refuses is for the caller
+
     def respond(self, head: ResponseHead) -> None:
         """Drop what is ours from the app's answer, wherever the app put it."""
         for mark, index, value in head.marked:

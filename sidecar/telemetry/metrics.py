@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, tls
+from sidecar.telemetry import catalogue, introspection, tls, token_exchanges
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -228,6 +228,7 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
@@ -239,6 +240,8 @@ class Metrics:
         self._decision_log_dropped: Callable[[], int] | None = None
         self._tls: dict[str, tls.TlsMetrics] = {}
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
+        self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
+        self._obtained_tokens: Callable[[], int] | None = None
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._config_since = started_at
@@ -271,6 +274,10 @@ class Metrics:
     def connected_past(self, route: str) -> None:
         """Count one ``CONNECT`` to a host of the destination *route*."""
         self._connects_past.add(route)
+
+    def relayed_outside(self, destination: str) -> None:
+        """Count one caller's token that went to *destination* without being for it."""
+        self._relayed_outside.add(destination)
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -333,6 +340,16 @@ class Metrics:
         name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
         return known.setdefault(name, introspection.IntrospectionMetrics(name))
 
+    def token_exchanges(self, destination: str) -> token_exchanges.TokenExchangeMetrics:
+        """Return the metrics of a destination's own tokens; over ``MAX_ROUTES`` of ``other``."""
+        known = self._token_exchanges
+        name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
+        return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
+
+    def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
+        """Ask *kept* for the number of tokens that are kept at each scrape."""
+        self._obtained_tokens = kept
+
     def config_reloaded(self, successful: bool, at: float) -> None:
         """Count an attempt to reload *at* a time, in seconds since the epoch.
 
@@ -359,6 +376,7 @@ class Metrics:
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
         yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
+        yield _counter(catalogue.RELAYED_OUTSIDE, self._relayed_outside.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)
@@ -384,6 +402,8 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        if self._token_exchanges:
+            yield from self._token_exchange_families()
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
             yield _gauge(catalogue.APP_EXPOSED, [((), int(exposed))])
         reloads = [((result,), count) for result, count in self._reloads.items()]
@@ -439,6 +459,14 @@ class Metrics:
         durations = (((each.name,), each.duration) for each in asked)
         yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
         yield _gauge(catalogue.CIRCUIT_STATE, introspection.circuit_samples(asked))
+
+    def _token_exchange_families(self) -> Iterator[Metric]:
+        own = self._token_exchanges.values()
+        yield _counter(catalogue.TOKEN_EXCHANGES, token_exchanges.result_samples(own))
+        durations = (((each.name,), each.duration) for each in own)
+        yield _histogram(catalogue.TOKEN_EXCHANGE_DURATION, durations)
+        if self._obtained_tokens is not None:
+            yield _gauge(catalogue.OBTAINED_TOKENS, [((), self._obtained_tokens())])
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()

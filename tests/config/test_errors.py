@@ -703,14 +703,6 @@ DESTINATIONS = {
         "3:90: outbound.destinations.d.hosts[0]: `d:1` must be a host name without port "
         "(did you mean `d`?)",
     ),
-    "token of a later version": (
-        "listen: 127.0.0.1:1, upstream: http://127.0.0.1:9, token: exchange",
-        f"3:89: outbound.destinations.d.token: `exchange` {NOT_SUPPORTED}",
-    ),
-    "context of a later version": (
-        "listen: 127.0.0.1:1, upstream: http://127.0.0.1:9, without_context: client_credentials",
-        f"3:99: outbound.destinations.d.without_context: `client_credentials` {NOT_SUPPORTED}",
-    ),
 }
 
 PLANNED = {

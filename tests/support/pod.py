@@ -106,7 +106,8 @@ async def pod(
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
-    the first is asked about tokens; *transactions* issues transaction tokens. *addresses* and *app_ends_too* are the sidecar's own.
+    the first is asked about tokens; *transactions* issues transaction tokens. *addresses* and
+    *app_ends_too* are the sidecar's own.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
     shop = _issuer("shop", mint, directory, cooldown_seconds, introspection)
