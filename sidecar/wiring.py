@@ -22,6 +22,7 @@ from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
@@ -285,6 +286,15 @@ class Wiring:
             admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
+            transactions=self._transactions(),
+        )
+
+    def _transactions(self) -> TransactionTokens | None:
+        verifier, tokens = self.trust.transactions, self.config.inbound.transaction_tokens
+        if verifier is None or tokens is None:
+            return None
+        return TransactionTokens(
+            verifier, required=tokens.require, same_subject=tokens.subject == "same"
         )
 
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:

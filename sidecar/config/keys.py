@@ -19,6 +19,7 @@ from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
 from sidecar.config.rule_checks import check_client_names, check_issuer_names
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
+from sidecar.config.transaction_keys import check_transactions, issues_no_access_tokens
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size
 
@@ -45,12 +46,13 @@ def _config(fields: Fields) -> Config | Invalid:
     fields.values.pop("version", None)
     inbound = fields.values.get("inbound")
     nobody_calls = isinstance(inbound, Inbound) and inbound.listen is None
-    if fields.values.get("issuers") == {} and not nobody_calls:
+    if issues_no_access_tokens(fields.values.get("issuers")) and not nobody_calls:
         check_tokens_can_exist(
             fields.reading.draft, fields.place("issuers"), fields.reading.findings
         )
     known = _names(fields, "issuers")
     check_issuer_names(fields.reading.draft, known, fields.reading.findings)
+    check_transactions(fields)
     read = fields.values.get("issuers", {})
     check_client_issuers(fields.reading.draft, known, read, fields.reading.findings)
     check_client_names(fields.reading.draft, _names(fields, "clients"), fields.reading.findings)

@@ -27,6 +27,8 @@ ASYMMETRIC_ALGORITHMS = (
     "Ed25519", "Ed448",
 )  # fmt: skip
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+TRANSACTION_PROFILE = "transaction_token"
+"""The profile of an issuer whose tokens are transaction tokens, and no access tokens."""
 ClientAuth = Literal[
     "client_secret_basic",
     "client_secret_post",
@@ -407,6 +409,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionTokens:
+    """What is demanded of ``Txn-Token``, and what the app is told of it."""
+
+    issuer: str
+    """Name in ``Config.issuers`` of one with the profile ``transaction_token``."""
+    require: bool = False
+    """Whether every request with an access token must have one."""
+    subject: Literal["any", "same"] = "any"
+    """Of whom it may be: of anybody, or of the access token's subject alone."""
+    headers: tuple[IdentityHeader, ...] = ()
+    """Besides the one with ``txn``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The listener in front of the app."""
 
@@ -434,6 +450,8 @@ class Inbound:
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
     identity: Identity = Identity()
+    transaction_tokens: TransactionTokens | None = None
+    """``None``: none is looked at, and each is removed."""
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
@@ -499,6 +517,8 @@ class Destination:
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
+    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
@@ -522,7 +542,10 @@ class Destination:
     @property
     def attaches(self) -> bool:
         """Whether some call gets a token of us, so that whose call it is must be found."""
-        return any(token != "none" for token in self.tokens)  # noqa: S105 - a word
+        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+            token != "none"  # noqa: S105 - a word
+            for token in self.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -648,3 +671,18 @@ class Config:
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""
+
+    @property
+    def access_issuers(self) -> Mapping[str, Issuer]:
+        """Those whose tokens are access tokens."""
+        return {
+            name: issuer
+            for name, issuer in self.issuers.items()
+            if issuer.profile != TRANSACTION_PROFILE
+        }
+
+    @property
+    def transaction_issuer(self) -> Issuer | None:
+        """The one whose tokens are transaction tokens, where they are looked at."""
+        tokens = self.inbound.transaction_tokens
+        return None if tokens is None else self.issuers.get(tokens.issuer)

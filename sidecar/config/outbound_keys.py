@@ -66,6 +66,7 @@ def _check_upstream(fields: Fields) -> None:
         any(token != "none" for token in tokens)  # noqa: S105 - a word
         or fields.values.get("app_credentials") == "keep"
         or fields.values.get("without_context") in ("client_credentials", "file")
+        or fields.values.get("transaction_token") == "pass"
     ):
         message = (
             "a credential would be sent over http:// beyond loopback; "
@@ -107,6 +108,10 @@ DESTINATION: Final = Section(
         Key("anonymous_origin", Choice(("refuse", "anonymous")),
             "What happens to a call caused by a request without token.",
             default=default_of(Destination, "anonymous_origin")),
+        Key("transaction_token", Choice(("none", "pass")),
+            "`pass` sends the `Txn-Token` of the request that caused the call, as it was received; "
+            "whose call it is must then be known, whatever `token` says. One that the app sends is "
+            "always removed.", default=default_of(Destination, "transaction_token")),
         Key("app_credentials", Choice(("refuse", "keep")),
             "What happens to an `Authorization` that the app wrote itself.",
             default=default_of(Destination, "app_credentials")),
