@@ -84,7 +84,7 @@ async def chain(directory: Path, pods: Mapping[str, Mapping[str, Any]]) -> Async
     """
     async with AsyncExitStack() as stack:
         links: list[Link] = []
-        for name, configuration in reversed(pods.items()):
+        for name, configuration in reversed(list(pods.items())):
             after = links[0] if links else None
             link = await stack.enter_async_context(
                 _link(directory / f"{name}.yaml", name, configuration, after)
