@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sidecar import settings
 from sidecar.config import model
@@ -23,7 +24,7 @@ from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
 from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
-from sidecar.obtaining import token_choices
+from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.outside import RelayedOutside
@@ -45,6 +46,9 @@ from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
 from sidecar.wire.server_timing import ServerTimingHandler
 from sidecar.wire.tls import ListenerTls
+
+if TYPE_CHECKING:
+    from sidecar.token_endpoints import TokenEndpoints
 
 INBOUND = "inbound"
 PROXY = "proxy"
@@ -117,6 +121,9 @@ class Wiring:
         self.verifier = self.trust.verifier
         self.keys: Mapping[str, IssuerKeys] = self.trust.keys
         self.introspection = self.trust.introspection
+        self.token_endpoints: TokenEndpoints | None = _token_endpoints(
+            config, standing, None if before is None else before.token_endpoints
+        )
         self.tls: TlsEndpoints = TlsEndpoints(
             self.metrics, self.clock, None if before is None else before.tls
         )
@@ -218,7 +225,9 @@ class Wiring:
                 "outbound": sum(each.tunnels for each in self.leaving),
             }
         )
-        metrics.watch_only(issuers=self.config.issuers, tls=self.tls.names)
+        metrics.watch_only(
+            issuers=self.config.issuers, tls=self.tls.names, clients=self.config.clients
+        )
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
@@ -295,12 +304,13 @@ class Wiring:
         outside = RelayedOutside(
             self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
         )
+        obtaining = Obtaining(self.config, self.standing, self.token_endpoints or {})
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
-                tokens=token_choices(destination),
+                tokens=obtaining.choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -404,6 +414,17 @@ class Wiring:
         )
         self.pools.append(pool)
         return pool
+
+
+def _token_endpoints(
+    config: model.Config, standing: Standing, before: "TokenEndpoints | None"
+) -> "TokenEndpoints | None":
+    """Return who is asked for tokens; nothing where nobody ever was."""
+    if before is None and not config.clients:
+        return None  # most pods need none of it, and it takes a while to import
+    from sidecar.token_endpoints import TokenEndpoints
+
+    return TokenEndpoints(config, standing, before)
 
 
 def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:

@@ -1,7 +1,7 @@
 """Every key of the file: the root of the tables from which parser, schema and docs are made."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.config.app_probe_keys import APP_PROBES
@@ -59,10 +59,10 @@ def _config(fields: Fields) -> Config | Invalid:
     return INVALID if fields.is_broken else Config(**fields.values)
 
 
-def _names(fields: Fields, key: str) -> Collection[str]:
+def _names(fields: Fields, key: str) -> Mapping[str, object]:
     """Return the names under *key*, those of what could not be read included."""
     entry = fields.entry(key)
-    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else ()
+    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else {}
 
 
 ADMIN: Final = Section(

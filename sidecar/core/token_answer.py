@@ -6,7 +6,7 @@ with. What is held against the question are its audience, its subject and its en
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, TypeGuard
@@ -99,8 +99,13 @@ def read_token(
     )
 
 
-def read_error(status: int, content: bytes, request: TokenRequest) -> ErrorAnswer | None:
-    """Return what an answer other than 200 says, or nothing where it says it in no known form."""
+def read_error(
+    status: int, content: bytes, request: TokenRequest, *, sent: Iterable[str] = ()
+) -> ErrorAnswer | None:
+    """Return what an answer other than 200 says, or nothing where it says it in no known form.
+
+    *sent* is what it must not repeat: tokens and secrets.
+    """
     try:
         members = json_object(content)
     except EncodingError:
@@ -116,16 +121,16 @@ def read_error(status: int, content: bytes, request: TokenRequest) -> ErrorAnswe
         kind = "refused"
     if status >= 500:
         kind = "unavailable"
-    return ErrorAnswer(kind, code, safe_description(members.get("error_description")))
+    return ErrorAnswer(kind, code, safe_description(members.get("error_description"), sent))
 
 
-def safe_description(said: object) -> str:
+def safe_description(said: object, sent: Iterable[str] = ()) -> str:
     """Return what a server *said* of an error, fit for a log: short, printable, without tokens.
 
     Servers quote what they dislike. A word that is longer than words are is left out, so that no
     token, assertion or URL is in what is left; a user's name may be.
     """
-    if not isinstance(said, str):
+    if not isinstance(said, str) or any(each and each in said for each in sent):
         return ""
     words = said[:1024].split()
     shown = " ".join(word if len(word) <= 24 else "..." for word in words)

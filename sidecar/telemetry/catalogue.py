@@ -139,6 +139,24 @@ INTROSPECTION_DURATION: Final = Family(
     "Time from asking an issuer about a token to its answer, or to giving up.",
     ("issuer",),
 )
+TOKEN_ENDPOINT_REQUESTS: Final = Family(
+    "sidecar_token_endpoint_requests_total",
+    "counter",
+    "Attempts to get a token from an authorization server, by what came of them.",
+    ("client", "result"),
+)
+TOKEN_ENDPOINT_DURATION: Final = Family(
+    "sidecar_token_endpoint_duration_seconds",
+    "histogram",
+    "Time from asking for a token to the answer, or to giving up; of each attempt.",
+    ("client",),
+)
+TOKEN_ENDPOINT_IN_FLIGHT: Final = Family(
+    "sidecar_token_endpoint_in_flight",
+    "gauge",
+    "Requests for tokens that are under way.",
+    ("client",),
+)
 CIRCUIT_STATE: Final = Family(
     "sidecar_circuit_state",
     "gauge",
@@ -244,6 +262,7 @@ CATALOGUE: Final = (
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
     TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS,
+    TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
     APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,

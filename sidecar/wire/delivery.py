@@ -21,6 +21,10 @@ method whatever it is: who answers 401 has not carried it out. That takes a requ
 whole, and all of whose content is still held: it may be streamed on after the head, and is kept
 besides, up to ``Forward.replay_bytes``. The caller sees nothing of the first answer.
 
+**A connection is tried again** up to ``connect_retries`` times, after a pause that is longer each
+time and of which a random part is made (full jitter): where there is none, nothing was sent. One
+that was not made in time is tried again only where ``Forward.ends_at`` bounds all of it.
+
 Every attempt goes through ``Exchange.commit``: what has ended or expired meanwhile is not sent.
 """
 
@@ -34,7 +38,7 @@ from sidecar.wire.deadlines import NEVER
 from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pacing import COMPLETE, MAX_HELD_BYTES
-from sidecar.wire.pool import Pool, PoolFullError
+from sidecar.wire.pool import Pool, PoolFullError, is_lasting
 from sidecar.wire.reception import RequestReception
 from sidecar.wire.upstream import Requester, UpstreamConnection
 
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 """Methods that may be carried out twice (RFC 9110, 9.2.2); TRACE is not served."""
 
+FIRST_PAUSE_SECONDS: Final = 0.05
+"""At most so long before a connection is tried for the second time; then twice that, and so on."""
 _EVERY_CONNECTION_BUSY: Final = "every connection to the app or destination is busy"
 
 
@@ -180,18 +186,32 @@ class Delivery(RequestReception):
             self._act(self._exchange.resume())
 
     async def _connect(self, pool: Pool) -> None:
-        try:
-            upstream = await pool.open()
-        except PoolFullError:
-            problem = Reason.OVERLOADED, _EVERY_CONNECTION_BUSY
-        except TimeoutError:
-            problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
-        except OSError as error:
-            problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
-        else:
-            self._waiting = None
-            self._send(upstream)
-            return
+        retries = pool.limits.connect_retries
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                upstream = await pool.open()
+            except PoolFullError:
+                problem = Reason.OVERLOADED, _EVERY_CONNECTION_BUSY
+                retries = 0
+            except TimeoutError:
+                problem = Reason.UPSTREAM_TIMEOUT, "no connection in time"
+                if self._ending is None:
+                    retries = 0
+            except OSError as error:
+                problem = Reason.UPSTREAM_UNREACHABLE, describe(error)
+                if is_lasting(error):
+                    retries = 0
+            else:
+                self._waiting = None
+                self._send(upstream)
+                return
+            if retries <= 0:
+                break
+            retries -= 1
+            await asyncio.sleep(pause_seconds * pool.jitter())
+            pause_seconds *= 2
+            pool.connect_retried()
         self._waiting = None
         self._fail(*problem)
 

@@ -223,4 +223,6 @@ def test_a_description_holds_no_token() -> None:
     said = safe_description(f'Invalid subject_token: {token} for\tclient\r\n\x1b[31m "é"')
     assert said == "Invalid subject_token: ... for client ?[31m '?'"
     assert len(safe_description("word " * 1000)) < 170
+    assert safe_description("wrong secret hünter2", ["hünter2"]) == ""
+    assert safe_description("wrong secret", ["", "hünter2"]) == "wrong secret"
     assert safe_description(None) == safe_description(7) == ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.token_form import RESERVED, token_form
-from sidecar.core.token_request import JWT, TRANSACTION_TOKEN, TokenRequest
+from sidecar.core.token_request import JWT, TRANSACTION_TOKEN, Actor, TokenRequest
 
 EXCHANGE = TokenRequest("c", "exchange")
 
@@ -61,7 +61,7 @@ def test_the_least_exchange() -> None:
         ("file", "urn:ietf:params:oauth:token-type:jwt"),
     ],
 )
-def test_an_actor(actor: str, called: str) -> None:
+def test_an_actor(actor: Actor, called: str) -> None:
     """Its type is there exactly when its token is."""
     request = replace(EXCHANGE, actor=actor)
     form = dict(token_form(request, subject_token="t", actor_token="a"))

@@ -14,6 +14,7 @@ from sidecar.config.model import (
     Admin,
     Allow,
     Attribution,
+    Client,
     Config,
     Demand,
     Destination,
@@ -101,13 +102,14 @@ async def pod(
     admin: Mapping[str, object] | None = None,
     addresses: Sequence[str] | None = None,
     app_ends_too: bool = False,
+    clients: Sequence[Client] = (),
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
     the first is asked about tokens; *transactions* issues transaction tokens. *addresses* and
-    *app_ends_too* are the sidecar's own.
+    *app_ends_too* are the sidecar's own. *clients* ask for tokens.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
     shop = _issuer("shop", mint, directory, cooldown_seconds, introspection)
@@ -130,6 +132,7 @@ async def pod(
                 **(admin or {}),  # type: ignore[arg-type]
             ),
             attribution=attribution or Attribution(),
+            clients={client.name: client for client in clients},
             outbound=replace(
                 Outbound(
                     {
