@@ -1,7 +1,10 @@
 """Keys of transaction tokens: what they become, and each way to get them wrong."""
 
+from pathlib import Path
+
 import pytest
 
+import sidecar
 from sidecar.config.model import TransactionTokens
 from sidecar.core.identity import IdentityHeader
 from tests.config.cases import lines
@@ -99,7 +102,8 @@ CASES = {
     ),
     "in the clear": (
         f"{START}{TTS}}}\n{TOKENS}}}}}\n"
-        f"{DESTINATION.replace('https://p', 'http://p')}token: none, transaction_token: pass}}}}}}\n",
+        f"{DESTINATION.replace('https://p', 'http://p')}token: none, "
+        "transaction_token: pass}}}\n",
         ["6:67: outbound.destinations.p.upstream: a credential would be sent over http:// beyond "
          "loopback; use https:// or write `allow_plaintext: true`"],
     ),
@@ -110,7 +114,8 @@ CASES = {
          "already",
          "5:85: inbound.transaction_tokens.headers.x-auth-transaction: this name is taken: it is "
          "sent already",
-         "5:119: inbound.transaction_tokens.headers.x-user: this name is taken: it is sent already"],
+         "5:119: inbound.transaction_tokens.headers.x-user: this name is taken: it is sent "
+         "already"],
     ),
     "the usual header is taken": (
         f"{START}{TTS}}}\n{TOKENS}}}, identity: {{headers: {{x-auth-transaction: {{claim: "
@@ -124,7 +129,8 @@ CASES = {
     ),
     "the header as a place of the access token": (
         f"{START}inbound: {{token_sources: [{{header: Txn-Token}}]}}\n",
-        ["4:36: inbound.token_sources[0].header: `Txn-Token` has another meaning, and cannot hold a token"],
+        ["4:36: inbound.token_sources[0].header: `Txn-Token` has another meaning, and "
+         "cannot hold a token"],
     ),
     "the header as one of identity": (
         f"{START}inbound: {{identity: {{headers: {{txn_token: {{claim: sub}}}}}}}}\n",
@@ -138,3 +144,10 @@ CASES = {
 def test_wrong(examined: Examine, text: str, errors: list[str]) -> None:
     """Each is told with line, column and what would be right."""
     assert lines(examined(text).errors) == errors
+
+
+def test_the_example_of_the_page_is_accepted(examined: Examine) -> None:
+    """As it stands in docs/transaction-tokens.md."""
+    page = Path(sidecar.__file__).parents[1] / "docs" / "transaction-tokens.md"
+    found = examined(page.read_text().split("```yaml\n")[1].split("```")[0])
+    assert (lines(found.errors), lines(found.warnings)) == ([], [])
