@@ -24,7 +24,7 @@ async def latest(running: Pod, transaction: str | None, **changes: Any) -> Any:
 
 
 async def test_the_step_of_a_request(tmp_path: Path) -> None:
-    """What is wanted of it, what it said, and why it was refused; the access token's steps passed."""
+    """What is wanted, what it said, and why it was refused; the access token's steps passed."""
     tts = TransactionMint()
     async with pod(
         tmp_path, transactions=tts, inbound=REQUIRED, control=tmp_path / "c.sock"
