@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sidecar import settings
 from sidecar.config import model
@@ -21,8 +22,9 @@ from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
-from sidecar.obtaining import token_choices
+from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.outside import RelayedOutside
@@ -44,6 +46,9 @@ from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
 from sidecar.wire.server_timing import ServerTimingHandler
 from sidecar.wire.tls import ListenerTls
+
+if TYPE_CHECKING:
+    from sidecar.token_endpoints import TokenEndpoints
 
 INBOUND = "inbound"
 PROXY = "proxy"
@@ -116,6 +121,9 @@ class Wiring:
         self.verifier = self.trust.verifier
         self.keys: Mapping[str, IssuerKeys] = self.trust.keys
         self.introspection = self.trust.introspection
+        self.token_endpoints: TokenEndpoints | None = _token_endpoints(
+            config, standing, None if before is None else before.token_endpoints
+        )
         self.tls: TlsEndpoints = TlsEndpoints(
             self.metrics, self.clock, None if before is None else before.tls
         )
@@ -160,6 +168,8 @@ class Wiring:
     def installed(self) -> None:
         """This is what serves from now on: counts and logs follow it."""
         self.trust.installed()
+        kept = self.config.obtained_tokens
+        self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -215,7 +225,9 @@ class Wiring:
                 "outbound": sum(each.tunnels for each in self.leaving),
             }
         )
-        metrics.watch_only(issuers=self.config.issuers, tls=self.tls.names)
+        metrics.watch_only(
+            issuers=self.config.issuers, tls=self.tls.names, clients=self.config.clients
+        )
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
@@ -274,6 +286,15 @@ class Wiring:
             admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
+            transactions=self._transactions(),
+        )
+
+    def _transactions(self) -> TransactionTokens | None:
+        verifier, tokens = self.trust.transactions, self.config.inbound.transaction_tokens
+        if verifier is None or tokens is None:
+            return None
+        return TransactionTokens(
+            verifier, required=tokens.require, same_subject=tokens.subject == "same"
         )
 
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
@@ -283,12 +304,13 @@ class Wiring:
         outside = RelayedOutside(
             self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
         )
+        obtaining = Obtaining(self.config, self.standing, self.token_endpoints or {})
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
-                tokens=token_choices(destination),
+                tokens=obtaining.choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -392,6 +414,17 @@ class Wiring:
         )
         self.pools.append(pool)
         return pool
+
+
+def _token_endpoints(
+    config: model.Config, standing: Standing, before: "TokenEndpoints | None"
+) -> "TokenEndpoints | None":
+    """Return who is asked for tokens; nothing where nobody ever was."""
+    if before is None and not config.clients:
+        return None  # most pods need none of it, and it takes a while to import
+    from sidecar.token_endpoints import TokenEndpoints
+
+    return TokenEndpoints(config, standing, before)
 
 
 def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:
