@@ -1,6 +1,6 @@
 """Three services, each with a token of its own for the next: what arrives, and for whom.
 
-The identity provider is the embedded one, whose delegation is what the actor chain is tried against.
+The identity provider is the embedded one: few others issue an actor chain.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ def configuration(
             "client_id": name,
             "client_secret": f"file:{secret}",
             "max_concurrent": MOST_AT_ONCE,
+            "timeout": "30s",  # also for a turn, which takes a while where all run on two cores
         }
         request = {"client": "shop", "audience": [then], "actor": "client"}
         found["clients"] = {"shop": client}
@@ -56,9 +57,7 @@ def configuration(
 @asynccontextmanager
 async def three_services(directory: Path) -> AsyncIterator[tuple[IdentityProvider, Chain]]:
     """Service a calls b, and b calls c."""
-    async with IdentityProvider(
-        audience=["a"], services=[A, B], algorithms=("ES256",)
-    ) as provider:
+    async with IdentityProvider(audience=["a"], services=[A, B], algorithms=("ES256",)) as provider:
         pods = {
             "a": configuration(provider, directory, "a", then="b"),
             "b": configuration(provider, directory, "b", then="c"),
@@ -71,6 +70,7 @@ async def three_services(directory: Path) -> AsyncIterator[tuple[IdentityProvide
 async def test_each_hop_has_a_token_of_its_own(tmp_path: Path) -> None:
     """200 users at once, twice: nobody is anybody else, and each token is asked for once."""
     async with three_services(tmp_path) as (provider, row):
+        provider.faults.delay_seconds = 0.01  # so that some are asked for at the same time
         tokens = {user: provider.mint.token(user) for user in USERS}
         for _ in range(2):
             visits = await asyncio.gather(
@@ -93,26 +93,10 @@ async def test_each_hop_has_a_token_of_its_own(tmp_path: Path) -> None:
                 assert at_c["act"] == {**b, "act": a}
         requests = provider.token_requests
         assert requests.per_grant == {TOKEN_EXCHANGE: 2 * len(USERS), CLIENT_CREDENTIALS: 2}
-        assert requests.most_at_once <= 2 * MOST_AT_ONCE
+        assert 1 < requests.most_at_once <= 2 * MOST_AT_ONCE
         for link, destination in ((row.links[0], "b"), (row.links[1], "c")):
             counted = await link.samples("sidecar_token_exchanges_total")
             assert counted[f'{{destination="{destination}",result="obtained"}}'] == len(USERS)
             assert counted[f'{{destination="{destination}",result="cached"}}'] == len(USERS)
             assert sum(counted.values()) == 2 * len(USERS)
         assert await row.links[2].samples("sidecar_token_exchanges_total") == {}
-
-
-async def test_a_target_that_a_service_may_not_ask_for(tmp_path: Path) -> None:
-    """A wrong configuration is said to the app as the service's own fault, and not repeated."""
-    async with IdentityProvider(
-        audience=["a"], services=[Service("a", audiences=frozenset())], algorithms=("ES256",)
-    ) as provider:
-        pods = {
-            "a": configuration(provider, tmp_path, "a", then="b"),
-            "b": configuration(provider, tmp_path, "b"),
-        }
-        async with chain(tmp_path, pods) as row:
-            for _ in range(3):
-                visit = await row.visit(provider.mint.token("alice"))
-                assert visit.seen[1] == {"status": 500, "reason": "exchange_misconfigured"}
-        assert provider.token_requests.per_grant[TOKEN_EXCHANGE] <= 3
