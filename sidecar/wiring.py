@@ -22,9 +22,12 @@ from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
+from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.outside import RelayedOutside
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.standing import Standing
 from sidecar.telemetry.decision_log import DecisionLog
@@ -165,6 +168,8 @@ class Wiring:
     def installed(self) -> None:
         """This is what serves from now on: counts and logs follow it."""
         self.trust.installed()
+        kept = self.config.obtained_tokens
+        self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -281,17 +286,31 @@ class Wiring:
             admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
+            transactions=self._transactions(),
+        )
+
+    def _transactions(self) -> TransactionTokens | None:
+        verifier, tokens = self.trust.transactions, self.config.inbound.transaction_tokens
+        if verifier is None or tokens is None:
+            return None
+        return TransactionTokens(
+            verifier, required=tokens.require, same_subject=tokens.subject == "same"
         )
 
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
         reporter = ExchangeReporter(metrics, self.standing.access_log, self.standing.kept)
+        outside = RelayedOutside(
+            self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
+        )
+        obtaining = Obtaining(self.config, self.standing, self.token_endpoints or {})
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
+                tokens=obtaining.choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -304,6 +323,7 @@ class Wiring:
                 clock=self.clock,
                 wall_clock=self.standing.wall_clock,
                 decisions=self.standing.decision_log,
+                outside=outside,
             )
         return handlers
 

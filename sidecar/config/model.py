@@ -15,6 +15,7 @@ from sidecar.core.names import IDENTITY_PREFIX
 from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.signed_identity import IdentityAlgorithm
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
@@ -26,6 +27,8 @@ ASYMMETRIC_ALGORITHMS = (
     "Ed25519", "Ed448",
 )  # fmt: skip
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+TRANSACTION_PROFILE = "transaction_token"
+"""The profile of an issuer whose tokens are transaction tokens, and no access tokens."""
 ClientAuth = Literal[
     "client_secret_basic",
     "client_secret_post",
@@ -406,6 +409,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionTokens:
+    """What is demanded of ``Txn-Token``, and what the app is told of it."""
+
+    issuer: str
+    """Name in ``Config.issuers`` of one with the profile ``transaction_token``."""
+    require: bool = False
+    """Whether every request with an access token must have one."""
+    subject: Literal["any", "same"] = "any"
+    """Of whom it may be: of anybody, or of the access token's subject alone."""
+    headers: tuple[IdentityHeader, ...] = ()
+    """Besides the one with ``txn``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The listener in front of the app."""
 
@@ -433,6 +450,8 @@ class Inbound:
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
     identity: Identity = Identity()
+    transaction_tokens: TransactionTokens | None = None
+    """``None``: none is looked at, and each is removed."""
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
@@ -462,6 +481,23 @@ class Attribution:
     ledger_capacity: int = 10_000
 
 
+TokenKind = Literal["relay", "exchange", "jwt_bearer", "client_credentials", "file", "none"]
+"""The first three stand for the caller, the next two for the service itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRule:
+    """A part of a destination that gets another token than the rest; first match wins."""
+
+    paths: tuple[str, ...]
+    token: TokenKind
+    methods: tuple[str, ...] | None = None
+    """``None``: every method."""
+    token_request: TokenRequest | None = None
+    """There exactly if *token* is something that is asked for."""
+    token_file: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A named place the app may call, with its token rule."""
@@ -471,17 +507,45 @@ class Destination:
     upstream: Origin
     hosts: tuple[str, ...] = ()
     """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
-    token: Literal["relay", "none"] = "relay"  # noqa: S105 - a word, no secret
+    token: TokenKind = "relay"  # noqa: S105 - a word, no secret
+    token_request: TokenRequest | None = None
+    """With what *token* and *without_context* ask for."""
+    token_file: str | None = None
+    audiences: tuple[str, ...] = ()
+    """What the destination takes as ``aud``; none: nobody said."""
+    rules: tuple[DestinationRule, ...] = ()
     min_assurance: Assurance = "strict"
-    without_context: Literal["refuse", "anonymous"] = "refuse"
+    without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
+    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
+    replay_bytes: int = 64 * 1024
     limits: Limits = field(default_factory=Limits)
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """What a token may have as ``aud`` to be for it: what was said, or else its names."""
+        names = self.name, self.upstream.host, *self.hosts
+        return frozenset(self.audiences or names)
+
+    @property
+    def tokens(self) -> tuple[TokenKind, ...]:
+        """What its calls get, those under a rule of their own first."""
+        return (*(rule.token for rule in self.rules), self.token)
+
+    @property
+    def attaches(self) -> bool:
+        """Whether some call gets a token of us, so that whose call it is must be found."""
+        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+            token != "none"  # noqa: S105 - a word
+            for token in self.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -577,6 +641,20 @@ class TokenCache:
 
 
 @dataclass(frozen=True, slots=True)
+class ObtainedTokens:
+    """How many tokens of destinations are kept, and for how long."""
+
+    max_entries: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    expiry_margin_seconds: float = 30.0
+    """Not used for so long before their end, a tenth of their lifetime at most."""
+    refresh_ahead: bool = True
+    """Whether one in use is replaced in the background before it ends."""
+    negative_seconds: float = 5.0
+    """How long a refusal stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -589,6 +667,22 @@ class Config:
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
+    obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""
+
+    @property
+    def access_issuers(self) -> Mapping[str, Issuer]:
+        """Those whose tokens are access tokens."""
+        return {
+            name: issuer
+            for name, issuer in self.issuers.items()
+            if issuer.profile != TRANSACTION_PROFILE
+        }
+
+    @property
+    def transaction_issuer(self) -> Issuer | None:
+        """The one whose tokens are transaction tokens, where they are looked at."""
+        tokens = self.inbound.transaction_tokens
+        return None if tokens is None else self.issuers.get(tokens.issuer)

@@ -1,5 +1,6 @@
 """The keys of the outbound side and of attribution, and how they become the model's."""
 
+from dataclasses import replace
 from typing import Final
 
 from sidecar.config import endpoints
@@ -18,7 +19,14 @@ from sidecar.config.proxy_names import authorities
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.tls_keys import DESTINATION_TLS
-from sidecar.config.written import LISTEN, ORIGIN, VIA, duration
+from sidecar.config.token_request_keys import (
+    DESTINATION_RULE,
+    FILE_KEY,
+    REQUEST_KEY,
+    TOKEN_KEY,
+    settle_token,
+)
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 
 def _destination(fields: Fields) -> Destination | Invalid:
@@ -31,6 +39,7 @@ def _destination(fields: Fields) -> Destination | Invalid:
             )
             fields.error("listen", message)
     _check_upstream(fields)
+    settle_token(fields, fields.values.get("without_context", ""))
     if fields.is_broken:
         return INVALID
     destination = Destination(name=fields.name, **fields.values)
@@ -51,7 +60,14 @@ def _check_upstream(fields: Fields) -> None:
         return
     if fields.values.get("allow_plaintext", True):
         return
-    if fields.values.get("token") == "relay" or fields.values.get("app_credentials") == "keep":
+    tokens = [each.token for each in fields.values.get("rules", ())]
+    tokens.append(fields.values.get("token", "none"))
+    if (
+        any(token != "none" for token in tokens)  # noqa: S105 - a word
+        or fields.values.get("app_credentials") == "keep"
+        or fields.values.get("without_context") in ("client_credentials", "file")
+        or fields.values.get("transaction_token") == "pass"
+    ):
         message = (
             "a credential would be sent over http:// beyond loopback; "
             "use https:// or write `allow_plaintext: true`"
@@ -68,17 +84,34 @@ DESTINATION: Final = Section(
         Key("hosts", ListOf(Text("host", endpoints.host, endpoints.HOST_PATTERN)),
             "Values of `Host` accepted besides localhost and loopback; others are 421.",
             default=default_of(Destination, "hosts"), default_text="none"),
-        Key("token", Choice(("relay", "none"), planned=("exchange", "client_credentials")),
-            "`relay` sends the token of the request that caused the call; `none` sends none.",
-            default=default_of(Destination, "token")),
+        replace(TOKEN_KEY, default=default_of(Destination, "token")),
+        REQUEST_KEY,
+        FILE_KEY,
+        Key("audiences", ListOf(free_text("string")),
+            "What the destination takes as `aud`. With `token: relay`, tokens without any of "
+            "these are counted and warned about (RFC 9700).",
+            default=default_of(Destination, "audiences"), default_text="not known"),
+        Key("rules", ListOf(DESTINATION_RULE),
+            "Parts of the destination that get another token; first match wins, and the rest gets "
+            "`token`. Calls whose path could be read in two ways are refused then.",
+            default=default_of(Destination, "rules"), default_text="none"),
+        Key("replay", size(0, 1 << 24),
+            "How much of a call's content is kept to send it once more with a fresh token, when "
+            "the destination answers 401 to one that was obtained. `0B`: only calls without "
+            "content are.", "replay_bytes", default_of(Destination, "replay_bytes")),
         Key("min_assurance", Choice(("strict", "standard", "compat")),
             "How sure attribution must be.", default=default_of(Destination, "min_assurance")),
-        Key("without_context", Choice(("refuse", "anonymous"), planned=("client_credentials",)),
-            "What happens to a call that carries no handle at all.",
+        Key("without_context", Choice(("refuse", "anonymous", "client_credentials", "file")),
+            "What happens to a call that carries no handle at all; the last two send the service's "
+            "own token, from `token_request` or `token_file`.",
             default=default_of(Destination, "without_context")),
         Key("anonymous_origin", Choice(("refuse", "anonymous")),
             "What happens to a call caused by a request without token.",
             default=default_of(Destination, "anonymous_origin")),
+        Key("transaction_token", Choice(("none", "pass")),
+            "`pass` sends the `Txn-Token` of the request that caused the call, as it was received; "
+            "whose call it is must then be known, whatever `token` says. One that the app sends is "
+            "always removed.", default=default_of(Destination, "transaction_token")),
         Key("app_credentials", Choice(("refuse", "keep")),
             "What happens to an `Authorization` that the app wrote itself.",
             default=default_of(Destination, "app_credentials")),

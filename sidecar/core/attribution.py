@@ -55,7 +55,7 @@ class Entry:
 
     __slots__ = (
         "aliases", "calls", "credential", "decision", "ended_at", "handle", "live", "opened_at",
-        "route", "terms",
+        "route", "terms", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,8 @@ class Entry:
         """When the response was complete, for an entry that lingers."""
         self.calls = 0
         """Outbound attempts so far."""
+        self.transaction: Credential | None = None
+        """The transaction token that the request came with, verified; only beside a credential."""
         self.decision = ""
         """Id of the decision that let the request in, by which logs name the request."""
         self.live = True

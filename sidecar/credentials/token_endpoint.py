@@ -330,12 +330,12 @@ class TokenEndpoint:
             token = read_token(answer.content, request, subject=name, asked_at=asked_at)
         except TokenAnswerError as error:
             self._report.came_to("invalid_answer")
-            if error.is_garbage:
+            if error.is_garbage:  # a portal in between, most often, which goes away again
                 self._last_cause = str(error)
                 self._circuit.failed(ticket)
-            else:
-                self._circuit.succeeded(ticket)
-                self._told.invalid(request, str(error))
+                return _Attempt(self._failure("unavailable", str(error)))
+            self._circuit.succeeded(ticket)
+            self._told.invalid(request, str(error))
             return _Attempt(self._failure("invalid_answer", str(error)))
         self._circuit.succeeded(ticket)
         self._report.came_to("success")

@@ -1,7 +1,8 @@
-"""An outbound request: find the inbound request that caused it, attach that one's credential.
+"""An outbound request: find the inbound request that caused it, attach a token for its caller.
 
 The only place where an attribution becomes an action. What was decided is checked once more just
-before the head is written, because a call may wait for a connection while its caller leaves.
+before the head is written, because a call may wait for a token or a connection while its caller
+leaves.
 """
 
 import re
@@ -10,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from sidecar.core.attachment import (
+    Accompany,
     Attach,
     Attachment,
-    DestinationRules,
+    AttachOwn,
     Leave,
     Refuse,
     decide,
+    decide_accompanied,
     decide_unattributed,
 )
 from sidecar.core.attribution import (
@@ -29,12 +32,14 @@ from sidecar.core.attribution import (
     Evidence,
     Grade,
     Method,
+    Unattributed,
     check,
     is_handle,
 )
 from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED, decision_line
 from sidecar.core.names import HANDLE_PREFIX
+from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential
@@ -50,14 +55,24 @@ from sidecar.core.propagation import (
     carried_back,
 )
 from sidecar.core.token_sources import TokenSources
+from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
+from sidecar.outbound.passing import lines_with, transaction_of, without_statement
+from sidecar.outbound.token_choice import (
+    Obtaining,
+    Source,
+    TokenChoice,
+    TokenChoices,
+    denial_of,
+)
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
-from sidecar.telemetry.records import AttributionRecord
+from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
-from sidecar.wire.exchange import Action, Answer, Forward, Timing
+from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
 from sidecar.wire.fields import HOST
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
@@ -73,45 +88,6 @@ _METHODS: Final[Mapping[int, Method]] = {
     TRACEPARENT: "trace_id",
     TRACE_ID: "trace_id",
 }
-_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
-MAX_REMEMBERED_HOSTS: Final = 256
-MAX_HOST_BYTES: Final = 255
-
-
-class AcceptedHosts:
-    """Which ``Host`` values a mapped port serves: loopback names and the destination's own.
-
-    Anything else means that somebody pointed a name of theirs at our address (DNS rebinding).
-    """
-
-    def __init__(self, hosts: tuple[str, ...]) -> None:
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._remembered: dict[bytes, bool] = {}
-
-    def accepts(self, host: bytes) -> bool:
-        """Whether *host*, the field's value with or without a port, is served here."""
-        known = self._remembered.get(host)
-        if known is None:
-            known = self._decide(host)
-            if len(self._remembered) >= MAX_REMEMBERED_HOSTS:
-                self._remembered.clear()
-            if len(host) <= MAX_HOST_BYTES:
-                self._remembered[host] = known
-        return known
-
-    def _decide(self, host: bytes) -> bool:
-        name = re.sub(r":[0-9]*$", "", host.decode("latin-1").lower())
-        return name in self._hosts or _LOOPBACK.fullmatch(name) is not None
-
-
-class AnyHost(AcceptedHosts):
-    """Where the host is how the destination was found."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def accepts(self, host: bytes) -> bool:  # noqa: ARG002
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +95,6 @@ class OutboundSettings:
     """What the operator decided about one destination."""
 
     name: str
-    destination: DestinationRules
     attribution: AttributionRules
     hosts: AcceptedHosts
     swaps_ids: bool = True
@@ -130,8 +105,12 @@ class OutboundSettings:
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
     tells_decision: bool = False
     """Whether answers of the destination get the decision's id."""
+    replay_bytes: int = 0
+    """How much of a call's content is kept, to send it again with another token."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
+    passes_transaction: bool = False
+    """Calls have the transaction token of the request that caused them."""
 
 
 class OutboundHandler:
@@ -141,6 +120,7 @@ class OutboundHandler:
         self,
         *,
         settings: OutboundSettings,
+        tokens: TokenChoices,
         attribute: Attribute,
         ledger: Ledger,
         pool: Pool,
@@ -153,9 +133,16 @@ class OutboundHandler:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         decisions: DecisionLog | None = None,
+        outside: Callable[[str, Credential], None] | None = None,
     ) -> None:
-        """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``."""
+        """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``.
+
+        *outside* is told the destination's name and the caller's token when that is sent on
+        without being meant for the destination.
+        """
         self.settings = settings
+        self.tokens = tokens
+        self.outside = outside
         self.attribute = attribute
         self.ledger = ledger
         self.pool = pool
@@ -174,6 +161,7 @@ class OutboundHandler:
         """Return the same for a listener that chose it by the host of the request."""
         return OutboundHandler(
             settings=replace(self.settings, hosts=AnyHost()),
+            tokens=self.tokens,
             attribute=self.attribute,
             ledger=self.ledger,
             pool=self.pool,
@@ -186,6 +174,7 @@ class OutboundHandler:
             clock=self.clock,
             wall_clock=self.wall_clock,
             decisions=self.decisions,
+            outside=self.outside,
         )
 
     def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
@@ -203,16 +192,18 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_called", "_causes", "_committed", "_credential",
-        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_attachment", "_attribution", "_called", "_causes", "_choice", "_committed",
+        "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
-        self._attachment: Attach | Leave | None = None
+        self._attachment: Attach | AttachOwn | Accompany | Leave | None = None
         self._attribution: AttributionRecord | None = None
+        self._choice: TokenChoice = handler.tokens.rest
         self._called: Entry | None = None
         self._causes: tuple[str, ...] = ()
         self._committed = False
@@ -220,6 +211,13 @@ class OutboundExchange:
         self._denial: Denial | None = None
         self._enforced = True
         self._evidence = NO_EVIDENCE
+        self._obtained: ObtainedToken | None = None
+        self._obtaining: Obtaining | None = None
+        self._passing = b""
+        self._sent: ObtainedToken | None = None
+        self._source: Source | None = None
+        self._subject: Credential | None = None
+        self._transaction: Credential | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -232,19 +230,31 @@ class OutboundExchange:
                     "under `hosts`",
                 )
             )
+        choice = handler.tokens.find(head.method, head.target)
+        if isinstance(choice, Denial):
+            return self._refuse(choice)
+        self._choice = choice
         attachment = self._decide(self._take_out())
         if handler.settings.observe:
             attachment = self._observe(attachment)
         match attachment:
             case Refuse(denial=denial):
                 return self._refuse(denial)
-            case Attach() | Leave():
+            case Attach(entry=entry):
+                subject = entry.credential if choice.for_caller else None
+                return self._obtain(attachment, choice.source, subject)
+            case AttachOwn():
+                return self._obtain(attachment, choice.own, None)
+            case Accompany() | Leave():
                 return self._forward(attachment)
             case never:
                 assert_never(never)
 
     def resume(self) -> Action:
-        raise AssertionError("an outbound exchange never waits for a decision")
+        obtaining = self._obtaining
+        assert obtaining is not None
+        self._obtaining = None
+        return self._take(obtaining.outcome)
 
     def _take_out(self) -> Evidence:
         """Drop handles, reserved names and Host; return what the call says about its cause."""
@@ -292,19 +302,26 @@ class OutboundExchange:
     def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler
         self._evidence = evidence
-        rules = handler.settings.destination
+        rules = self._choice.rules
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
-        if early is not None:
+        passes = handler.settings.passes_transaction
+        if early is not None and (not passes or isinstance(early, Refuse)):
             return early
         handler.carriers.saw(evidence.carrier)
-        result = handler.attribute(
-            evidence,
-            handler.settings.attribution,
-            handler.ledger,
-            handler.clock(),
-            handler.wall_clock(),
+        if early is not None and early.keep_app:  # it does not say whose call it is
+            evidence = self._evidence = without_statement(evidence)
+        result = self._attribute(evidence)
+        attachment = (
+            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
         )
-        attachment = decide(rules, result)
+        if passes and isinstance(attachment, (Attach, Accompany)):
+            chosen = transaction_of(
+                attachment.entry, attachment.grade, evidence, handler.ledger, self._attribute
+            )
+            if isinstance(chosen, Denial):
+                attachment = Refuse(chosen)
+            else:
+                self._transaction = chosen
         outcome = _outcome(attachment)
         grade = result.grade.label
         handler.metrics.attributed(result.method, grade, outcome)
@@ -316,17 +333,47 @@ class OutboundExchange:
             self._causes = result.causes
         return attachment
 
+    def _attribute(self, evidence: Evidence) -> Attributed | Unattributed:
+        handler = self._handler
+        return handler.attribute(
+            evidence,
+            handler.settings.attribution,
+            handler.ledger,
+            handler.clock(),
+            handler.wall_clock(),
+        )
+
     def _observe(self, attachment: Attachment) -> Leave:
         if isinstance(attachment, Refuse):
             self._denial = attachment.denial
             self._enforced = False
         return Leave(keep_app=True)
 
-    def _forward(self, attachment: Attach | Leave) -> Forward:
+    def _obtain(
+        self, attachment: Attach | AttachOwn, source: Source | None, subject: Credential | None
+    ) -> Action:
+        """Get the token that is attached, where it is not the caller's own."""
+        self._attachment = attachment
+        self._source = source
+        self._subject = subject
+        return self._forward(attachment) if source is None else self._take(source.get(subject))
+
+    def _take(self, found: ObtainedToken | Failure | Obtaining) -> Action:
+        assert self._attachment is not None
+        if isinstance(found, ObtainedToken):
+            self._obtained = found
+            return self._forward(self._attachment)
+        if isinstance(found, Failure):
+            return self._refuse(denial_of(found))
+        self._obtaining = found
+        return Pending(found.settled())
+
+    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Forward:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
-        self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
-        return Forward(self._handler.pool, self._head.target)
+        self._clean(keep_app=isinstance(attachment, (Accompany, Leave)) and attachment.keep_app)
+        replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
+        return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -356,8 +403,25 @@ class OutboundExchange:
                 self._called.calls -= 1
                 self._called = None
         self._committed = True
-        if not isinstance(attachment, Attach):
+        if isinstance(attachment, (Attach, Accompany)):
+            denial = self._call_from(attachment)
+            if denial is not None:
+                return self._refuse(denial)
+            if isinstance(attachment, Accompany):
+                return handler.host_line + self._passing
+        elif not isinstance(attachment, AttachOwn):
             return handler.host_line
+        token = self._token()
+        if isinstance(token, Denial):
+            return self._refuse(token)
+        lines = handler.host_line
+        if self._passing:
+            lines += self._passing
+        return b"%bauthorization: Bearer %b\r\n" % (lines, token)
+
+    def _call_from(self, attachment: Attach | Accompany) -> Denial | None:
+        """Count the call as one of its request, which may still cause it, or say why not."""
+        handler = self._handler
         entry = attachment.entry
         rules, now, wall_now = (
             handler.settings.attribution,
@@ -370,16 +434,49 @@ class OutboundExchange:
             again = handler.attribute(self._evidence, rules, handler.ledger, now, wall_now)
             if isinstance(again, Attributed):
                 entry, denial = again.entry, None
-        if denial is None and entry.credential is None:
-            denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if denial is not None:
-            return self._refuse(denial)
-        assert entry.credential is not None
+            return denial
+        if entry.credential is None:
+            return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
+        if handler.settings.passes_transaction:
+            passing = lines_with(entry, self._transaction, wall_now)
+            if isinstance(passing, Denial):
+                return passing
+            self._passing = passing
         entry.calls += 1
         self._called = entry
         self._credential = entry.credential
         self._causes = (entry.decision,)
-        return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
+        return None
+
+    def _token(self) -> bytes | Denial:
+        """Return the token that is attached, if it is good at this moment."""
+        source, obtained = self._source, self._obtained
+        if source is None:
+            credential = self._credential
+            assert credential is not None
+            if self._choice.leaves_audience(credential) and self._handler.outside is not None:
+                self._handler.outside(self._handler.settings.name, credential)
+            return credential.token
+        assert obtained is not None
+        if not source.still_good(obtained):
+            found = source.get(self._subject)
+            if not isinstance(found, ObtainedToken):
+                return denial_of(found) if isinstance(found, Failure) else _ENDED_WAITING
+            self._obtained = obtained = found
+        self._sent = obtained
+        return obtained.token
+
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002 - it is a 401
+        """Send the call once more with another token, where the one it had was obtained.
+
+        What the destination says of a token that the caller or the app chose is theirs to know.
+        """
+        source, obtained = self._source, self._obtained
+        if source is None or obtained is None or not source.refused(obtained, self._subject):
+            return None
+        found = source.get(self._subject)
+        return None if isinstance(found, Failure) else self._take(found)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
@@ -393,9 +490,13 @@ class OutboundExchange:
 
     def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:  # noqa: ARG002
         handler = self._handler
+        obtained = self._attached()
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
+        passed = None
+        if self._passing and self._transaction is not None:
+            passed = self._transaction.principal
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -412,6 +513,8 @@ class OutboundExchange:
             host=self._head.host,
             causes=self._causes,
             evidence=self._evidence,
+            attached=obtained,
+            transaction=passed,
         )
         if handler.decisions is not None:
             handler.decisions.outbound(
@@ -422,10 +525,29 @@ class OutboundExchange:
                 destination=handler.settings.name,
                 status=status,
                 cause=self._causes[0] if len(self._causes) == 1 else "",
-                attached=None if self._called is None else self._credential,
+                attached=self._credential if self._has_credential() else None,
                 denial=self._denial,
                 enforced=self._enforced,
+                obtained=obtained,
+                transaction="" if passed is None else transaction_id(passed),
             )
+
+    def _has_credential(self) -> bool:
+        return self._called is not None and isinstance(self._attachment, Attach)
+
+    def _attached(self) -> AttachedRecord | None:
+        """Say which token went with the call, where it was not the caller's own."""
+        sent, choice = self._sent, self._choice
+        if sent is None:
+            return None
+        is_own = isinstance(self._attachment, AttachOwn)
+        return AttachedRecord(
+            choice.own_kind if is_own else choice.kind,
+            sent.log_id,
+            sent.subject,
+            sent.actor,
+            choice.asked_for,
+        )
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
@@ -441,10 +563,19 @@ def drop_handles(head: RequestHead) -> None:
                 head.lines[index] = b""
 
 
+_ENDED_WAITING: Final = Denial(
+    Reason.EXCHANGE_UNAVAILABLE, "its token ended while the call was waiting"
+)
+
+
 def _outcome(attachment: Attachment) -> str:
     match attachment:
         case Attach():
             return "attached"
+        case Accompany():
+            return "accompanied"
+        case AttachOwn():
+            return "own"
         case Leave():
             return "anonymous"
         case Refuse(denial=denial):

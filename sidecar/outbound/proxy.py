@@ -206,6 +206,9 @@ class UnlistedExchange:
     def commit(self) -> bytes | Answer:
         return b""
 
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
+        return None
+
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
             if mark in (RESERVED, CONTEXT, CARRIER):

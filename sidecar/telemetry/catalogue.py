@@ -80,6 +80,12 @@ CONNECTS_PAST: Final = Family(
     "CONNECT requests to a host of a destination: no token can be attached in such a tunnel.",
     ("route",),
 )
+RELAYED_OUTSIDE: Final = Family(
+    "sidecar_relayed_outside_audience_total",
+    "counter",
+    "Callers' tokens relayed to a destination that is not in their aud (RFC 9700).",
+    ("destination",),
+)
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
 )
@@ -156,6 +162,21 @@ CIRCUIT_STATE: Final = Family(
     "gauge",
     "1 for the state of the circuit in front of what we call, 0 for the others.",
     ("destination", "state"),
+)
+TOKEN_EXCHANGES: Final = Family(
+    "sidecar_token_exchanges_total",
+    "counter",
+    "Times a token of a destination's own was needed, by where it came from or why there is none.",
+    ("destination", "result"),
+)
+TOKEN_EXCHANGE_DURATION: Final = Family(
+    "sidecar_token_exchange_duration_seconds",
+    "histogram",
+    "Time from asking for a destination's token to the answer, or to giving up.",
+    ("destination",),
+)
+OBTAINED_TOKENS: Final = Family(
+    "sidecar_obtained_tokens", "gauge", "Tokens of destinations that are kept."
 )
 APP_EXPOSED: Final = Family(
     "sidecar_app_exposed",
@@ -237,9 +258,12 @@ INJECTOR_CERTIFICATE_EXPIRY: Final = Family(
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
+    RELAYED_OUTSIDE,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    INTROSPECTIONS, INTROSPECTION_DURATION, TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION,
-    TOKEN_ENDPOINT_IN_FLIGHT, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
+    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
+    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS,
+    TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
+    APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, tls, token_endpoint
+from sidecar.telemetry import catalogue, introspection, tls, token_endpoint, token_exchanges
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -228,6 +228,7 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
@@ -239,6 +240,8 @@ class Metrics:
         self._decision_log_dropped: Callable[[], int] | None = None
         self._tls: dict[str, tls.TlsMetrics] = {}
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
+        self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
+        self._obtained_tokens: Callable[[], int] | None = None
         self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
@@ -272,6 +275,10 @@ class Metrics:
     def connected_past(self, route: str) -> None:
         """Count one ``CONNECT`` to a host of the destination *route*."""
         self._connects_past.add(route)
+
+    def relayed_outside(self, destination: str) -> None:
+        """Count one caller's token that went to *destination* without being for it."""
+        self._relayed_outside.add(destination)
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -339,6 +346,16 @@ class Metrics:
         name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
         return known.setdefault(name, introspection.IntrospectionMetrics(name))
 
+    def token_exchanges(self, destination: str) -> token_exchanges.TokenExchangeMetrics:
+        """Return the metrics of a destination's own tokens; over ``MAX_ROUTES`` of ``other``."""
+        known = self._token_exchanges
+        name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
+        return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
+
+    def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
+        """Ask *kept* for the number of tokens that are kept at each scrape."""
+        self._obtained_tokens = kept
+
     def token_endpoint(self, client: str) -> token_endpoint.TokenEndpointMetrics:
         """Return the metrics of *client*; over ``MAX_CLIENTS`` those of ``other``."""
         known = self._clients
@@ -371,6 +388,7 @@ class Metrics:
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
         yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
+        yield _counter(catalogue.RELAYED_OUTSIDE, self._relayed_outside.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)
@@ -396,6 +414,8 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        if self._token_exchanges:
+            yield from self._token_exchange_families()
         if self._clients:
             yield from self._client_families()
         if circuits := [*self._circuits()]:
@@ -467,6 +487,14 @@ class Metrics:
         """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
         yield from token_endpoint.circuit_samples(self._clients.values())
+
+    def _token_exchange_families(self) -> Iterator[Metric]:
+        own = self._token_exchanges.values()
+        yield _counter(catalogue.TOKEN_EXCHANGES, token_exchanges.result_samples(own))
+        durations = (((each.name,), each.duration) for each in own)
+        yield _histogram(catalogue.TOKEN_EXCHANGE_DURATION, durations)
+        if self._obtained_tokens is not None:
+            yield _gauge(catalogue.OBTAINED_TOKENS, [((), self._obtained_tokens())])
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()

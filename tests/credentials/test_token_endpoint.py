@@ -255,9 +255,9 @@ async def test_the_second_attempt_may_work(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [
-        (200, "<html>Please log in</html>", "invalid_answer"),
-        (200, "", "invalid_answer"),
-        (200, "{}", "invalid_answer"),
+        (200, "<html>Please log in</html>", "unavailable"),
+        (200, "", "unavailable"),
+        (200, "{}", "unavailable"),
         (200, "x" * 100_000, "unavailable"),
         (204, "", "unavailable"),
         (302, "", "unavailable"),
