@@ -475,6 +475,15 @@ async def test_a_turn_that_does_not_come() -> None:
         assert isinstance(await first, ObtainedToken)
 
 
+async def test_whoever_waits_while_the_circuit_opens() -> None:
+    """Their turn comes to nothing: five fail, and the others are told at once."""
+    async with benched(max_concurrent=1) as bench:
+        bench.server.fails(500)
+        kinds = [each.kind for each in await asyncio.gather(*(bench.failure() for _ in range(8)))]
+        assert kinds == ["unavailable"] * 5 + ["circuit_open"] * 3
+        assert bench.server.asked == 5
+
+
 async def test_whoever_leaves_gives_the_turn_back() -> None:
     """Before it came and after it."""
     async with benched(max_concurrent=1) as bench:
