@@ -63,6 +63,7 @@ COMPILED: Final = (
     "sidecar/inbound/recorded.py",
     "sidecar/outbound/accepted_hosts.py",
     "sidecar/outbound/addresses.py",
+    "sidecar/outbound/evidence.py",
     "sidecar/outbound/exchange.py",
     "sidecar/outbound/proxy.py",
     "sidecar/outbound/token_choice.py",
