@@ -369,7 +369,7 @@ class TokenEndpoint:
             )
         self._circuit.succeeded(ticket)
         if said.kind == "misconfigured":
-            cause = f"the token endpoint answered {said.code}"
+            cause = f"the token endpoint answered {said.said}"
             failure = self._misconfigured(
                 request, cause, code=said.code, description=said.description
             )
@@ -380,7 +380,7 @@ class TokenEndpoint:
         self._report.came_to("refused")
         self._told.refused(request, said.code, said.description)
         self._actors.doubt(request)
-        return self._failure("refused", f"the token endpoint answered {said.code}", code=said.code)
+        return self._failure("refused", f"the token endpoint answered {said.said}", code=said.code)
 
     def _leave_alone(self, status: int, seconds: float) -> Failure:
         self._alone_until = max(self._alone_until, self._clock() + seconds)
@@ -420,7 +420,7 @@ class TokenEndpoint:
     def _circuit_open(self) -> Failure:
         self._report.came_to("circuit_open")
         cause = "the token endpoint failed too often just now, and is asked again soon"
-        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_seconds)
+        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_seconds or None)
 
     def _unasked(self, kind: FailureKind, cause: str) -> Failure:
         self._report.came_to("not_asked")

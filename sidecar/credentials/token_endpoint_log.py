@@ -29,7 +29,7 @@ _CREDENTIAL: Final = {
 _HINTS: Final = {
     "unauthorized_client": "check whether this client may use this grant",
     "unsupported_grant_type": "check whether the server and this client may use this grant",
-    "invalid_target": "check audience and resource of the destination",
+    "invalid_target": "check audience and resource of the destination, and then the client",
     "invalid_scope": "check scopes of the destination",
     "unsupported_token_type": "check the token types of the destination",
     "invalid_request": "check what the destination asks for",

@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[TokenServer]:
 DISCOVERED = Client("c", "me", issuer="shop", auth="none", retries=0)
 
 
-async def standing_for(config: Config) -> Standing:
+async def standing_for(config: Config) -> Standing:  # which wants a loop
     return Standing(config, write_access_log=lambda _: None)
 
 
@@ -100,6 +100,23 @@ async def test_the_alias_for_certificates(tmp_path: Path) -> None:
         assert (server.asked, other.peers) == (0, ["me"])
         assert isinstance(await ask(endpoints, "d"), ObtainedToken)
         assert server.asked == 1
+        await standing.fetcher.close()
+
+
+async def test_metadata_lead_nobody_out_of_tls(server: TokenServer, tmp_path: Path) -> None:
+    """What an https server names is asked over https, loopback or not."""
+    authority = Authority()
+    ca = authority.write(tmp_path)
+    context = server_context(authority.issue("127.0.0.1"), tmp_path)
+    async with serving(context) as secured:
+        secured.metadata = {"token_endpoint": server.url}
+        settings = config(secured, DISCOVERED, tmp_path=tmp_path, ca=ca)
+        standing = await standing_for(settings)
+        got = await ask(TokenEndpoints(settings, standing))
+        assert isinstance(got, Failure)
+        assert got.kind == "misconfigured"
+        assert "named a plain http URL" in got.detail
+        assert server.asked == 0
         await standing.fetcher.close()
 
 
