@@ -6,6 +6,7 @@ strength of a ``Permit`` and of nothing else.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.core.attribution import Entry
@@ -43,6 +44,7 @@ from sidecar.core.verification import (
 )
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.inbound.deadline import CallerDeadline
 from sidecar.inbound.recorded import record
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
@@ -122,6 +124,7 @@ class InboundHandler:
         introspection: Mapping[str, Inquirer] | None = None,
         signed: SignedIdentity | None = None,
         decisions: DecisionLog | None = None,
+        deadline: CallerDeadline | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
         app is told who calls in a signed header too.
@@ -142,6 +145,7 @@ class InboundHandler:
         self.admission = admission
         self.signed = signed
         self.decisions = decisions
+        self.deadline = deadline
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -188,15 +192,16 @@ class InboundExchange:
     """One request from a caller to the app."""
 
     __slots__ = (
-        "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
-        "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path", "_permit",
-        "_query", "_route", "_rule", "_sought", "_token", "_turn",
+        "_aliases", "_context", "_credential", "_decision", "_denial", "_ends_at", "_enforced",
+        "_entry", "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path",
+        "_permit", "_query", "_route", "_rule", "_sought", "_token", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
+        self._ends_at = inf if handler.deadline is None else handler.deadline.of(head.lines)
         self._route: RouteMetrics = handler.no_route
         self._path = head.target
         self._query = b""
@@ -312,7 +317,7 @@ class InboundExchange:
                 source = handler.keys[issuer]
                 reason = source.refusal(kid)
                 if reason is None and may_wait:
-                    return Pending(source.obtain())
+                    return Pending(source.obtain(), self._ends_at)
                 return self._refuse(
                     Denial(
                         reason or Reason.KEYS_UNAVAILABLE, f"issuer {issuer}: {_key_detail(reason)}"
@@ -328,7 +333,7 @@ class InboundExchange:
         if isinstance(inquiry, Denial):
             return self._refuse(inquiry)
         self._inquiry = inquiry
-        return Pending(inquiry.settled())
+        return Pending(inquiry.settled(), self._ends_at)
 
     def _answered(self, inquiry: Inquiry, rule: PolicyRule) -> Action:
         match inquiry.verdict:
@@ -365,7 +370,7 @@ class InboundExchange:
             return self._forward(permit)
         self._permit = permit
         self._generation = -1  # whatever was verified is old by then
-        return Pending(turn.decided())
+        return Pending(turn.decided(), self._ends_at)
 
     def _forward(self, permit: Permit) -> Action:
         """Send the request to the app, which only a permit allows."""
@@ -374,7 +379,7 @@ class InboundExchange:
         if permit.unmet is not None:
             self._denial = permit.unmet
             self._enforced = False
-        return Forward(self._handler.pool, self._path + self._query)
+        return Forward(self._handler.pool, self._path + self._query, self._ends_at)
 
     def commit(self) -> bytes | Answer:
         """Enter the request in the ledger; from here on its calls may use its token.
@@ -413,6 +418,7 @@ class InboundExchange:
             return self._refuse(Denial(opened))
         self._entry = opened
         opened.decision = self._decision
+        opened.deadline = self._ends_at
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice

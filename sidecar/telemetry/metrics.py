@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, tls
+from sidecar.telemetry import catalogue, destinations, introspection, tls
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -228,6 +228,9 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._connect_retries = Tally()
+        self._caller_deadlines = Tally()
+        self._destinations: destinations.DestinationsView | None = None
         self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
@@ -276,6 +279,18 @@ class Metrics:
     def relayed_outside(self, destination: str) -> None:
         """Count one caller's token that went to *destination* without being for it."""
         self._relayed_outside.add(destination)
+
+    def connect_retried(self, destination: str) -> None:
+        """Count one connection to *destination* that is tried once more."""
+        self._connect_retries.add(destination)
+
+    def caller_deadline(self, result: str) -> None:
+        """Count one request whose caller said how long it waits; *result* is of a closed set."""
+        self._caller_deadlines.add(result)
+
+    def watch_destinations(self, view: destinations.DestinationsView) -> None:
+        """Ask *view* at each scrape, in place of the one before."""
+        self._destinations = view
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -390,6 +405,7 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        yield from self._destination_families()
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
             yield _gauge(catalogue.APP_EXPOSED, [((), int(exposed))])
         reloads = [((result,), count) for result, count in self._reloads.items()]
@@ -444,7 +460,16 @@ class Metrics:
         yield _counter(catalogue.INTROSPECTIONS, introspection.result_samples(asked))
         durations = (((each.name,), each.duration) for each in asked)
         yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
-        yield _gauge(catalogue.CIRCUIT_STATE, introspection.circuit_samples(asked))
+
+    def _destination_families(self) -> Iterator[Metric]:
+        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
+        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
+        circuits = [*introspection.circuit_samples(self._introspections.values())]
+        if (seen := self._destinations) is not None:
+            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
+            circuits += seen.circuit_samples()
+        if circuits:
+            yield _gauge(catalogue.CIRCUIT_STATE, circuits)
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()
