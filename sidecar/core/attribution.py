@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from math import inf
 from typing import Final, Literal, Protocol
 
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
@@ -54,8 +55,8 @@ class Entry:
     """One live inbound exchange. Closed once, for ever; then it holds no credential."""
 
     __slots__ = (
-        "aliases", "calls", "credential", "decision", "ended_at", "handle", "live", "opened_at",
-        "route", "terms", "transaction",
+        "aliases", "calls", "credential", "deadline", "decision", "ended_at", "handle", "live",
+        "opened_at", "route", "terms", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,8 @@ class Entry:
         """Outbound attempts so far."""
         self.transaction: Credential | None = None
         """The transaction token that the request came with, verified; only beside a credential."""
+        self.deadline = inf
+        """Until when the caller waits, in seconds of the monotonic clock."""
         self.decision = ""
         """Id of the decision that let the request in, by which logs name the request."""
         self.live = True
