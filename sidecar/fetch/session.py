@@ -236,9 +236,7 @@ def _is_unanswered(error: Exception) -> bool:
     match error:
         case aiohttp.ClientSSLError():
             return False
-        case aiohttp.ClientConnectorError() | aiohttp.ServerDisconnectedError():
-            return True
-        case aiohttp.ClientOSError() | ConnectionError():
+        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() | ConnectionError():
             return True
         case _:
             return False
@@ -308,7 +306,7 @@ def _cause(error: Exception) -> str:
             return f"no connection could be made: {_said(reason)}"
         case aiohttp.ClientPayloadError():
             return "the answer ended early"
-        case aiohttp.ServerDisconnectedError() | ConnectionError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
             return "the connection was closed before an answer"
         case aiohttp.ClientResponseError():
             return "the answer was not valid HTTP"
