@@ -324,6 +324,7 @@ class Wiring:
                 wall_clock=self.standing.wall_clock,
                 decisions=self.standing.decision_log,
                 outside=outside,
+                transactions=obtaining.transactions(destination),
             )
         return handlers
 
