@@ -145,6 +145,7 @@ INTERPRETED: Final = {
     "sidecar/credentials/client_authentication.py": "runs once per token that is asked for",
     "sidecar/credentials/token_endpoint.py": "runs once per token that is asked for",
     "sidecar/credentials/admission.py": "runs only where callers take turns",
+    "sidecar/credentials/transaction_source.py": "asks once per inbound request, where configured",
     "sidecar/outbound/passing.py": "runs only where transaction tokens are passed on",
     "sidecar/telemetry/catalogue.py": "names and texts",
     "sidecar/telemetry/decision_callers.py": "runs once per token",

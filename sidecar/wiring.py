@@ -366,6 +366,7 @@ class Wiring:
                 decisions=self.standing.decision_log,
                 outside=outside,
                 bounds=self.bounds.get(name),
+                transactions=obtaining.transactions(destination),
             )
         return handlers
 

@@ -545,8 +545,11 @@ class Destination:
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
-    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
-    """Whether calls have the transaction token of the request that caused them."""
+    transaction_token: Literal["none", "pass", "request"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them, and whether one is
+    asked for if it had none."""
+    transaction_request: TokenRequest | None = None
+    """With what; there exactly if one is asked for."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
@@ -574,10 +577,15 @@ class Destination:
     @property
     def attaches(self) -> bool:
         """Whether some call gets a token of us, so that whose call it is must be found."""
-        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+        return self.carries_transaction or any(
             token != "none"  # noqa: S105 - a word
             for token in self.tokens
         )
+
+    @property
+    def carries_transaction(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self.transaction_token != "none"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,13 @@ from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
 from sidecar.outbound.bounded import BoundedExchange, Bounds
 from sidecar.outbound.evidence import take_out
-from sidecar.outbound.passing import lines_with, transaction_of, without_statement
+from sidecar.outbound.passing import (
+    Question,
+    TransactionRequests,
+    lines_with,
+    transaction_of,
+    without_statement,
+)
 from sidecar.outbound.token_choice import (
     Obtaining,
     Source,
@@ -113,15 +119,18 @@ class OutboundHandler:
         decisions: DecisionLog | None = None,
         outside: Callable[[str, Credential], None] | None = None,
         bounds: Bounds | None = None,
+        transactions: TransactionRequests | None = None,
     ) -> None:
         """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``.
 
         *outside* is told the destination's name and the caller's token when that is sent on
-        without being meant for the destination.
+        without being meant for the destination. *transactions* has transaction tokens for requests
+        that came without one, where those are asked for.
         """
         self.settings = settings
         self.tokens = tokens
         self.outside = outside
+        self.transactions = transactions
         self.attribute = attribute
         self.ledger = ledger
         self.pool = pool
@@ -156,6 +165,7 @@ class OutboundHandler:
             decisions=self.decisions,
             outside=self.outside,
             bounds=self.bounds,
+            transactions=self.transactions,
         )
 
     def begin(self, head: RequestHead, peer: str) -> Exchange:  # noqa: ARG002
@@ -179,6 +189,7 @@ class OutboundExchange:
         "_attachment", "_attribution", "_called", "_cause", "_causes", "_choice", "_committed",
         "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
         "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
+        "_transaction_asked", "_transaction_for",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -203,6 +214,8 @@ class OutboundExchange:
         self._source: Source | None = None
         self._subject: Credential | None = None
         self._transaction: Credential | None = None
+        self._transaction_asked: Question | None = None
+        self._transaction_for: Entry | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -237,6 +250,9 @@ class OutboundExchange:
                 assert_never(never)
 
     def resume(self) -> Action:
+        if self._transaction_asked is not None:
+            assert self._attachment is not None
+            return self._forward(self._attachment)
         obtaining = self._obtaining
         assert obtaining is not None
         self._obtaining = None
@@ -255,11 +271,18 @@ class OutboundExchange:
             evidence = self._evidence = without_statement(evidence)
         result = self._attribute(evidence)
         attachment = (
-            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
+            decide(rules, result)
+            if early is None
+            else decide_accompanied(rules, early, result, requests=handler.transactions is not None)
         )
         if passes and isinstance(attachment, (Attach, Accompany)):
             chosen = transaction_of(
-                attachment.entry, attachment.grade, evidence, handler.ledger, self._attribute
+                attachment.entry,
+                attachment.grade,
+                evidence,
+                handler.ledger,
+                self._attribute,
+                requests=handler.transactions is not None,
             )
             if isinstance(chosen, Denial):
                 attachment = Refuse(chosen)
@@ -312,12 +335,35 @@ class OutboundExchange:
         self._obtaining = found
         return Pending(found.settled())
 
-    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Forward:
+    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Action:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
+        if (
+            self._handler.transactions is not None
+            and self._transaction is None
+            and isinstance(attachment, (Attach, Accompany))
+        ):
+            action = self._request_transaction(self._handler.transactions, attachment.entry)
+            if action is not None:
+                return action
         self._clean(keep_app=isinstance(attachment, (Accompany, Leave)) and attachment.keep_app)
         replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
         return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
+
+    def _request_transaction(
+        self, transactions: TransactionRequests, entry: Entry
+    ) -> Action | None:
+        """Get a transaction token for *entry*; an action means that there is none, or not yet."""
+        asked, self._transaction_asked = self._transaction_asked, None
+        found = transactions.get(entry) if asked is None else asked.found()
+        if isinstance(found, Failure):
+            return self._refuse(denial_of(found))
+        if not isinstance(found, Credential):
+            self._transaction_asked = found
+            return Pending(found.settled())
+        self._transaction = found
+        self._transaction_for = entry
+        return None
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -383,7 +429,9 @@ class OutboundExchange:
         if entry.credential is None:
             return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if handler.settings.passes_transaction:
-            passing = lines_with(entry, self._transaction, wall_now)
+            passing = lines_with(
+                entry, self._transaction, wall_now, requested_for=self._transaction_for
+            )
             if isinstance(passing, Denial):
                 return passing
             self._passing = passing
