@@ -65,9 +65,6 @@ class ErrorAnswer:
 
     kind: FailureKind
     code: str
-    """What it means, among the codes that are known."""
-    said: str
-    """What it says, which some servers mean otherwise."""
     description: str
     """In a form fit for the operator's log, and for nobody else; empty where there is none."""
 
@@ -117,20 +114,14 @@ def read_error(
     kind = _CODES.get(code) if isinstance(code, str) else None
     if kind is None or not isinstance(code, str):
         if status == 401:  # which is for the client's own credential alone
-            return ErrorAnswer("misconfigured", "invalid_client", f"status {status}", "")
+            return ErrorAnswer("misconfigured", "invalid_client", "")
         return None
     if code == "invalid_request" and request.grant == "exchange":
         # RFC 8693, section 2.2.2, has it for a subject's token that is not acceptable, too.
         kind = "refused"
-    meant = code
-    if code == "invalid_client" and status == 400 and request.grant == "exchange":
-        # Keycloak says so of an audience that it does not know, and 401 of a client: what is
-        # wrong with one destination is not wrong with all that the client asks for.
-        meant = "invalid_target" if request.audience else code
     if status >= 500:
         kind = "unavailable"
-    description = safe_description(members.get("error_description"), sent)
-    return ErrorAnswer(kind, meant, code, description)
+    return ErrorAnswer(kind, code, safe_description(members.get("error_description"), sent))
 
 
 def safe_description(said: object, sent: Iterable[str] = ()) -> str:

@@ -378,7 +378,7 @@ class TokenEndpoint:
             )
         self._circuit.succeeded(ticket)
         if said.kind == "misconfigured":
-            cause = f"the token endpoint answered {said.said}"
+            cause = f"the token endpoint answered {said.code}"
             failure = self._misconfigured(
                 request,
                 cause,
@@ -393,7 +393,7 @@ class TokenEndpoint:
         self._report.came_to("refused")
         self._told.refused(request, said.code, said.description)
         self._actors.doubt(request)
-        return self._failure("refused", f"the token endpoint answered {said.said}", code=said.code)
+        return self._failure("refused", f"the token endpoint answered {said.code}", code=said.code)
 
     def _leave_alone(self, status: int, seconds: float) -> Failure:
         self._alone_until = max(self._alone_until, self._clock() + seconds)
@@ -428,13 +428,15 @@ class TokenEndpoint:
         is_about_client: bool = False,
     ) -> Failure:
         self._report.came_to(result)
-        self._told.misconfigured(request, cause, code, description)
+        # Keycloak says 400 and invalid_client of an audience that it does not know.
+        is_doubtful = code == "invalid_client" and not is_about_client
+        self._told.misconfigured(request, cause, code, description, is_doubtful=is_doubtful)
         return self._failure("misconfigured", cause, code=code, is_about_client=is_about_client)
 
     def _circuit_open(self) -> Failure:
         self._report.came_to("circuit_open")
         cause = "the token endpoint failed too often just now, and is asked again soon"
-        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_seconds or None)
+        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_left() or None)
 
     def _unasked(self, kind: FailureKind, cause: str) -> Failure:
         self._report.came_to("not_asked")

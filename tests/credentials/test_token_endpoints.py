@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.load import load
+from sidecar.config.load import examine, load
 from sidecar.config.model import Client, ClientTls, Config
+from sidecar.config.watching import digests
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.token_request import TokenRequest
 from sidecar.standing import Standing
@@ -140,6 +141,29 @@ async def test_what_did_not_change_is_kept(server: TokenServer, tmp_path: Path) 
     await elsewhere.close()
     for each in (before, after, elsewhere):
         assert isinstance(await ask(each, "d"), Failure)
+    await standing.fetcher.close()
+
+
+async def test_a_secret_that_rotates(server: TokenServer, tmp_path: Path) -> None:
+    """Its file is one that a reload looks at, and what is asked after one has the new secret."""
+    path, secret = tmp_path / "clients.yaml", tmp_path / "secret"
+    path.write_text(
+        f"version: 1\nclients: {{c: {{token_endpoint: '{server.url}', client_id: me, "
+        "client_secret: 'file:secret'}}\ninbound: {rules: [{paths: [/**], allow: anyone}]}\n"
+    )
+    secret.write_text("old\n")
+    first = examine([str(path)])
+    assert first.config is not None
+    standing = await standing_for(first.config)
+    before = TokenEndpoints(first.config, standing)
+    await ask(before)
+    assert server.basic == ("me", "old")
+    secret.write_text("new\n")
+    assert digests(first.files) != first.files
+    second = examine([str(path)])
+    assert second.config is not None
+    await ask(TokenEndpoints(second.config, standing, before))
+    assert server.basic == ("me", "new")
     await standing.fetcher.close()
 
 
