@@ -285,6 +285,8 @@ class Sidecar:
             for introspection in self._wiring.introspection.values():
                 await introspection.close()
             await standing.obtained.close()
+            if self._wiring.token_endpoints is not None:
+                await self._wiring.token_endpoints.close()
             await standing.sharing.close()
             await standing.fetcher.close()
             standing.deadlines.stop()

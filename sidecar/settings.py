@@ -30,10 +30,12 @@ from sidecar.core.profiles import Overrides
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.resource_metadata import ResourceMetadata
 from sidecar.core.routes import named_segments
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
 from sidecar.inbound.exchange import InboundSettings
-from sidecar.outbound.exchange import AcceptedHosts, OutboundSettings
+from sidecar.outbound.accepted_hosts import AcceptedHosts
+from sidecar.outbound.exchange import OutboundSettings
 from sidecar.outbound.proxy import ProxySettings
 from sidecar.tls.files import TlsPaths
 from sidecar.wire.limits import WireLimits
@@ -179,7 +181,7 @@ def _carriers(config: model.Config) -> frozenset[CompatCarrier]:
     They may leave in connections that we cannot see into.
     """
     accepted = config.attribution.exclusive != "off" or any(
-        destination.token == "relay" and destination.min_assurance == "compat"  # noqa: S105
+        destination.attaches and destination.min_assurance == "compat"
         for destination in config.outbound.destinations.values()
     )
     return frozenset(config.attribution.compat_carriers if accepted else ())
@@ -196,16 +198,38 @@ def inbound_settings(config: model.Config) -> InboundSettings:
     )
 
 
+def destination_rules(destination: model.Destination, token: model.TokenKind) -> DestinationRules:
+    """Return what decides on the calls that get *token*."""
+    return DestinationRules(
+        attributes=token != "none",  # noqa: S105 - a choice
+        anonymous_without_context=destination.without_context == "anonymous",
+        own_without_context=destination.without_context in ("client_credentials", "file"),
+        anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
+        keep_app_credentials=destination.app_credentials == "keep",
+    )
+
+
+def own_request(destination: model.Destination) -> TokenRequest:
+    """Return what asks for the service's own token, where calls without a cause get that."""
+    request = destination.token_request
+    assert request is not None
+    if request.grant == "client_credentials":
+        return request
+    # What is particular to a token for somebody else has no place here.
+    return TokenRequest(
+        request.client,
+        "client_credentials",
+        audience=request.audience,
+        resource=request.resource,
+        scopes=request.scopes,
+        accepted_audiences=request.accepted_audiences,
+    )
+
+
 def outbound_settings(destination: model.Destination, config: model.Config) -> OutboundSettings:
     attribution = config.attribution
     return OutboundSettings(
         name=destination.name,
-        destination=DestinationRules(
-            relay=destination.token == "relay",  # noqa: S105 - a choice
-            anonymous_without_context=destination.without_context == "anonymous",
-            anonymous_for_anonymous=destination.anonymous_origin == "anonymous",
-            keep_app_credentials=destination.app_credentials == "keep",
-        ),
         attribution=AttributionRules(
             destination=destination.name,
             min_grade=_GRADES[destination.min_assurance],
@@ -213,10 +237,12 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
+        passes_transaction=destination.carries_transaction,
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),
         tells_decision=config.explain.decision_ids == "all",
+        replay_bytes=destination.replay_bytes,
         # What the app may send of its own may be a token of the same issuer.
         issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )
@@ -226,6 +252,7 @@ def proxy_settings(config: model.Config) -> ProxySettings:
     return ProxySettings(
         unlisted=config.outbound.unlisted,
         connect_ports=frozenset(config.outbound.connect_ports),
+        total_timeout_seconds=config.outbound.proxy_limits.total_timeout_seconds,
         issuers=_trusted(config),
         sources=token_sources(config),
     )
@@ -247,18 +274,14 @@ def proxied_names(config: model.Config) -> Mapping[str, str]:
 def carrier_expectation(config: model.Config) -> str:
     """Return why the app's calls should have a carrier; empty where they need none."""
     carrier = config.attribution.carrier
-    relaying = [
-        destination
-        for destination in config.outbound.destinations.values()
-        if destination.token == "relay"  # noqa: S105 - a choice
-    ]
+    attaching = [each for each in config.outbound.destinations.values() if each.attaches]
     # OpenTelemetry brings handles back and says nothing of itself.
-    if not relaying or carrier in ("none", "opentelemetry") or config.inbound.listen is None:
+    if not attaching or carrier in ("none", "opentelemetry") or config.inbound.listen is None:
         return ""
     if carrier != "auto":
         return f"attribution.carrier is {carrier}"
     without = _GRADES[without_carrier(config)]
-    demanding = (each for each in relaying if _GRADES[each.min_assurance] > without)
+    demanding = (each for each in attaching if _GRADES[each.min_assurance] > without)
     first = next(demanding, None)
     return f"{first.name} demands min_assurance {first.min_assurance}" if first else ""
 
@@ -313,6 +336,7 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
         min_body_bytes_per_second=limits.min_body_bytes_per_second,
         tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
+        connect_retries=limits.connect_retries,
     )
 
 
@@ -345,7 +369,7 @@ def cors(written: model.Cors) -> Cors:
 def resource_metadata(config: model.Config, written: model.ResourceMetadata) -> ResourceMetadata:
     servers, scopes = written.authorization_servers, written.scopes_supported
     if servers is None:
-        servers = tuple(issuer.issuer for issuer in config.issuers.values())
+        servers = tuple(issuer.issuer for issuer in config.access_issuers.values())
     if scopes is None:
         required = (
             rule.access.scopes

@@ -103,6 +103,8 @@ class Telling:
             config_warnings=warnings,
             started_at=self._started_at,
             last_reload=lambda: condition.last_reload,
+            clients=wiring.token_endpoints,
+            obtained=lambda: len(standing.obtained),
         )
 
     def _explainer(self) -> "Explainer":
@@ -116,7 +118,7 @@ class Telling:
             wiring.config,
             wiring.decisions,
             rules=wiring.rules,
-            issuers=map(settings.issuer_policy, wiring.config.issuers.values()),
+            issuers=map(settings.issuer_policy, wiring.config.access_issuers.values()),
             keys=wiring.keys,
             ledger=wiring.ledger,
             wall_clock=time.time,

@@ -10,8 +10,10 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-from sidecar import settings
+from sidecar import bounding, settings
 from sidecar.config import model
 from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
@@ -21,13 +23,18 @@ from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
+from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
+from sidecar.outbound.bounded import Bounds
 from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.outside import RelayedOutside
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.standing import Standing
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.decision_settings import decision_callers
+from sidecar.telemetry.destinations import DestinationsView
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Direction
 from sidecar.tls_endpoints import TlsEndpoints
@@ -42,6 +49,9 @@ from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
 from sidecar.wire.server_timing import ServerTimingHandler
 from sidecar.wire.tls import ListenerTls
+
+if TYPE_CHECKING:
+    from sidecar.token_endpoints import TokenEndpoints
 
 INBOUND = "inbound"
 PROXY = "proxy"
@@ -114,6 +124,9 @@ class Wiring:
         self.verifier = self.trust.verifier
         self.keys: Mapping[str, IssuerKeys] = self.trust.keys
         self.introspection = self.trust.introspection
+        self.token_endpoints: TokenEndpoints | None = _token_endpoints(
+            config, standing, None if before is None else before.token_endpoints
+        )
         self.tls: TlsEndpoints = TlsEndpoints(
             self.metrics, self.clock, None if before is None else before.tls
         )
@@ -123,6 +136,14 @@ class Wiring:
         self._names = NameTable(self._classify)
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
+        self._busy: dict[str, list[Pool]] = {} if before is None else before.busy_pools()
+        """To each destination; earlier ones while something is under way on them."""
+        self.bounds: Mapping[str, Bounds] = bounding.bounds(
+            config,
+            self.ledger,
+            self.clock,
+            None if before is None else (before.config, before.bounds),
+        )
         self.rules = settings.policy_rules(config)
         self.inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self.ledger))
@@ -208,6 +229,28 @@ class Wiring:
         if self._origins is not None:
             self._origins.close()
 
+    def busy_pools(self) -> dict[str, list[Pool]]:
+        """Return the connections to each destination, but those on which nothing is under way."""
+        return {
+            name: [pool for pool in pools if pool.connections > pool.idle_connections]
+            for name, pools in self._busy.items()
+        }
+
+    def calls_in_flight(self) -> Mapping[str, int]:
+        """Return the number of connections in use, by destination."""
+        return {
+            name: sum(pool.connections - pool.idle_connections for pool in self._busy[name])
+            for name in self.config.outbound.destinations
+        }
+
+    def circuits(self) -> Mapping[str, str]:
+        """Return the state of each destination's circuit, where it has one."""
+        return {
+            name: each.guard.circuit.state
+            for name, each in self.bounds.items()
+            if each.guard is not None and each.guard.circuit is not None
+        }
+
     def _watch(self) -> None:
         metrics = self.metrics
         metrics.watch_tunnels(
@@ -216,7 +259,12 @@ class Wiring:
                 "outbound": sum(each.tunnels for each in self.leaving),
             }
         )
-        metrics.watch_only(issuers=self.config.issuers, tls=self.tls.names)
+        metrics.watch_destinations(
+            DestinationsView(in_flight=self.calls_in_flight, circuits=self.circuits)
+        )
+        metrics.watch_only(
+            issuers=self.config.issuers, tls=self.tls.names, clients=self.config.clients
+        )
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
@@ -229,6 +277,7 @@ class Wiring:
         is_off = inbound.listen is None
         tls = None if inbound.tls is None or is_off else self.tls.listener(inbound.tls)
         pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
+        pool.connect_retried = partial(self.metrics.connect_retried, "inbound:app")
         handler = self._inbound_handler(
             Policy(self.rules), pool, metrics, self.standing.decision_log
         )
@@ -275,17 +324,34 @@ class Wiring:
             admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
+            transactions=self._transactions(),
+            deadline=bounding.caller_deadline(
+                self.config, self.clock, self.metrics.caller_deadline
+            ),
+        )
+
+    def _transactions(self) -> TransactionTokens | None:
+        verifier, tokens = self.trust.transactions, self.config.inbound.transaction_tokens
+        if verifier is None or tokens is None:
+            return None
+        return TransactionTokens(
+            verifier, required=tokens.require, same_subject=tokens.subject == "same"
         )
 
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
         destinations = self.config.outbound.destinations
         metrics = self.metrics.direction("outbound", destinations)
         reporter = ExchangeReporter(metrics, self.standing.access_log, self.standing.kept)
+        outside = RelayedOutside(
+            self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
+        )
+        obtaining = Obtaining(self.config, self.standing, self.token_endpoints or {})
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
+                tokens=obtaining.choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -298,6 +364,9 @@ class Wiring:
                 clock=self.clock,
                 wall_clock=self.standing.wall_clock,
                 decisions=self.standing.decision_log,
+                outside=outside,
+                bounds=self.bounds.get(name),
+                transactions=obtaining.transactions(destination),
             )
         return handlers
 
@@ -335,6 +404,7 @@ class Wiring:
             bypassed=Bypasses(
                 self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning
             ),
+            clock=self.clock,
         )
         return self._listener(
             _forwarding(handler, via=config.via, fields=None),
@@ -381,13 +451,28 @@ class Wiring:
         return pool
 
     def _destination_pool(self, destination: model.Destination, limits: WireLimits) -> Pool:
+        pool: Pool
         if destination.upstream.scheme == "http":
-            return self._pool(destination.upstream, limits)
-        pool = self.tls.pool(
-            destination, limits=limits, names=self._names, deadlines=self.deadlines
-        )
-        self.pools.append(pool)
+            pool = self._pool(destination.upstream, limits)
+        else:
+            pool = self.tls.pool(
+                destination, limits=limits, names=self._names, deadlines=self.deadlines
+            )
+            self.pools.append(pool)
+        pool.connect_retried = partial(self.metrics.connect_retried, destination.name)
+        self._busy.setdefault(destination.name, []).append(pool)
         return pool
+
+
+def _token_endpoints(
+    config: model.Config, standing: Standing, before: "TokenEndpoints | None"
+) -> "TokenEndpoints | None":
+    """Return who is asked for tokens; nothing where nobody ever was."""
+    if before is None and not config.clients:
+        return None  # most pods need none of it, and it takes a while to import
+    from sidecar.token_endpoints import TokenEndpoints
+
+    return TokenEndpoints(config, standing, before)
 
 
 def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:

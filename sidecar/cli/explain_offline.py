@@ -110,7 +110,7 @@ async def _judged(
     from sidecar.core.outcome import Denial, Reason
     from sidecar.core.policy import Policy
     from sidecar.core.verification import KeyNeeded, Verifier
-    from sidecar.explain.explainer import explained
+    from sidecar.explain.explainer import actors_shown, explained
     from sidecar.explain.judging import judge
     from sidecar.explain.known import Known
     from sidecar.explain.near import NearRules
@@ -119,7 +119,7 @@ async def _judged(
     from sidecar.explain.words import instant
 
     now = time.time()
-    policies = [settings.issuer_policy(issuer) for issuer in config.issuers.values()]
+    policies = [settings.issuer_policy(issuer) for issuer in config.access_issuers.values()]
     verifier = Verifier(
         policies,
         render=identity_lines,
@@ -129,7 +129,7 @@ async def _judged(
     )
     facts: dict[str, KeyFacts] = {}
     if token is not None:
-        for issuer in config.issuers.values():
+        for issuer in config.access_issuers.values():
             keys, facts[issuer.name] = await _keys(issuer, offline=asked.offline)
             if keys is not None:
                 verifier.install(issuer.name, keys, now=now)
@@ -184,6 +184,7 @@ async def _judged(
         enforced=case.enforced,
         issuer="" if principal is None else principal.issuer_name,
         subject="" if principal is None else "[redacted]" if hidden else principal.subject,
+        actors=() if principal is None else actors_shown(principal, redactor),
         steps=steps, advice=advice,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.config.problems import printable
 from sidecar.core.outcome import REASONS_BY_CODE
-from sidecar.explain.rows import NOT_REACHED, DecisionRow, Explanation, StepRow
+from sidecar.explain.rows import NOT_REACHED, AttachedRow, DecisionRow, Explanation, StepRow
 
 WIDTH: Final = 80
 _MARKS: Final = {
@@ -30,6 +30,10 @@ def _lines(found: Explanation) -> Iterator[str]:
     yield from _wrapped(_request(found), 2)
     if who := _who(found):
         yield from _wrapped(who, 2)
+    if found.attached is not None:
+        yield from _wrapped(_attached(found.attached), 2)
+    if found.transaction:
+        yield from _wrapped(f"transaction: {found.transaction}", 2)
     yield ""
     yield from step_lines(found.steps)
     if found.advice:
@@ -82,7 +86,20 @@ def _who(found: DecisionRow) -> str:
     if not found.issuer:
         return ""
     token = f", token {found.token}" if found.token else ""
-    return f"caller: {found.subject}, of issuer {found.issuer}{token}"
+    used = f", used by {_actors(found.actors)}" if found.actors else ""
+    return f"caller: {found.subject}, of issuer {found.issuer}{token}{used}"
+
+
+def _actors(actors: Iterable[str]) -> str:
+    """Return the chain of ``act``, the outermost first."""
+    return ", before it ".join(each or "somebody without a name" for each in actors)
+
+
+def _attached(attached: AttachedRow) -> str:
+    audience = f", for {attached.audience}" if attached.audience else ""
+    subject = f", of {attached.subject}" if attached.subject else ""
+    used = f", used by {attached.actor}" if attached.actor else ""
+    return f"attached: token {attached.token} ({attached.kind}){audience}{subject}{used}"
 
 
 def table(rows: Iterable[DecisionRow]) -> Iterator[str]:

@@ -4,12 +4,13 @@ Works on the draft that the sections leave behind, so that it also runs where so
 else is wrong. What concerns one section alone is checked by that section.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
 from sidecar.config.model import Address, Allow, Config, Introspection
-from sidecar.config.problems import Findings, Place
+from sidecar.config.positions import under
+from sidecar.config.problems import Findings, Place, quoted
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
 from sidecar.config.rule_checks import check_rules
@@ -57,7 +58,7 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
         return
     best = _RANKS[best_assurance(config)]
     for located in draft.destinations:
-        if located.value.token == "relay" and _RANKS[located.value.min_assurance] > best:  # noqa: S105
+        if located.value.attaches and _RANKS[located.value.min_assurance] > best:
             message = (
                 f"`min_assurance: {located.value.min_assurance}` is out of reach with "
                 f"`attribution.carrier: {config.attribution.carrier}`: every call will be refused"
@@ -65,12 +66,47 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
             findings.warn(located.place, located.path, message)
 
 
+def check_destination_tokens(draft: Draft, config: Config, findings: Findings) -> None:
+    """Report callers' tokens that destinations are not known to take, and a borrowed identity."""
+    ours: set[str] = set()
+    for issuer in config.access_issuers.values():
+        ours.update(issuer.audiences or ())
+    lets_anyone = any(
+        rule.value.access in (Allow.ANYONE, Allow.OPTIONAL_TOKEN) for rule in draft.rules
+    )
+    for located in draft.destinations:
+        destination = located.value
+        if (
+            "relay" in destination.tokens
+            and not destination.audiences
+            and ours
+            and destination.own_audiences.isdisjoint(ours)
+        ):
+            message = (
+                f"relays tokens that are for {_listed(ours)}, and nobody said that this "
+                "destination takes them: write `token: exchange`, or under `audiences` what it "
+                "takes (RFC 9700, section 2.3)"
+            )
+            findings.warn(located.place, located.path, message)
+        if lets_anyone and destination.without_context in ("client_credentials", "file"):
+            message = (
+                "calls that carry no handle get the service's own token, and rules let anyone in: "
+                "if the app has no carrier, an anonymous caller borrows that token"
+            )
+            findings.warn(located.place, under(located.path, "without_context"), message)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(quoted(name) for name in sorted(names))
+
+
 def _check_calls_without_callers(draft: Draft, findings: Findings) -> None:
     for located in draft.destinations:
-        if located.value.token == "relay" and located.value.without_context == "refuse":  # noqa: S105
+        if located.value.attaches and located.value.without_context == "refuse":
             message = (
-                "`inbound.listen: off` leaves no request whose token a call could relay: every "
-                "call will be refused, unless it says `without_context: anonymous`"
+                "`inbound.listen: off` leaves no request that could have caused a call: every one "
+                "will be refused, unless it says `without_context: anonymous`, "
+                "`client_credentials` or `file`"
             )
             findings.warn(located.place, located.path, message)
 

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from sidecar.config import endpoints, identity_keys
+from sidecar.config import endpoints, identity_keys, transaction_keys
 from sidecar.config.cors_keys import CORS
+from sidecar.config.deadline_keys import DEADLINE_HEADER
 from sidecar.config.kinds import (
     INVALID,
     NOT_SUPPORTED,
@@ -45,6 +46,7 @@ def _inbound(fields: Fields) -> Inbound | Invalid:
     _check_token_size(fields)
     check_sources(fields)
     identity_keys.check_sources(fields)
+    transaction_keys.check_headers(fields)
     if fields.values.get("rules", ()) is None:
         draft.rules.append(Located(EVERYTHING, fields.node.place, fields.path_of("rules")))
         fields.values["rules"] = (EVERYTHING,)
@@ -152,6 +154,11 @@ INBOUND: Final = InboundKind(
             default=default_of(Inbound, "via"), default_text="not added"),
         Key("identity", identity_keys.IDENTITY,
             "What the app is told of the caller ([identity](identity.md))."),
+        Key("transaction_tokens", transaction_keys.TRANSACTION_TOKENS,
+            "Verify the `Txn-Token` of requests, and tell the app of it "
+            "([transaction tokens](transaction-tokens.md)). Without it every `Txn-Token` is "
+            "removed.", default=default_of(Inbound, "transaction_tokens"),
+            default_text="not looked at"),
         Key("cors", CORS, "Browsers: preflights, and who may read refusals ([CORS](cors.md)).",
             default=default_of(Inbound, "cors"), default_text="nothing special"),
         Key("resource_metadata", RESOURCE_METADATA,
@@ -161,6 +168,11 @@ INBOUND: Final = InboundKind(
         Key("server_timing", Boolean(),
             "Add `Server-Timing: auth;dur=…` to answers: milliseconds before the request was sent "
             "on.", default=default_of(Inbound, "server_timing")),
+        Key("deadline_headers", ListOf(DEADLINE_HEADER),
+            "Headers in which callers say how long they wait, as `grpc-timeout`. The least of "
+            "them and of `limits.total_timeout` ends the request, and the calls that it causes "
+            "([deadlines](deadlines.md)).",
+            default=default_of(Inbound, "deadline_headers"), default_text="none"),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),
     ),

@@ -15,6 +15,7 @@ from sidecar.core.names import IDENTITY_PREFIX
 from sidecar.core.profiles import ProfileName
 from sidecar.core.propagation import CompatCarrier
 from sidecar.core.signed_identity import IdentityAlgorithm
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSource
 
 Mode = Literal["enforce", "observe"]
@@ -26,6 +27,17 @@ ASYMMETRIC_ALGORITHMS = (
     "Ed25519", "Ed448",
 )  # fmt: skip
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+TRANSACTION_PROFILE = "transaction_token"
+"""The profile of an issuer whose tokens are transaction tokens, and no access tokens."""
+ClientAuth = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "client_assertion_file",
+    "tls_client_auth",
+    "none",
+]
+"""How a client shows who it is (RFC 6749, 2.3; RFC 7523, 2.2; RFC 8705, 2)."""
 ABSENT_TYPE = "absent"
 """Among ``token_types``: the header may have no ``typ``."""
 
@@ -164,11 +176,47 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """The certificate that a client shows; read again when it changes."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """Who this sidecar is to an authorization server when it asks for tokens."""
 
     name: str
     client_id: str
+    issuer: str = ""
+    """Name in ``Config.issuers`` whose metadata say where the token endpoint is, or else..."""
+    token_endpoint: str = ""
+    """...its URL. One of the two is empty."""
+    auth: ClientAuth = "client_secret_basic"
+    client_secret: str = field(default="", repr=False)
+    key: str = ""
+    """Path of the private key with which ``private_key_jwt`` signs."""
+    algorithm: str = ""
+    """Of that signature; empty: the usual one of such a key."""
+    key_id: str = ""
+    """Its ``kid``; empty: what the key's own JWK says."""
+    certificate: str = ""
+    """Path of a certificate of that key, for servers that know it by its thumbprint."""
+    assertion_audience: str = "token_endpoint"
+    """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
+    assertion_file: str = ""
+    """Path of an assertion that somebody else signs and renews."""
+    tls: ClientTls | None = None
+    ca: str | None = None
+    """Authorities that vouch for the endpoint; ``None``: the issuer's, or those of the system."""
+    allow_plaintext: bool = False
+    """Permit ``http://`` to something other than a loopback literal; so does that of the issuer."""
+    timeout_seconds: float = 3.0
+    """Of one attempt, and of the wait for a turn before it."""
+    retries: int = 2
+    max_concurrent: int = 16
+    max_waiting: int = 256
 
 
 # --- TLS and forwarding fields ---
@@ -330,6 +378,32 @@ class Limits:
     """Pooled upstream connection; under the 5 s at which many servers close theirs."""
     tunnel_idle_timeout_seconds: float = 3600.0
     """Upgraded connection, or one made by ``CONNECT``, on which nothing moves either way."""
+    total_timeout_seconds: float | None = None
+    """Head of a request to the end of its answer; ``None``: as long as the others allow."""
+    connect_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationLimits(Limits):
+    """Bounds of the listener for one destination and of the connections to it."""
+
+    connect_retries: int = 1
+    max_concurrent: int | None = None
+    """Calls under way at once; ``None``: as many as there are connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When a destination is left alone."""
+
+    failures: int = 5
+    """In a row."""
+    pause_seconds: float = 1.0
+    longest_pause_seconds: float = 30.0
+    answers: Literal["gateway_errors", "server_errors", "none"] = "gateway_errors"
+    """Which ones are failures."""
+    fair_seconds: float = 1.0
+    """What the destination must have had of a call that was cut by its own deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +437,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionTokens:
+    """What is demanded of ``Txn-Token``, and what the app is told of it."""
+
+    issuer: str
+    """Name in ``Config.issuers`` of one with the profile ``transaction_token``."""
+    require: bool = False
+    """Whether every request with an access token must have one."""
+    subject: Literal["any", "same"] = "any"
+    """Of whom it may be: of anybody, or of the access token's subject alone."""
+    headers: tuple[IdentityHeader, ...] = ()
+    """Besides the one with ``txn``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The listener in front of the app."""
 
@@ -390,9 +478,13 @@ class Inbound:
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
     identity: Identity = Identity()
+    transaction_tokens: TransactionTokens | None = None
+    """``None``: none is looked at, and each is removed."""
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
+    deadline_headers: tuple[str, ...] = ()
+    """Where callers say how long they wait; lower-case."""
 
 
 # --- attribution and outbound ---
@@ -419,6 +511,23 @@ class Attribution:
     ledger_capacity: int = 10_000
 
 
+TokenKind = Literal["relay", "exchange", "jwt_bearer", "client_credentials", "file", "none"]
+"""The first three stand for the caller, the next two for the service itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRule:
+    """A part of a destination that gets another token than the rest; first match wins."""
+
+    paths: tuple[str, ...]
+    token: TokenKind
+    methods: tuple[str, ...] | None = None
+    """``None``: every method."""
+    token_request: TokenRequest | None = None
+    """There exactly if *token* is something that is asked for."""
+    token_file: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A named place the app may call, with its token rule."""
@@ -428,17 +537,57 @@ class Destination:
     upstream: Origin
     hosts: tuple[str, ...] = ()
     """Further values of ``Host`` that this listener accepts, besides localhost and loopback."""
-    token: Literal["relay", "none"] = "relay"  # noqa: S105 - a word, no secret
+    token: TokenKind = "relay"  # noqa: S105 - a word, no secret
+    token_request: TokenRequest | None = None
+    """With what *token* and *without_context* ask for."""
+    token_file: str | None = None
+    audiences: tuple[str, ...] = ()
+    """What the destination takes as ``aud``; none: nobody said."""
+    rules: tuple[DestinationRule, ...] = ()
     min_assurance: Assurance = "strict"
-    without_context: Literal["refuse", "anonymous"] = "refuse"
+    without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
+    transaction_token: Literal["none", "pass", "request"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them, and whether one is
+    asked for if it had none."""
+    transaction_request: TokenRequest | None = None
+    """With what; there exactly if one is asked for."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
-    limits: Limits = field(default_factory=Limits)
+    replay_bytes: int = 64 * 1024
+    limits: DestinationLimits = field(default_factory=DestinationLimits)
+    circuit: CircuitBreaker | None = None
+    """``None``: however often it fails, it is called."""
+    deadline_header: str | None = None
+    """What tells it how much time is left; lower-case."""
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
+
+    @property
+    def own_audiences(self) -> frozenset[str]:
+        """What a token may have as ``aud`` to be for it: what was said, or else its names."""
+        names = self.name, self.upstream.host, *self.hosts
+        return frozenset(self.audiences or names)
+
+    @property
+    def tokens(self) -> tuple[TokenKind, ...]:
+        """What its calls get, those under a rule of their own first."""
+        return (*(rule.token for rule in self.rules), self.token)
+
+    @property
+    def attaches(self) -> bool:
+        """Whether some call gets a token of us, so that whose call it is must be found."""
+        return self.carries_transaction or any(
+            token != "none"  # noqa: S105 - a word
+            for token in self.tokens
+        )
+
+    @property
+    def carries_transaction(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self.transaction_token != "none"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,3 +750,18 @@ class Config:
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""
+
+    @property
+    def access_issuers(self) -> Mapping[str, Issuer]:
+        """Those whose tokens are access tokens."""
+        return {
+            name: issuer
+            for name, issuer in self.issuers.items()
+            if issuer.profile != TRANSACTION_PROFILE
+        }
+
+    @property
+    def transaction_issuer(self) -> Issuer | None:
+        """The one whose tokens are transaction tokens, where they are looked at."""
+        tokens = self.inbound.transaction_tokens
+        return None if tokens is None else self.issuers.get(tokens.issuer)

@@ -1,8 +1,11 @@
 """The keys of the outbound side and of attribution, and how they become the model's."""
 
+from dataclasses import replace
 from typing import Final
 
 from sidecar.config import endpoints
+from sidecar.config.circuit_keys import CIRCUIT
+from sidecar.config.deadline_keys import DEADLINE_HEADER
 from sidecar.config.kinds import (
     INVALID,
     Boolean,
@@ -12,13 +15,22 @@ from sidecar.config.kinds import (
     ListOf,
     Text,
 )
-from sidecar.config.limits_keys import LIMITS
+from sidecar.config.limits_keys import DESTINATION_LIMITS, LIMITS
 from sidecar.config.model import Attribution, Destination, Outbound
 from sidecar.config.proxy_names import authorities
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
 from sidecar.config.tls_keys import DESTINATION_TLS
-from sidecar.config.written import LISTEN, ORIGIN, VIA, duration
+from sidecar.config.token_request_keys import (
+    DESTINATION_RULE,
+    FILE_KEY,
+    REQUEST_KEY,
+    TOKEN_KEY,
+    TOKEN_REQUEST,
+    settle_token,
+)
+from sidecar.config.transaction_keys import settle_transaction
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 
 def _destination(fields: Fields) -> Destination | Invalid:
@@ -31,6 +43,8 @@ def _destination(fields: Fields) -> Destination | Invalid:
             )
             fields.error("listen", message)
     _check_upstream(fields)
+    settle_token(fields, fields.values.get("without_context", ""))
+    settle_transaction(fields)
     if fields.is_broken:
         return INVALID
     destination = Destination(name=fields.name, **fields.values)
@@ -51,7 +65,14 @@ def _check_upstream(fields: Fields) -> None:
         return
     if fields.values.get("allow_plaintext", True):
         return
-    if fields.values.get("token") == "relay" or fields.values.get("app_credentials") == "keep":
+    tokens = [each.token for each in fields.values.get("rules", ())]
+    tokens.append(fields.values.get("token", "none"))
+    if (
+        any(token != "none" for token in tokens)  # noqa: S105 - a word
+        or fields.values.get("app_credentials") == "keep"
+        or fields.values.get("without_context") in ("client_credentials", "file")
+        or fields.values.get("transaction_token", "none") != "none"
+    ):
         message = (
             "a credential would be sent over http:// beyond loopback; "
             "use https:// or write `allow_plaintext: true`"
@@ -68,17 +89,40 @@ DESTINATION: Final = Section(
         Key("hosts", ListOf(Text("host", endpoints.host, endpoints.HOST_PATTERN)),
             "Values of `Host` accepted besides localhost and loopback; others are 421.",
             default=default_of(Destination, "hosts"), default_text="none"),
-        Key("token", Choice(("relay", "none"), planned=("exchange", "client_credentials")),
-            "`relay` sends the token of the request that caused the call; `none` sends none.",
-            default=default_of(Destination, "token")),
+        replace(TOKEN_KEY, default=default_of(Destination, "token")),
+        REQUEST_KEY,
+        FILE_KEY,
+        Key("audiences", ListOf(free_text("string")),
+            "What the destination takes as `aud`. With `token: relay`, tokens without any of "
+            "these are counted and warned about (RFC 9700).",
+            default=default_of(Destination, "audiences"), default_text="not known"),
+        Key("rules", ListOf(DESTINATION_RULE),
+            "Parts of the destination that get another token; first match wins, and the rest gets "
+            "`token`. Calls whose path could be read in two ways are refused then.",
+            default=default_of(Destination, "rules"), default_text="none"),
+        Key("replay", size(0, 1 << 24),
+            "How much of a call's content is kept to send it once more with a fresh token, when "
+            "the destination answers 401 to one that was obtained. `0B`: only calls without "
+            "content are.", "replay_bytes", default_of(Destination, "replay_bytes")),
         Key("min_assurance", Choice(("strict", "standard", "compat")),
             "How sure attribution must be.", default=default_of(Destination, "min_assurance")),
-        Key("without_context", Choice(("refuse", "anonymous"), planned=("client_credentials",)),
-            "What happens to a call that carries no handle at all.",
+        Key("without_context", Choice(("refuse", "anonymous", "client_credentials", "file")),
+            "What happens to a call that carries no handle at all; the last two send the service's "
+            "own token, from `token_request` or `token_file`.",
             default=default_of(Destination, "without_context")),
         Key("anonymous_origin", Choice(("refuse", "anonymous")),
             "What happens to a call caused by a request without token.",
             default=default_of(Destination, "anonymous_origin")),
+        Key("transaction_token", Choice(("none", "pass", "request")),
+            "`pass` sends the `Txn-Token` of the request that caused the call, as it was received; "
+            "`request` obtains one in its name where it came without. Whose call it is must be "
+            "known then, whatever `token` says. One that the app sends is always removed.",
+            default=default_of(Destination, "transaction_token")),
+        Key("transaction_request", TOKEN_REQUEST,
+            "With `transaction_token: request`, what is asked for: `client`, one `audience` (the "
+            "trust domain) and `scopes` (the purpose) are needed. Asked for once per inbound "
+            "request, never shared among them.",
+            default=default_of(Destination, "transaction_request"), default_text="none"),
         Key("app_credentials", Choice(("refuse", "keep")),
             "What happens to an `Authorization` that the app wrote itself.",
             default=default_of(Destination, "app_credentials")),
@@ -87,7 +131,15 @@ DESTINATION: Final = Section(
         Key("tls", DESTINATION_TLS,
             "How an `https://` upstream is verified, which cannot be switched off, and what it is "
             "shown.", default=default_of(Destination, "tls"), default_text="the system's CAs"),
-        Key("limits", LIMITS, "Bounds of this listener and of its connections to the destination."),
+        Key("limits", DESTINATION_LIMITS,
+            "Bounds of this listener and of its connections to the destination."),
+        Key("circuit", CIRCUIT,
+            "Leave the destination alone while it fails ([deadlines](deadlines.md)).",
+            default=default_of(Destination, "circuit"), default_text="off"),
+        Key("deadline_header", DEADLINE_HEADER,
+            "Header that tells the destination how much time is left: `grpc-timeout` in its own "
+            "form, a name that ends in `-ms` in milliseconds, others in seconds.",
+            default=default_of(Destination, "deadline_header"), default_text="none"),
         Key("mode", MODE, "As `outbound.mode`, for this destination.", default=None,
             default_text="`outbound.mode`"),
     ),

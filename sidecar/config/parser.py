@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sidecar.config.app_probe_keys import check_app_probes, check_probe_headers
-from sidecar.config.checks import check, check_attribution
+from sidecar.config.checks import check, check_attribution, check_destination_tokens
 from sidecar.config.keys import ROOT
 from sidecar.config.kinds import Invalid
 from sidecar.config.model import Config
@@ -38,6 +38,7 @@ def read(root: MappingNode, reading: Reading) -> Config | None:
     if isinstance(config, Invalid):
         return None
     check_attribution(reading.draft, config, findings)
+    check_destination_tokens(reading.draft, config, findings)
     check_probe_headers(reading.draft, config, findings)
     if not findings.errors:
         check_audiences(reading.draft, config, findings)

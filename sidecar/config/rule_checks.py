@@ -100,6 +100,14 @@ def check_issuer_names(draft: Draft, known: Collection[str], findings: Findings)
             findings.error(located.place, located.path, message, nearest(located.value, known))
 
 
+def check_client_names(draft: Draft, known: Collection[str], findings: Findings) -> None:
+    """Report clients that destinations mention and that are not *known*."""
+    for located in draft.client_names:
+        if located.value not in known:
+            message = f"{quoted(located.value)} is none of `clients`"
+            findings.error(located.place, located.path, message, nearest(located.value, known))
+
+
 def check_audiences(draft: Draft, config: Config, findings: Findings) -> None:
     """Report audiences of rules that the issuers' own lists leave out.
 
@@ -109,7 +117,7 @@ def check_audiences(draft: Draft, config: Config, findings: Findings) -> None:
         access = located.value.access
         if not isinstance(access, Require) or access.audiences is None:
             continue
-        issuers = [config.issuers[name] for name in access.issuers or config.issuers]
+        issuers = [config.issuers[name] for name in access.issuers or config.access_issuers]
         accepted: set[str] = set()
         for issuer in issuers:
             accepted.update(access.audiences if issuer.audiences is None else issuer.audiences)

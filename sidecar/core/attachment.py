@@ -1,4 +1,8 @@
-"""What to do with an outbound request: attach the caller's credential, leave it, or refuse."""
+"""What to do with an outbound request: attach a credential, leave it, or refuse.
+
+Which token an attachment stands for, the caller's own or another, is decided beside this
+(``sidecar.outbound.token_choice``): it does not change whose call it is.
+"""
 
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -11,10 +15,12 @@ from sidecar.core.outcome import Denial, Reason
 class DestinationRules:
     """The token rule of one destination."""
 
-    relay: bool
-    """Attach the caller's own token; otherwise none is ever attached."""
+    attributes: bool
+    """A token is attached, so that whose call it is must be known; otherwise none ever is."""
     anonymous_without_context: bool = False
     """Let a call that names no request go out without a token."""
+    own_without_context: bool = False
+    """Let a call that names no request go out with a token of the service itself."""
     anonymous_for_anonymous: bool = False
     """Let a call caused by an anonymous request go out without a token."""
     keep_app_credentials: bool = False
@@ -22,7 +28,7 @@ class DestinationRules:
 
 @dataclass(init=False, slots=True)
 class Attach:
-    """Set ``Authorization`` to the credential of *entry*, replacing what the app sent."""
+    """Set ``Authorization`` in the name of *entry*, replacing what the app sent."""
 
     entry: Final[Entry]
     grade: Final[Grade]
@@ -30,6 +36,25 @@ class Attach:
     def __init__(self, entry: Entry, grade: Grade) -> None:
         self.entry = entry
         self.grade = grade
+
+
+@dataclass(init=False, slots=True)
+class Accompany:
+    """Send the transaction token of *entry* alone. *keep_app*: as with ``Leave``."""
+
+    entry: Final[Entry]
+    grade: Final[Grade]
+    keep_app: Final[bool]
+
+    def __init__(self, entry: Entry, grade: Grade, keep_app: bool) -> None:
+        self.entry = entry
+        self.grade = grade
+        self.keep_app = keep_app
+
+
+@dataclass(frozen=True, slots=True)
+class AttachOwn:
+    """Set ``Authorization`` in the name of the service itself: no request caused the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +71,7 @@ class Refuse:
     denial: Denial
 
 
-Attachment = Attach | Leave | Refuse
+Attachment = Attach | AttachOwn | Accompany | Leave | Refuse
 
 
 def decide_unattributed(
@@ -59,10 +84,10 @@ def decide_unattributed(
     goes where a rule sends it and nowhere else.
     """
     if statement is None or any(lookup.find_token(statement)):
-        return None if rules.relay else Leave()
+        return None if rules.attributes else Leave()
     if rules.keep_app_credentials:
         return Leave(keep_app=True)
-    if rules.relay:
+    if rules.attributes:
         return None
     return Refuse(
         Denial(
@@ -75,9 +100,9 @@ def decide_unattributed(
 def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attachment:
     """Turn the result of attribution into what happens to the request.
 
-    Only a call that names no request at all may be configured to go out without a token. One
-    whose evidence is dead, unknown or ambiguous never may: whose rights are used must not change
-    silently.
+    Only a call that names no request at all may be configured to go out without a token, or with
+    one of the service itself. One whose evidence is dead, unknown or ambiguous never may: whose
+    rights are used must not change silently.
     """
     match result:
         case Attributed(entry=entry, grade=grade):
@@ -89,8 +114,33 @@ def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attach
                 Denial(Reason.ANONYMOUS_ORIGIN, "`anonymous_origin: anonymous` lets such calls out")
             )
         case Unattributed(denial=denial):
-            if denial.reason is Reason.ATTRIBUTION_MISSING and rules.anonymous_without_context:
-                return Leave()
+            if denial.reason is Reason.ATTRIBUTION_MISSING:
+                if rules.own_without_context:
+                    return AttachOwn()
+                if rules.anonymous_without_context:
+                    return Leave()
+            return Refuse(denial)
+        case never:
+            assert_never(never)
+
+
+def decide_accompanied(
+    rules: DestinationRules, left: Leave, result: Attributed | Unattributed, *, requests: bool
+) -> Accompany | Leave | Refuse:
+    """Decide on a call with no credential of ours (*left*) that has a transaction token to carry.
+
+    Whose it is must be known as surely as with a credential. *requests*: one is asked for where
+    the request came without.
+    """
+    match result:
+        case Attributed(entry=entry, grade=grade):
+            if entry.transaction is None and not (requests and entry.credential is not None):
+                return left
+            return Accompany(entry, grade, left.keep_app)
+        case Unattributed(denial=denial):
+            may_lack_a_cause = rules.anonymous_without_context or rules.own_without_context
+            if denial.reason is Reason.ATTRIBUTION_MISSING and may_lack_a_cause:
+                return left
             return Refuse(denial)
         case never:
             assert_never(never)

@@ -189,6 +189,25 @@ class Reason(Enum):
         Facts(403, "The token is used by somebody whom the rule does not take", "caller"),
     )
 
+    # --- the transaction token, beside an access token that is good. The caller has shown who it
+    # is, so that no challenge would help (draft-ietf-oauth-transaction-tokens) ---
+    TRANSACTION_TOKEN_REPEATED = (
+        "transaction_token_repeated",
+        Facts(400, "More than one transaction token was sent", "caller"),
+    )
+    TRANSACTION_TOKEN_MISSING = (
+        "transaction_token_missing",
+        Facts(403, "A transaction token is required", "caller"),
+    )
+    TRANSACTION_TOKEN_INVALID = (
+        "transaction_token_invalid",
+        Facts(403, "The transaction token is not accepted here", "caller"),
+    )
+    TRANSACTION_TOKEN_EXPIRED = (
+        "transaction_token_expired",
+        Facts(403, "The transaction token has expired", "caller"),
+    )
+
     # --- attribution of an outbound call (ATTRIBUTION, section 6) ---
     ATTRIBUTION_MISSING = (
         "attribution_missing",
@@ -244,6 +263,10 @@ class Reason(Enum):
     )
     UPSTREAM_MALFORMED = "upstream_malformed", Facts(502, "The answer was not valid HTTP", "peer")
     UPSTREAM_TIMEOUT = "upstream_timeout", Facts(504, "The answer did not arrive in time", "peer")
+    DEADLINE_EXCEEDED = (
+        "deadline_exceeded",
+        Facts(504, "The time for the request was over", "peer"),
+    )
 
     # --- ours or the issuer's ---
     KEYS_UNAVAILABLE = (
@@ -267,6 +290,18 @@ class Reason(Enum):
             "issuer",
             retry_after_seconds=5,
         ),
+    )
+    EXCHANGE_MISCONFIGURED = (
+        "exchange_misconfigured",
+        Facts(500, "The sidecar may not ask for a token for the destination", "sidecar"),
+    )
+    EXCHANGE_REFUSED = (
+        "exchange_refused",
+        Facts(403, "The caller gets no token for the destination", "caller"),
+    )
+    EXCHANGE_INVALID = (
+        "exchange_invalid",
+        Facts(502, "What was obtained for the destination is not what was asked for", "issuer"),
     )
     LEDGER_FULL = (
         "ledger_full",
@@ -298,6 +333,14 @@ class Reason(Enum):
         "overloaded",
         Facts(503, "Too many connections are open", "sidecar", retry_after_seconds=1),
     )
+    DESTINATION_UNAVAILABLE = (
+        "destination_unavailable",
+        Facts(503, "The destination failed too often", "peer", retry_after_seconds=1),
+    )
+    DESTINATION_BUSY = (
+        "destination_busy",
+        Facts(503, "Too many calls to the destination", "peer", retry_after_seconds=1),
+    )
     DRAINING = (
         "draining",
         Facts(503, "The sidecar is shutting down", "sidecar", retry_after_seconds=1),
@@ -322,3 +365,5 @@ class Denial:
     """``scope`` attribute of the challenge: the scopes that would do (RFC 6750, section 3)."""
     challenge: tuple[tuple[str, str], ...] = ()
     """Further attributes of the challenge, with values that fit in a quoted string."""
+    retry_after_seconds: int | None = None
+    """When it may be otherwise, where more is known of that than the reason says."""

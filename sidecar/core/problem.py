@@ -39,8 +39,11 @@ def problem_lines(denial: Denial, *, decision: str, to_app: bool) -> bytes:
     ]
     if facts.challenge and not to_app:
         lines.append(f"www-authenticate: {challenge(denial)}")
-    if facts.retry_after_seconds is not None:
-        lines.append(f"retry-after: {facts.retry_after_seconds}")
+    retry_after_seconds = denial.retry_after_seconds
+    if retry_after_seconds is None:
+        retry_after_seconds = facts.retry_after_seconds
+    if retry_after_seconds is not None:
+        lines.append(f"retry-after: {retry_after_seconds}")
     return "".join(line + "\r\n" for line in lines).encode("ascii")
 
 

@@ -24,7 +24,8 @@ WHO: Final[Mapping[Who, str]] = {
 
 Step = Literal[
     "message", "path", "rule", "token", "issuer", "type", "signature", "audience", "claims",
-    "times", "rights", "admission", "host", "credential", "evidence", "entry", "target", "forward",
+    "times", "transaction", "rights", "admission", "host", "credential", "evidence", "entry",
+    "obtain", "target", "forward",
 ]  # fmt: skip
 """What a decision consists of; ``sidecar.explain`` shows those of a direction in their order."""
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
@@ -42,7 +43,6 @@ class ReasonText:
 RESERVED: Final = frozenset(
     {
         Reason.TOKEN_REVOKED,
-        Reason.EXCHANGE_UNAVAILABLE,
     }
 )
 """Codes kept for what a later version will refuse; nothing gives these answers yet."""
@@ -359,6 +359,44 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
             ("operator", "list the service under the rule's `actor`"),
         ),
     ),
+    # --- the transaction token ---
+    Reason.TRANSACTION_TOKEN_REPEATED: ReasonText(
+        "transaction",
+        "`Txn-Token` came twice, in whatever spelling, or is a list: the request may have one "
+        "([transaction tokens](transaction-tokens.md)).",
+        (("caller", "send one `Txn-Token`, as it was received"),),
+    ),
+    Reason.TRANSACTION_TOKEN_MISSING: ReasonText(
+        "transaction",
+        "`inbound.transaction_tokens.require` is set, and the request came with an access token "
+        "alone.",
+        (
+            ("caller", "pass on the `Txn-Token` that it was called with, or have its trust "
+             "domain's token service issue one"),
+            ("operator", "`require: false` takes requests without one, too"),
+        ),
+    ),
+    Reason.TRANSACTION_TOKEN_INVALID: ReasonText(
+        "transaction",
+        "What came as `Txn-Token` is not a transaction token of this trust domain; the log says "
+        "why, in the words of the reason that an access token would be refused for.",
+        (
+            ("caller", "send the transaction token, unmodified, and not an access token"),
+            ("issuer", "issue it with the claims of the draft, for this trust domain"),
+            ("operator", "compare the token with the issuer that `inbound.transaction_tokens` "
+             "names: its keys, `audiences` and `algorithms`"),
+        ),
+    ),
+    Reason.TRANSACTION_TOKEN_EXPIRED: ReasonText(
+        "transaction",
+        "`exp` of the transaction token has passed, with the issuer's `leeway`. It is meant to "
+        "live as long as its transaction and no longer.",
+        (
+            ("caller", "call while the transaction goes on; a new transaction gets a token of its "
+             "own"),
+            ("issuer", "issue transaction tokens for as long as the longest transaction takes"),
+        ),
+    ),
     # --- attribution of an outbound call ---
     Reason.ATTRIBUTION_MISSING: ReasonText(
         "evidence",
@@ -483,6 +521,17 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
             ("operator", "raise the timeout if answers are meant to take that long"),
         ),
     ),
+    Reason.DEADLINE_EXCEEDED: ReasonText(
+        "forward",
+        "What the request was given in all is over: `limits.total_timeout`, or what its caller "
+        "said, and for a call of the app what is left of the request that caused it. Nothing is "
+        "sent where next to nothing is left ([deadlines](deadlines.md)).",
+        (
+            ("peer", "look for what it waits for"),
+            ("caller", "give it more time"),
+            ("operator", "raise `limits.total_timeout` if answers are meant to take that long"),
+        ),
+    ),
     # --- ours or the issuer's ---
     Reason.KEYS_UNAVAILABLE: ReasonText(
         "signature",
@@ -505,9 +554,49 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
         ),
     ),
     Reason.EXCHANGE_UNAVAILABLE: ReasonText(
-        "credential",
-        "No token could be obtained for the destination.",
-        (("issuer", "answer token requests"),),
+        "obtain",
+        "The destination gets a token of its own (`token: exchange`, `client_credentials`, "
+        "`jwt_bearer` or `file`), none is held that is still good, and none could be had: the "
+        "token endpoint does not answer, or too often did not, too many wait for it, or the file "
+        "has none; the detail says which ([outages.md](outages.md)). A token that has ended is "
+        "never sent.",
+        (
+            ("issuer", "answer token requests"),
+            ("app", "call again after `Retry-After`"),
+            ("operator", "look at `sidecar_token_endpoint_requests_total` and "
+             "`sidecar_circuit_state`; `max_concurrent` bounds the requests"),
+        ),
+    ),
+    Reason.EXCHANGE_MISCONFIGURED: ReasonText(
+        "obtain",
+        "The token endpoint does not accept who asks, or for what: `invalid_client`, "
+        "`unauthorized_client`, `invalid_target`, `invalid_scope` and their kin. Asking again does "
+        "not mend that, so it is asked anew only now and then; the log says it once, loudly.",
+        (
+            ("operator", "correct `clients` (id, secret or key) or the destination's "
+             "`token_request` (audience, resource, scopes); the detail has the error's code"),
+            ("issuer", "permit this client the grant, the audience and the scopes"),
+        ),
+    ),
+    Reason.EXCHANGE_REFUSED: ReasonText(
+        "obtain",
+        "The token endpoint gives no token for this caller: `invalid_grant` or `access_denied`. "
+        "The caller's token may have been revoked, its session may have ended, or the caller may "
+        "not use the destination.",
+        (
+            ("caller", "sign in again"),
+            ("issuer", "see why the exchange was refused for this subject"),
+        ),
+    ),
+    Reason.EXCHANGE_INVALID: ReasonText(
+        "obtain",
+        "The token endpoint answered with a token that is not what was asked for: another type, "
+        "audience or subject, no end, or one that is over. It is not used.",
+        (
+            ("operator", "say what is expected: `accepted_audiences`, `subject_may_change`, "
+             "`requested_type`"),
+            ("issuer", "issue the audience that was asked for, for the same subject"),
+        ),
     ),
     Reason.LEDGER_FULL: ReasonText(
         "admission",
@@ -551,6 +640,25 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
             ("caller", _RESEND),
             ("peer", "answer faster, so that connections become free"),
             ("operator", "raise the limit, or run more pods"),
+        ),
+    ),
+    Reason.DESTINATION_UNAVAILABLE: ReasonText(
+        "forward",
+        "Calls to the destination failed one after the other (`circuit`), and nothing is sent "
+        "until one is tried again; the detail and `Retry-After` say when "
+        "([deadlines](deadlines.md)).",
+        (
+            ("peer", "look at why it fails: `sidecar explain --last` has the calls before"),
+            ("app", "do without its answer for so long"),
+        ),
+    ),
+    Reason.DESTINATION_BUSY: ReasonText(
+        "forward",
+        "As many calls to the destination as `limits.max_concurrent` allows are under way.",
+        (
+            ("peer", "answer faster"),
+            ("app", _RESEND),
+            ("operator", "raise `limits.max_concurrent`"),
         ),
     ),
     Reason.DRAINING: ReasonText(

@@ -32,6 +32,7 @@ outbound:
       listen: 127.0.0.1:{ports.user_outbound}       # the app calls http://localhost:{ports.user_outbound}
       upstream: http://127.0.0.1:{ports.profile_inbound}
       token: relay
+      audiences: [profile-service]                  # what it takes as `aud`; others are counted
 admin:
   listen: 127.0.0.1:{ports.user_admin}
 """

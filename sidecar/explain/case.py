@@ -10,6 +10,7 @@ from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
 from sidecar.core.principal import Principal
 from sidecar.telemetry.decisions import TokenSaid
+from sidecar.telemetry.records import AttachedRecord
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -37,6 +38,8 @@ class Case:
     principal: Principal | None = None
     key: tuple[str, str | None] | None = None
     """Algorithm and name of the key that vouched for the token."""
+    transaction: Principal | None = None
+    """What the transaction token said that came with the request, or went with the call."""
     signature_skipped: bool = False
     """Nobody looked at a signature, by the wish of who asks."""
     destination: str = ""
@@ -45,6 +48,8 @@ class Case:
     grade: str = ""
     evidence: str = ""
     causes: tuple[str, ...] = ()
+    attached: AttachedRecord | None = None
+    """The token that went with an outbound call, where that is not the caller's own."""
 
 
 def read_said(said: TokenSaid | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from sidecar.core.actors import actor_chain
+from sidecar.core.principal import Principal
 from sidecar.core.reason_texts import remedies
+from sidecar.core.transactions import transaction_id
 from sidecar.explain.case import Case, read_said
 from sidecar.explain.inbound import inbound_steps
 from sidecar.explain.known import Known
 from sidecar.explain.outbound import outbound_steps
 from sidecar.explain.redaction import REDACTED, Redactor, Veil
 from sidecar.explain.rows import (
+    AttachedRow,
     AttributionRow,
     DecisionList,
     DecisionRow,
@@ -103,11 +107,13 @@ def case_of(decision: Decision) -> Case:
         claims=said,
         principal=principal,
         key=decision.key,
+        transaction=decision.transaction,
         destination=decision.destination,
         method_of="" if attribution is None else attribution.method,
         grade="" if attribution is None else attribution.grade,
         evidence=decision.evidence,
         causes=decision.causes,
+        attached=decision.attached,
     )
 
 
@@ -131,12 +137,15 @@ def _row(decision: Decision, redactor: Redactor) -> dict[str, Any]:
         "issuer": "" if principal is None else principal.issuer_name,
         "subject": "" if principal is None else _subject(principal.subject, redactor),
         "token": decision.token,
+        "actors": () if principal is None else actors_shown(principal, redactor),
         "duration_ms": round(decision.duration_seconds * 1000, 3),
         "overhead_ms": round(decision.overhead_seconds * 1000, 3),
         "destination": decision.destination,
         "attribution": None
         if attribution is None
         else AttributionRow(attribution.method, attribution.grade, attribution.outcome),
+        "attached": _attached(decision, redactor),
+        "transaction": _transaction(decision.transaction, redactor),
     }
 
 
@@ -147,5 +156,35 @@ def _veil(decision: Decision, redactor: Redactor) -> Veil:
     return redactor.over(read_said(decision.said)[1])
 
 
+def actors_shown(principal: Principal, redactor: Redactor) -> tuple[str, ...]:
+    """Return who uses the token for its subject, the outermost first."""
+    chain = actor_chain(principal.claims)
+    return tuple(REDACTED if redactor.hides("act") else _text(each) for each in chain)
+
+
+def _attached(decision: Decision, redactor: Redactor) -> AttachedRow | None:
+    attached = decision.attached
+    if attached is None:
+        return None
+    subject, actor = attached.subject, attached.actor
+    return AttachedRow(
+        attached.kind,
+        attached.token,
+        _subject(subject, redactor) if subject else "",
+        REDACTED if actor and redactor.hides("act") else _text(actor),
+        _text(attached.audience),
+    )
+
+
+def _transaction(transaction: Principal | None, redactor: Redactor) -> str:
+    if transaction is None:
+        return ""
+    return REDACTED if redactor.hides("txn") else _text(transaction_id(transaction))
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _subject(subject: str, redactor: Redactor) -> str:
-    return REDACTED if redactor.hides("sub") else subject.encode("utf-8", "replace").decode()
+    return REDACTED if redactor.hides("sub") else _text(subject)

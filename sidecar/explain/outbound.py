@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sidecar.config.model import Destination
+from sidecar.config.model import Destination, DestinationRule
+from sidecar.core.outcome import Denial
+from sidecar.core.parts import REST, Parts
 from sidecar.core.reason_texts import Step
 from sidecar.explain.case import Case
 from sidecar.explain.known import Known
 from sidecar.explain.rows import StepRow
 from sidecar.explain.steps import Look, answered_here, ends_at, told
+from sidecar.explain.transactions import went_out
 from sidecar.explain.words import listed, shown, span
 
 ORDER: Final[tuple[Step, ...]] = (
-    "message", "host", "target", "credential", "evidence", "entry", "forward",
+    "message", "host", "target", "credential", "evidence", "entry", "obtain", "transaction",
+    "forward",
 )  # fmt: skip
 _PLACES: Final[Mapping[str, str]] = {
     "header": "the context header",
@@ -24,6 +28,7 @@ _PLACES: Final[Mapping[str, str]] = {
     "trace_id": "a trace id of ours",
     "none": "nothing that names a request",
 }
+_OWN: Final = ("client_credentials", "file")
 _OTHERS: Final[Mapping[str, str]] = {
     "unlisted": "no destination: it may go there without any credential of ours",
     "connect": "a tunnel, which no token can be attached to",
@@ -33,8 +38,9 @@ _OTHERS: Final[Mapping[str, str]] = {
 def outbound_steps(case: Case, known: Known) -> tuple[tuple[StepRow, ...], tuple[str, ...]]:
     """Return the steps, and advice that belongs to this very call."""
     outbound = _Outbound(case, known)
-    end = ends_at(case.denial, ORDER, verified=False)
-    return told(ORDER, outbound.looks(), case.denial, end=end, enforced=case.enforced), ()
+    order = ORDER if outbound.passes else tuple(each for each in ORDER if each != "transaction")
+    end = ends_at(case.denial, order, verified=False)
+    return told(order, outbound.looks(), case.denial, end=end, enforced=case.enforced), ()
 
 
 class _Outbound:
@@ -45,13 +51,27 @@ class _Outbound:
         self._known = known
         destinations = known.config.outbound.destinations
         self._destination: Destination | None = destinations.get(case.destination)
+        self._gets: Destination | DestinationRule | None = _part(self._destination, case)
+        """What says which token the call gets; ``None``: nobody can tell."""
 
     def looks(self) -> Mapping[Step, Callable[[], Look]]:
         return {
             "message": self._message, "host": self._host, "target": self._target,
             "credential": self._credential, "evidence": self._evidence, "entry": self._entry,
+            "obtain": self._obtain,
+            "transaction": lambda: went_out(self._case, self._destination, self._known),
             "forward": self._forward,
         }  # fmt: skip
+
+    @property
+    def passes(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self._destination is not None and self._destination.carries_transaction
+
+    @property
+    def _is_nobodys(self) -> bool:
+        """Whether it does not matter whose call it is."""
+        return self._token == "none" and not self.passes  # noqa: S105 - a choice
 
     def _message(self) -> Look:
         case = self._case
@@ -94,7 +114,7 @@ class _Outbound:
         case, destination = self._case, self._destination
         if destination is None:
             return _nothing("no token is attached there")
-        if destination.token == "none":  # noqa: S105 - a choice
+        if self._is_nobodys:
             return _nothing("token: none, so it does not matter whose call it is")
         wanted = f"one live request, named by evidence that is at least {destination.min_assurance}"
         note = f"what the call carries: {case.evidence}" if case.evidence else ""
@@ -106,7 +126,7 @@ class _Outbound:
 
     def _entry(self) -> Look:
         case, destination = self._case, self._destination
-        if destination is None or destination.token == "none" or not case.method_of:  # noqa: S105
+        if destination is None or self._is_nobodys or not case.method_of:
             return Look(fits=None, outcome="skipped")
         attribution = self._known.config.attribution
         wanted = (
@@ -119,6 +139,32 @@ class _Outbound:
             return Look(wanted, known, self._known.ledger, fits=None)
         return Look(wanted, " and ".join(causes), self._known.ledger)
 
+    @property
+    def _token(self) -> str:
+        return "none" if self._gets is None else self._gets.token
+
+    def _obtain(self) -> Look:
+        case, destination, gets = self._case, self._destination, self._gets
+        if destination is None or gets is None:
+            return Look(fits=None, outcome="skipped")
+        token = self._token
+        if case.method_of == "none" and destination.without_context in _OWN:
+            token, gets = destination.without_context, destination
+        if token == "relay":  # noqa: S105 - a choice
+            return _nothing("token: relay, so the caller's own token is sent on")
+        if token == "none":  # noqa: S105 - a choice
+            return Look(fits=None, outcome="skipped")
+        wanted = f"{_KINDS[token]} (token: {token})"
+        if (request := gets.token_request) is not None and token != "file":  # noqa: S105
+            audience = f", audience {listed(request.audience)}" if request.audience else ""
+            wanted = f"{wanted}, asked for by the client {request.client}{audience}"
+        attached = case.attached
+        if attached is None:
+            return Look(wanted, "", fits=None)
+        of = f" of {shown(attached.subject)}" if attached.subject else ""
+        by = f", used by {shown(attached.actor)}" if attached.actor else ""
+        return Look(wanted, f"token {attached.token}{of}{by}")
+
     def _forward(self) -> Look:
         where = self._destination.upstream if self._destination else self._case.destination
         status = self._case.status
@@ -127,6 +173,33 @@ class _Outbound:
         return Look(
             f"the answer of {where}", f"status {status}", fits=None if status == 499 else True
         )
+
+
+_KINDS: Final[Mapping[str, str]] = {
+    "exchange": "a token for the caller, made of the caller's",
+    "jwt_bearer": "a token for the caller, granted for the caller's",
+    "client_credentials": "a token of the service itself",
+    "file": "the token in a file",
+}
+
+
+def _part(destination: Destination | None, case: Case) -> Destination | DestinationRule | None:
+    """Return what says which token the call gets: a rule of *destination*, or that itself."""
+    if destination is None:
+        return None
+    parts = Parts(
+        [
+            (
+                rule.paths,
+                None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
+            )
+            for rule in destination.rules
+        ]
+    )
+    number = parts.find(case.method, case.path)
+    if isinstance(number, Denial):
+        return None
+    return destination if number == REST else destination.rules[number]
 
 
 def _nothing(why: str) -> Look:

@@ -25,6 +25,17 @@ class AttributionRow(Struct, frozen=True):
     outcome: str
 
 
+class AttachedRow(Struct, frozen=True):
+    """Which token went with an outbound call, where it was not the caller's own."""
+
+    kind: str
+    token: str = ""
+    """First 16 hex digits of its SHA-256."""
+    subject: str = ""
+    actor: str = ""
+    audience: str = ""
+
+
 class DecisionRow(Struct, frozen=True, kw_only=True):
     """One decision."""
 
@@ -46,10 +57,15 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     subject: str = ""
     token: str = ""
     """First 16 hex digits of the token's SHA-256."""
+    actors: tuple[str, ...] = ()
+    """Who uses the token for its subject, the outermost of ``act`` first; empty: no name."""
     duration_ms: float = 0.0
     overhead_ms: float = 0.0
     destination: str = ""
     attribution: AttributionRow | None = None
+    attached: AttachedRow | None = None
+    transaction: str = ""
+    """``txn`` of the transaction token that came with the request, or went with the call."""
 
 
 class DecisionList(Struct, frozen=True, kw_only=True):

@@ -65,6 +65,9 @@ class MetadataExchange:
     def commit(self) -> bytes | Answer:
         return Answer(200, _LINES, self._metadata.document)
 
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002
+        return None
+
     def respond(self, head: ResponseHead) -> None:
         """Nobody behind us answers."""
 

@@ -1,21 +1,24 @@
-"""An outbound request: find the inbound request that caused it, attach that one's credential.
+"""An outbound request: find the inbound request that caused it, attach a token for its caller.
 
 The only place where an attribution becomes an action. What was decided is checked once more just
-before the head is written, because a call may wait for a connection while its caller leaves.
+before the head is written, because a call may wait for a token or a connection while its caller
+leaves.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from sidecar.core.attachment import (
+    Accompany,
     Attach,
     Attachment,
-    DestinationRules,
+    AttachOwn,
     Leave,
     Refuse,
     decide,
+    decide_accompanied,
     decide_unattributed,
 )
 from sidecar.core.attribution import (
@@ -24,94 +27,51 @@ from sidecar.core.attribution import (
     Attribute,
     Attributed,
     AttributionRules,
-    Claim,
     Entry,
     Evidence,
     Grade,
-    Method,
+    Unattributed,
     check,
-    is_handle,
 )
-from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED, decision_line
 from sidecar.core.names import HANDLE_PREFIX
+from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential
-from sidecar.core.propagation import (
-    BAGGAGE,
-    CORRELATION,
-    FIRST_MARK,
-    LISTS,
-    REQUEST_ID,
-    TRACE_ID,
-    TRACEPARENT,
-    TRACESTATE,
-    carried_back,
-)
 from sidecar.core.token_sources import TokenSources
+from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
+from sidecar.outbound.bounded import BoundedExchange, Bounds
+from sidecar.outbound.evidence import take_out
+from sidecar.outbound.passing import (
+    Question,
+    TransactionRequests,
+    lines_with,
+    transaction_of,
+    without_statement,
+)
+from sidecar.outbound.token_choice import (
+    Obtaining,
+    Source,
+    TokenChoice,
+    TokenChoices,
+    denial_of,
+)
 from sidecar.telemetry.carriers import Carriers
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
-from sidecar.telemetry.records import AttributionRecord
+from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
-from sidecar.wire.exchange import Action, Answer, Forward, Timing
-from sidecar.wire.fields import HOST
+from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
 
 _DECISION_LENGTH: Final = 16
 _PREFIX: Final = HANDLE_PREFIX.encode()
 _HANDLE_ANYWHERE = re.compile(HANDLE_PATTERN)
-_METHODS: Final[Mapping[int, Method]] = {
-    BAGGAGE: "baggage",
-    CORRELATION: "baggage",
-    TRACESTATE: "tracestate",
-    REQUEST_ID: "request_id",
-    TRACEPARENT: "trace_id",
-    TRACE_ID: "trace_id",
-}
-_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
-MAX_REMEMBERED_HOSTS: Final = 256
-MAX_HOST_BYTES: Final = 255
-
-
-class AcceptedHosts:
-    """Which ``Host`` values a mapped port serves: loopback names and the destination's own.
-
-    Anything else means that somebody pointed a name of theirs at our address (DNS rebinding).
-    """
-
-    def __init__(self, hosts: tuple[str, ...]) -> None:
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._remembered: dict[bytes, bool] = {}
-
-    def accepts(self, host: bytes) -> bool:
-        """Whether *host*, the field's value with or without a port, is served here."""
-        known = self._remembered.get(host)
-        if known is None:
-            known = self._decide(host)
-            if len(self._remembered) >= MAX_REMEMBERED_HOSTS:
-                self._remembered.clear()
-            if len(host) <= MAX_HOST_BYTES:
-                self._remembered[host] = known
-        return known
-
-    def _decide(self, host: bytes) -> bool:
-        name = re.sub(r":[0-9]*$", "", host.decode("latin-1").lower())
-        return name in self._hosts or _LOOPBACK.fullmatch(name) is not None
-
-
-class AnyHost(AcceptedHosts):
-    """Where the host is how the destination was found."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def accepts(self, host: bytes) -> bool:  # noqa: ARG002
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +79,6 @@ class OutboundSettings:
     """What the operator decided about one destination."""
 
     name: str
-    destination: DestinationRules
     attribution: AttributionRules
     hosts: AcceptedHosts
     swaps_ids: bool = True
@@ -130,8 +89,12 @@ class OutboundSettings:
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
     tells_decision: bool = False
     """Whether answers of the destination get the decision's id."""
+    replay_bytes: int = 0
+    """How much of a call's content is kept, to send it again with another token."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
+    passes_transaction: bool = False
+    """Calls have the transaction token of the request that caused them."""
 
 
 class OutboundHandler:
@@ -141,6 +104,7 @@ class OutboundHandler:
         self,
         *,
         settings: OutboundSettings,
+        tokens: TokenChoices,
         attribute: Attribute,
         ledger: Ledger,
         pool: Pool,
@@ -153,9 +117,20 @@ class OutboundHandler:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         decisions: DecisionLog | None = None,
+        outside: Callable[[str, Credential], None] | None = None,
+        bounds: Bounds | None = None,
+        transactions: TransactionRequests | None = None,
     ) -> None:
-        """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``."""
+        """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``.
+
+        *outside* is told the destination's name and the caller's token when that is sent on
+        without being meant for the destination. *transactions* has transaction tokens for requests
+        that came without one, where those are asked for.
+        """
         self.settings = settings
+        self.tokens = tokens
+        self.outside = outside
+        self.transactions = transactions
         self.attribute = attribute
         self.ledger = ledger
         self.pool = pool
@@ -169,11 +144,13 @@ class OutboundHandler:
         self.clock = clock
         self.wall_clock = wall_clock
         self.decisions = decisions
+        self.bounds = bounds
 
     def by_name(self) -> "OutboundHandler":
         """Return the same for a listener that chose it by the host of the request."""
         return OutboundHandler(
             settings=replace(self.settings, hosts=AnyHost()),
+            tokens=self.tokens,
             attribute=self.attribute,
             ledger=self.ledger,
             pool=self.pool,
@@ -186,11 +163,17 @@ class OutboundHandler:
             clock=self.clock,
             wall_clock=self.wall_clock,
             decisions=self.decisions,
+            outside=self.outside,
+            bounds=self.bounds,
+            transactions=self.transactions,
         )
 
-    def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
+    def begin(self, head: RequestHead, peer: str) -> Exchange:  # noqa: ARG002
         self.reporter.begun()
-        return OutboundExchange(self, head)
+        exchange = OutboundExchange(self, head)
+        if self.bounds is None:
+            return exchange
+        return BoundedExchange(exchange, self.bounds, head)
 
     def malformed(self, reason: Reason, detail: str) -> Answer:
         denial = Denial(reason, detail, public=True)
@@ -203,23 +186,36 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_called", "_causes", "_committed", "_credential",
-        "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_attachment", "_attribution", "_called", "_cause", "_causes", "_choice", "_committed",
+        "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
+        "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
+        "_transaction_asked", "_transaction_for",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
-        self._attachment: Attach | Leave | None = None
+        self._attachment: Attach | AttachOwn | Accompany | Leave | None = None
         self._attribution: AttributionRecord | None = None
+        self._choice: TokenChoice = handler.tokens.rest
         self._called: Entry | None = None
+        self._cause: Entry | None = None
         self._causes: tuple[str, ...] = ()
         self._committed = False
         self._credential: Credential | None = None
         self._denial: Denial | None = None
         self._enforced = True
         self._evidence = NO_EVIDENCE
+        self._obtained: ObtainedToken | None = None
+        self._obtaining: Obtaining | None = None
+        self._passing = b""
+        self._sent: ObtainedToken | None = None
+        self._source: Source | None = None
+        self._subject: Credential | None = None
+        self._transaction: Credential | None = None
+        self._transaction_asked: Question | None = None
+        self._transaction_for: Entry | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -232,89 +228,87 @@ class OutboundExchange:
                     "under `hosts`",
                 )
             )
-        attachment = self._decide(self._take_out())
+        choice = handler.tokens.find(head.method, head.target)
+        if isinstance(choice, Denial):
+            return self._refuse(choice)
+        self._choice = choice
+        evidence = take_out(head, handler.ledger.original, swaps_ids=handler.settings.swaps_ids)
+        attachment = self._decide(evidence)
         if handler.settings.observe:
             attachment = self._observe(attachment)
         match attachment:
             case Refuse(denial=denial):
                 return self._refuse(denial)
-            case Attach() | Leave():
+            case Attach(entry=entry):
+                subject = entry.credential if choice.for_caller else None
+                return self._obtain(attachment, choice.source, subject)
+            case AttachOwn():
+                return self._obtain(attachment, choice.own, None)
+            case Accompany() | Leave():
                 return self._forward(attachment)
             case never:
                 assert_never(never)
 
     def resume(self) -> Action:
-        raise AssertionError("an outbound exchange never waits for a decision")
-
-    def _take_out(self) -> Evidence:
-        """Drop handles, reserved names and Host; return what the call says about its cause."""
-        head = self._head
-        ledger = self._handler.ledger
-        swaps_ids = self._handler.settings.swaps_ids
-        authorization: tuple[bytes, ...] = ()
-        context: tuple[bytes, ...] = ()
-        carrier: tuple[bytes, ...] = ()
-        claims: tuple[Claim, ...] = ()
-        fault = ""
-        listed = 0  # bits of the list fields that had our member already
-        for mark, index, value in head.marked:
-            line = b""
-            if mark == CONTEXT:
-                context += (value,)
-            elif mark == CARRIER:
-                carrier += (value,)
-            elif mark == AUTHORIZATION:
-                authorization += (value,)
-                continue
-            elif mark >= FIRST_MARK:
-                if not swaps_ids and mark not in LISTS:
-                    continue
-                line, keys = carried_back(mark, head.lines[index], value, ledger.original)
-                if keys:
-                    method = _METHODS[mark]
-                    claims += tuple(Claim(method, key) for key in keys)
-                    if mark <= TRACESTATE:
-                        if len(keys) > 1 or listed & 1 << mark:
-                            fault = f"our member was more than once in {method}"
-                        listed |= 1 << mark
-            elif mark not in (RESERVED, HOST):
-                continue
-            head.lines[index] = line
-        statement: bytes | None = None
-        if authorization:
-            token = read_bearer(authorization)
-            if isinstance(token, bytes) and is_handle(token):
-                claims = (Claim("placeholder", token), *claims)
-            else:
-                statement = token if isinstance(token, bytes) else b""
-        return Evidence(context, carrier, claims, statement, fault)
+        if self._transaction_asked is not None:
+            assert self._attachment is not None
+            return self._forward(self._attachment)
+        obtaining = self._obtaining
+        assert obtaining is not None
+        self._obtaining = None
+        return self._take(obtaining.outcome)
 
     def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler
         self._evidence = evidence
-        rules = handler.settings.destination
+        rules = self._choice.rules
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
-        if early is not None:
+        passes = handler.settings.passes_transaction
+        if early is not None and (not passes or isinstance(early, Refuse)):
             return early
         handler.carriers.saw(evidence.carrier)
-        result = handler.attribute(
+        if early is not None and early.keep_app:  # it does not say whose call it is
+            evidence = self._evidence = without_statement(evidence)
+        result = self._attribute(evidence)
+        attachment = (
+            decide(rules, result)
+            if early is None
+            else decide_accompanied(rules, early, result, requests=handler.transactions is not None)
+        )
+        if passes and isinstance(attachment, (Attach, Accompany)):
+            chosen = transaction_of(
+                attachment.entry,
+                attachment.grade,
+                evidence,
+                handler.ledger,
+                self._attribute,
+                requests=handler.transactions is not None,
+            )
+            if isinstance(chosen, Denial):
+                attachment = Refuse(chosen)
+            else:
+                self._transaction = chosen
+        outcome = _outcome(attachment)
+        grade = result.grade.label
+        handler.metrics.attributed(result.method, grade, outcome)
+        self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
+        if isinstance(result, Attributed):
+            self._cause = result.entry
+            self._credential = result.entry.credential
+            self._causes = (result.entry.decision,)
+        else:
+            self._causes = result.causes
+        return attachment
+
+    def _attribute(self, evidence: Evidence) -> Attributed | Unattributed:
+        handler = self._handler
+        return handler.attribute(
             evidence,
             handler.settings.attribution,
             handler.ledger,
             handler.clock(),
             handler.wall_clock(),
         )
-        attachment = decide(rules, result)
-        outcome = _outcome(attachment)
-        grade = result.grade.label
-        handler.metrics.attributed(result.method, grade, outcome)
-        self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
-        if isinstance(result, Attributed):
-            self._credential = result.entry.credential
-            self._causes = (result.entry.decision,)
-        else:
-            self._causes = result.causes
-        return attachment
 
     def _observe(self, attachment: Attachment) -> Leave:
         if isinstance(attachment, Refuse):
@@ -322,11 +316,54 @@ class OutboundExchange:
             self._enforced = False
         return Leave(keep_app=True)
 
-    def _forward(self, attachment: Attach | Leave) -> Forward:
+    def _obtain(
+        self, attachment: Attach | AttachOwn, source: Source | None, subject: Credential | None
+    ) -> Action:
+        """Get the token that is attached, where it is not the caller's own."""
+        self._attachment = attachment
+        self._source = source
+        self._subject = subject
+        return self._forward(attachment) if source is None else self._take(source.get(subject))
+
+    def _take(self, found: ObtainedToken | Failure | Obtaining) -> Action:
+        assert self._attachment is not None
+        if isinstance(found, ObtainedToken):
+            self._obtained = found
+            return self._forward(self._attachment)
+        if isinstance(found, Failure):
+            return self._refuse(denial_of(found))
+        self._obtaining = found
+        return Pending(found.settled())
+
+    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Action:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
-        self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
-        return Forward(self._handler.pool, self._head.target)
+        if (
+            self._handler.transactions is not None
+            and self._transaction is None
+            and isinstance(attachment, (Attach, Accompany))
+        ):
+            action = self._request_transaction(self._handler.transactions, attachment.entry)
+            if action is not None:
+                return action
+        self._clean(keep_app=isinstance(attachment, (Accompany, Leave)) and attachment.keep_app)
+        replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
+        return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
+
+    def _request_transaction(
+        self, transactions: TransactionRequests, entry: Entry
+    ) -> Action | None:
+        """Get a transaction token for *entry*; an action means that there is none, or not yet."""
+        asked, self._transaction_asked = self._transaction_asked, None
+        found = transactions.get(entry) if asked is None else asked.found()
+        if isinstance(found, Failure):
+            return self._refuse(denial_of(found))
+        if not isinstance(found, Credential):
+            self._transaction_asked = found
+            return Pending(found.settled())
+        self._transaction = found
+        self._transaction_for = entry
+        return None
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -356,8 +393,25 @@ class OutboundExchange:
                 self._called.calls -= 1
                 self._called = None
         self._committed = True
-        if not isinstance(attachment, Attach):
+        if isinstance(attachment, (Attach, Accompany)):
+            denial = self._call_from(attachment)
+            if denial is not None:
+                return self._refuse(denial)
+            if isinstance(attachment, Accompany):
+                return handler.host_line + self._passing
+        elif not isinstance(attachment, AttachOwn):
             return handler.host_line
+        token = self._token()
+        if isinstance(token, Denial):
+            return self._refuse(token)
+        lines = handler.host_line
+        if self._passing:
+            lines += self._passing
+        return b"%bauthorization: Bearer %b\r\n" % (lines, token)
+
+    def _call_from(self, attachment: Attach | Accompany) -> Denial | None:
+        """Count the call as one of its request, which may still cause it, or say why not."""
+        handler = self._handler
         entry = attachment.entry
         rules, now, wall_now = (
             handler.settings.attribution,
@@ -370,16 +424,51 @@ class OutboundExchange:
             again = handler.attribute(self._evidence, rules, handler.ledger, now, wall_now)
             if isinstance(again, Attributed):
                 entry, denial = again.entry, None
-        if denial is None and entry.credential is None:
-            denial = Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if denial is not None:
-            return self._refuse(denial)
-        assert entry.credential is not None
+            return denial
+        if entry.credential is None:
+            return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
+        if handler.settings.passes_transaction:
+            passing = lines_with(
+                entry, self._transaction, wall_now, requested_for=self._transaction_for
+            )
+            if isinstance(passing, Denial):
+                return passing
+            self._passing = passing
         entry.calls += 1
         self._called = entry
         self._credential = entry.credential
         self._causes = (entry.decision,)
-        return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, entry.credential.token)
+        return None
+
+    def _token(self) -> bytes | Denial:
+        """Return the token that is attached, if it is good at this moment."""
+        source, obtained = self._source, self._obtained
+        if source is None:
+            credential = self._credential
+            assert credential is not None
+            if self._choice.leaves_audience(credential) and self._handler.outside is not None:
+                self._handler.outside(self._handler.settings.name, credential)
+            return credential.token
+        assert obtained is not None
+        if not source.still_good(obtained):
+            found = source.get(self._subject)
+            if not isinstance(found, ObtainedToken):
+                return denial_of(found) if isinstance(found, Failure) else _ENDED_WAITING
+            self._obtained = obtained = found
+        self._sent = obtained
+        return obtained.token
+
+    def again(self, head: ResponseHead) -> Action | None:  # noqa: ARG002 - it is a 401
+        """Send the call once more with another token, where the one it had was obtained.
+
+        What the destination says of a token that the caller or the app chose is theirs to know.
+        """
+        source, obtained = self._source, self._obtained
+        if source is None or obtained is None or not source.refused(obtained, self._subject):
+            return None
+        found = source.get(self._subject)
+        return None if isinstance(found, Failure) else self._take(found)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
@@ -393,9 +482,13 @@ class OutboundExchange:
 
     def finish(self, status: int, timing: Timing, fault: Reason | None, *, whole: bool) -> None:  # noqa: ARG002
         handler = self._handler
+        obtained = self._attached()
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
+        passed = None
+        if self._passing and self._transaction is not None:
+            passed = self._transaction.principal
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -412,6 +505,8 @@ class OutboundExchange:
             host=self._head.host,
             causes=self._causes,
             evidence=self._evidence,
+            attached=obtained,
+            transaction=passed,
         )
         if handler.decisions is not None:
             handler.decisions.outbound(
@@ -422,10 +517,38 @@ class OutboundExchange:
                 destination=handler.settings.name,
                 status=status,
                 cause=self._causes[0] if len(self._causes) == 1 else "",
-                attached=None if self._called is None else self._credential,
+                attached=self._credential if self._has_credential() else None,
                 denial=self._denial,
                 enforced=self._enforced,
+                obtained=obtained,
+                transaction="" if passed is None else transaction_id(passed),
             )
+
+    def _has_credential(self) -> bool:
+        return self._called is not None and isinstance(self._attachment, Attach)
+
+    def _attached(self) -> AttachedRecord | None:
+        """Say which token went with the call, where it was not the caller's own."""
+        sent, choice = self._sent, self._choice
+        if sent is None:
+            return None
+        is_own = isinstance(self._attachment, AttachOwn)
+        return AttachedRecord(
+            choice.own_kind if is_own else choice.kind,
+            sent.log_id,
+            sent.subject,
+            sent.actor,
+            choice.asked_for,
+        )
+
+    @property
+    def cause(self) -> Entry | None:
+        """The request that caused the call, once that is known."""
+        return self._cause
+
+    def refuse(self, denial: Denial) -> Answer:
+        """Answer the app ourselves after all, because of what bounds its calls."""
+        return self._refuse(denial)
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial
@@ -441,10 +564,19 @@ def drop_handles(head: RequestHead) -> None:
                 head.lines[index] = b""
 
 
+_ENDED_WAITING: Final = Denial(
+    Reason.EXCHANGE_UNAVAILABLE, "its token ended while the call was waiting"
+)
+
+
 def _outcome(attachment: Attachment) -> str:
     match attachment:
         case Attach():
             return "attached"
+        case Accompany():
+            return "accompanied"
+        case AttachOwn():
+            return "own"
         case Leave():
             return "anonymous"
         case Refuse(denial=denial):

@@ -189,7 +189,7 @@ def _saw_call_out(evidence: Evidence, record: DecisionRecord, judge: Judge) -> N
     if record.attached != "token" or destination is None or issuer is None:
         return
     ours = frozenset(issuer.audiences or ())
-    theirs = {destination.name, destination.upstream.host, *destination.hosts}
+    theirs = destination.own_audiences
     if record.audiences and ours.issuperset(record.audiences) and theirs.isdisjoint(ours):
         audiences = ", ".join(sorted(record.audiences))
         evidence.relayed_outside.add((record.destination, record.issuer, audiences))

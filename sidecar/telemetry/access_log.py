@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec.json import Encoder
 
 from sidecar.telemetry.lines import Lines, Moments
-from sidecar.telemetry.records import AccessRecord
+from sidecar.telemetry.records import AccessRecord, AttachedRecord
 
 Mode = Literal["all", "refusals", "off"]
 
@@ -59,6 +59,8 @@ class AccessLog:
         texts = len(record.path) + len(record.subject) + len(record.detail) + len(record.method)
         if texts > MAX_TEXT_LENGTH or "?" in record.path:
             _bound(record)
+        if record.attached is not None:
+            record.attached = _bounded(record.attached)
         try:
             line = self._encode(record)
         except UnicodeEncodeError:
@@ -87,6 +89,17 @@ def _bound(record: AccessRecord) -> None:
     record.detail = _shortened(record.detail)
 
 
+def _bounded(attached: AttachedRecord) -> AttachedRecord:
+    """Return it with its texts bounded, and such that they can be encoded."""
+    return AttachedRecord(
+        attached.kind,
+        attached.token,
+        _encodable(_shortened(attached.subject)),
+        _encodable(_shortened(attached.actor)),
+        _encodable(_shortened(attached.audience)),
+    )
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 1] + "…"
 
@@ -95,4 +108,9 @@ def _make_encodable(record: AccessRecord) -> None:
     for name in record.__struct_fields__:
         value = getattr(record, name)
         if isinstance(value, str):
-            setattr(record, name, value.encode("utf-8", "replace").decode())
+            setattr(record, name, _encodable(value))
+    record.actors = [_encodable(each) for each in record.actors]
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -47,8 +47,26 @@ IN_FLIGHT: Final = Family(
 UPSTREAM_RETRIES: Final = Family(
     "sidecar_upstream_retries_total",
     "counter",
-    "Requests tried once more, because a kept connection turned out to have been closed.",
+    "Requests sent once more: a kept connection turned out to be closed, or another token to do.",
     ("direction",),
+)
+CONNECT_RETRIES: Final = Family(
+    "sidecar_connect_retries_total",
+    "counter",
+    "Connections that were tried once more; the app's are under inbound:app.",
+    ("destination",),
+)
+DESTINATION_IN_FLIGHT: Final = Family(
+    "sidecar_destination_in_flight",
+    "gauge",
+    "Connections to a destination that are in use.",
+    ("destination",),
+)
+CALLER_DEADLINES: Final = Family(
+    "sidecar_caller_deadlines_total",
+    "counter",
+    "Requests whose caller said how long it waits: used, or malformed.",
+    ("result",),
 )
 TUNNELS_OPEN: Final = Family(
     "sidecar_tunnels_open",
@@ -79,6 +97,12 @@ CONNECTS_PAST: Final = Family(
     "counter",
     "CONNECT requests to a host of a destination: no token can be attached in such a tunnel.",
     ("route",),
+)
+RELAYED_OUTSIDE: Final = Family(
+    "sidecar_relayed_outside_audience_total",
+    "counter",
+    "Callers' tokens relayed to a destination that is not in their aud (RFC 9700).",
+    ("destination",),
 )
 LEDGER_ENTRIES: Final = Family(
     "sidecar_ledger_entries", "gauge", "Live inbound exchanges that outbound calls may name."
@@ -132,6 +156,24 @@ INTROSPECTION_DURATION: Final = Family(
     "histogram",
     "Time from asking an issuer about a token to its answer, or to giving up.",
     ("issuer",),
+)
+TOKEN_ENDPOINT_REQUESTS: Final = Family(
+    "sidecar_token_endpoint_requests_total",
+    "counter",
+    "Attempts to get a token from an authorization server, by what came of them.",
+    ("client", "result"),
+)
+TOKEN_ENDPOINT_DURATION: Final = Family(
+    "sidecar_token_endpoint_duration_seconds",
+    "histogram",
+    "Time from asking for a token to the answer, or to giving up; of each attempt.",
+    ("client",),
+)
+TOKEN_ENDPOINT_IN_FLIGHT: Final = Family(
+    "sidecar_token_endpoint_in_flight",
+    "gauge",
+    "Requests for tokens that are under way.",
+    ("client",),
 )
 CIRCUIT_STATE: Final = Family(
     "sidecar_circuit_state",
@@ -239,10 +281,13 @@ INJECTOR_CERTIFICATE_EXPIRY: Final = Family(
 
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
+    CONNECT_RETRIES, DESTINATION_IN_FLIGHT, CALLER_DEADLINES,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
+    RELAYED_OUTSIDE,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
     TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS, SHARED_TOKENS,
+    TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
     APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,

@@ -13,9 +13,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from msgspec import Raw
 from msgspec.json import Encoder
 
+from sidecar.core.actors import actor_chain
 from sidecar.core.claim_paths import ABSENT, ClaimPath, look_up, show_claim_path
 from sidecar.core.principal import Principal
 from sidecar.telemetry.decision_records import Caller
+from sidecar.telemetry.records import AttachedRecord
 
 MAX_CALLER_BYTES: Final = 16 * 1024
 """Of one caller as JSON; whoever is larger is named and not described."""
@@ -89,6 +91,7 @@ class Callers:
             (found for name in _CLIENT_CLAIMS if isinstance(found := claims.get(name), str)), ""
         )
         found = {path: look_up(claims, path) for path in self._claims}
+        chain = actor_chain(claims)
         caller = Caller(
             issuer=principal.issuer_name,
             iss=principal.issuer,
@@ -102,7 +105,8 @@ class Callers:
             iat=_number(claims.get("iat")),
             acr=acr if isinstance(acr := claims.get("acr"), str) else None,
             auth_time=_number(claims.get("auth_time")),
-            act=_actor(claims),
+            act=chain[0] if chain else None,
+            actors=list(chain) if len(chain) > 1 else [],
             claims={show_claim_path(p): v for p, v in found.items() if v is not ABSENT},
             absent=[show_claim_path(p) for p, v in found.items() if v is ABSENT],
             read_as=self._read_as.get(principal.issuer_name, ""),
@@ -110,6 +114,17 @@ class Callers:
         hidden = () if self._redaction is None else _hide(caller, self._redaction)
         content = _encoded(caller)
         return RecordedCaller(Raw(content), caller.client, caller.audiences, hidden, len(content))
+
+    def veiled(self, attached: AttachedRecord) -> AttachedRecord:
+        """Return *attached* with what of callers is hidden hidden in it, too."""
+        redaction = self._redaction
+        subject, actor = attached.subject, attached.actor
+        if redaction is not None:
+            if subject and ("sub",) in redaction.paths:
+                subject = redaction.hide(subject)
+            if actor and ("act", "sub") in redaction.paths:
+                actor = redaction.hide(actor)
+        return AttachedRecord(attached.kind, attached.token, subject, actor, attached.audience)
 
 
 def _encoded(caller: Caller) -> bytes:
@@ -139,6 +154,9 @@ def _hide(caller: Caller, redaction: Redaction) -> tuple[tuple[bytes, bytes], ..
     caller.redacted = []
     caller.subject = replaced(("sub",), caller.subject)
     caller.act = replaced(("act", "sub"), caller.act)
+    if caller.actors and ("act", "sub") in redaction.paths:
+        # Whoever hides the current actor hides those before it, whose paths only differ in depth.
+        caller.actors = [redaction.hide(each) if each else each for each in caller.actors]
     for name in _CLIENT_CLAIMS:
         if (name,) in redaction.paths:
             caller.client = replaced((name,), caller.client)
@@ -157,14 +175,6 @@ def _audiences(claims: Mapping[str, Any]) -> list[str]:
 
 def _number(value: object) -> float | int | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _actor(claims: Mapping[str, Any]) -> str | None:
-    if "act" not in claims:
-        return None
-    actor = claims["act"]
-    subject = actor.get("sub") if isinstance(actor, dict) else None
-    return subject if isinstance(subject, str) else ""
 
 
 def quoted(path: bytes) -> bytes:

@@ -16,6 +16,7 @@ from sidecar.core.principal import Credential, Principal
 from sidecar.telemetry.decision_callers import Callers, RecordedCaller, quoted
 from sidecar.telemetry.decision_records import FORMAT, TOKEN_REASONS, DecisionRecord
 from sidecar.telemetry.lines import Lines, Moments
+from sidecar.telemetry.records import AttachedRecord
 
 MAX_PATH_BYTES: Final = 4096
 MAX_TEXT_BYTES: Final = 512
@@ -72,16 +73,18 @@ class DecisionLog:
         enforced: bool,
         sent: bool | None,
         patterns: tuple[str, ...] = (),
+        transaction: str = "",
     ) -> None:
         """Record a request to the app. *path* may still have its query.
 
         *sent*: whether the request came with a credential, ``None`` where that was not looked for.
-        *patterns*: the paths of the rule.
+        *patterns*: the paths of the rule. *transaction* is ``txn`` of the transaction token.
         """
         if not self._wants(denial):
             return
         record = self._begun("inbound", decision, method, host, status, denial, enforced)
         record.rule = rule
+        record.transaction = transaction
         path = path.partition(b"?")[0]
         if credential is not None:
             caller = self._caller(credential)
@@ -110,15 +113,24 @@ class DecisionLog:
         attached: Credential | None,
         denial: Denial | None,
         enforced: bool,
+        obtained: AttachedRecord | None = None,
+        transaction: str = "",
     ) -> None:
-        """Record a call of the app. *attached* is the credential that went with it."""
+        """Record a call of the app. *attached* is the caller's credential that went with it,
+        *obtained* what is known of another token that did, *transaction* ``txn`` of the
+        transaction token that did.
+        """
         if not self._wants(denial):
             return
         record = self._begun("outbound", decision, method, host, status, denial, enforced)
         record.destination = destination
         record.cause = cause
+        record.transaction = transaction
         path = path.partition(b"?")[0]
-        if attached is None:
+        if obtained is not None:
+            record.attached = "token"
+            record.obtained = self._callers.veiled(obtained)
+        elif attached is None:
             record.attached = "none"
         else:
             caller = self._caller(attached)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from msgspec import Raw, Struct
 
 from sidecar.core.outcome import Reason
+from sidecar.telemetry.records import AttachedRecord
 
 FORMAT: Final = "decision/1"
 NOBODY: Final = Raw(b"null")
@@ -46,6 +47,8 @@ class Caller(Struct, kw_only=True, omit_defaults=True, gc=False):
     auth_time: float | int | None = None
     act: str | None = None
     """``sub`` of the current actor; empty: there is one without a name."""
+    actors: list[str] = []
+    """That one and those before it, the outermost first, where there is more than one."""
     claims: dict[str, Any] = {}
     """Further claims by path: those that conditions ask for, and those of ``log.decisions``."""
     absent: list[str] = []
@@ -83,6 +86,8 @@ class DecisionRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     reason: str = ""
     enforced: bool | None = None
     """Set exactly where *reason* is; false: the request went on (``mode: observe``)."""
+    transaction: str = ""
+    """``txn`` of the transaction token, verified or passed on."""
     cut: bool = False
     """The path was over the bound on a record."""
 
@@ -96,7 +101,9 @@ class DecisionRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     cause: str = ""
     """*id* of the inbound request that caused the call."""
     attached: Literal["token", "none", ""] = ""
+    obtained: AttachedRecord | None = None
+    """What is known of a token that was attached and is not the caller's own."""
     issuer: str = ""
-    """Of the token attached, as the two after it."""
+    """Of the caller's own token, attached, as the two after it."""
     client: str = ""
     audiences: list[str] = []

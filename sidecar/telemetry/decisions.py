@@ -16,7 +16,7 @@ from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
 from sidecar.core.principal import Credential, Principal
 from sidecar.core.token_sources import TokenSource
-from sidecar.telemetry.records import AttributionRecord
+from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 
 MAX_PATH_BYTES: Final = 512
 MAX_HOST_BYTES: Final = 256
@@ -63,9 +63,10 @@ class Decision:
     """One decision, and what came of it. A permit is overwritten by a later one."""
 
     __slots__ = (
-        "at", "attribution", "causes", "denial", "destination", "direction", "duration_seconds",
-        "enforced", "evidence", "host", "id", "key", "method", "overhead_seconds", "path",
-        "principal", "route", "rule", "said", "seq", "source", "status", "token",
+        "at", "attached", "attribution", "causes", "denial", "destination", "direction",
+        "duration_seconds", "enforced", "evidence", "host", "id", "key", "method",
+        "overhead_seconds", "path", "principal", "route", "rule", "said", "seq", "source", "status",
+        "token", "transaction",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +88,10 @@ class Decision:
         """Whether *denial* was the answer, and not only observed."""
         self.attribution: AttributionRecord | None = None
         self.destination = ""
+        self.attached: AttachedRecord | None = None
+        """The token that went with an outbound call, where that is not the caller's own."""
+        self.transaction: Principal | None = None
+        """What the transaction token says that came with the request, or went with the call."""
         self.rule: PolicyRule | None = None
         self.source: TokenSource | None = None
         """Where the token was, if there was one."""
@@ -170,6 +175,8 @@ class Decisions:
         token: bytes = b"",
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
+        attached: AttachedRecord | None = None,
+        transaction: Principal | None = None,
     ) -> None:
         """Keep one. *path* may have its query, which is not kept; nor are *token* and handles."""
         self.recorded += 1
@@ -203,6 +210,8 @@ class Decisions:
         kept.enforced = enforced
         kept.attribution = attribution
         kept.destination = destination
+        kept.attached = attached
+        kept.transaction = transaction
         kept.rule = rule
         kept.source = source
         kept.causes = causes

@@ -2,15 +2,17 @@
 
 from typing import Final
 
+from sidecar.core.actors import actor_chain
 from sidecar.core.attribution import NO_EVIDENCE, Evidence
 from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
-from sidecar.core.principal import Credential
+from sidecar.core.principal import Credential, Principal
 from sidecar.core.token_sources import TokenSource
+from sidecar.core.transactions import transaction_id
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import Direction, RouteMetrics
-from sidecar.telemetry.records import AccessRecord, AttributionRecord
+from sidecar.telemetry.records import AccessRecord, AttachedRecord, AttributionRecord
 
 _SWITCHED: Final = 101
 
@@ -54,11 +56,15 @@ class ExchangeReporter:
         token: bytes = b"",
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
+        attached: AttachedRecord | None = None,
+        transaction: Principal | None = None,
     ) -> None:
         """Count one exchange, keep the decision and write its line.
 
         *path* may still have its query. *source* is where *token* was found, *evidence* what an
-        outbound call says of the requests that caused it, whose decisions are *causes*.
+        outbound call says of the requests that caused it, whose decisions are *causes*. *attached*
+        is the token that went with it, where that is not the caller's own; *transaction* is what
+        the transaction token says, which came with the request or went with the call.
 
         A *tunnel*, such as whatever ends with 101, is open for as long as its two sides like: its
         duration is in the log, and would say nothing among those of answers.
@@ -94,6 +100,8 @@ class ExchangeReporter:
                 token=token,
                 causes=causes,
                 evidence=evidence,
+                attached=attached,
+                transaction=transaction,
             )
         log = self._log
         if denial is not None:
@@ -113,11 +121,20 @@ class ExchangeReporter:
             overhead_ms=overhead_seconds * 1000,
             attribution=attribution,
             destination=destination,
+            attached=attached,
         )
         if credential is not None:
-            record.issuer = credential.principal.issuer_name
-            record.subject = credential.principal.subject
+            principal = credential.principal
+            record.issuer = principal.issuer_name
+            record.subject = principal.subject
             record.token = credential.log_id
+            if "act" in principal.claims:
+                chain = actor_chain(principal.claims)
+                record.actor = chain[0]
+                if len(chain) > 1:
+                    record.actors = list(chain)
+        if transaction is not None:
+            record.transaction = transaction_id(transaction)
         if denial is not None:
             record.reason = denial.reason.code
             record.detail = denial.detail

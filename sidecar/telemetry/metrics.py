@@ -21,7 +21,15 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, shared_tokens, tls, token_exchanges
+from sidecar.telemetry import (
+    catalogue,
+    destinations,
+    introspection,
+    shared_tokens,
+    tls,
+    token_endpoint,
+    token_exchanges,
+)
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -228,6 +236,10 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._connect_retries = Tally()
+        self._caller_deadlines = Tally()
+        self._destinations: destinations.DestinationsView | None = None
+        self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
         self._tunnels: Callable[[], Mapping[str, int]] | None = None
@@ -241,6 +253,7 @@ class Metrics:
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
         self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
         self._obtained_tokens: Callable[[], int] | None = None
+        self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
         self._shared_tokens: shared_tokens.SharedTokenMetrics | None = None
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
@@ -274,6 +287,22 @@ class Metrics:
     def connected_past(self, route: str) -> None:
         """Count one ``CONNECT`` to a host of the destination *route*."""
         self._connects_past.add(route)
+
+    def relayed_outside(self, destination: str) -> None:
+        """Count one caller's token that went to *destination* without being for it."""
+        self._relayed_outside.add(destination)
+
+    def connect_retried(self, destination: str) -> None:
+        """Count one connection to *destination* that is tried once more."""
+        self._connect_retries.add(destination)
+
+    def caller_deadline(self, result: str) -> None:
+        """Count one request whose caller said how long it waits; *result* is of a closed set."""
+        self._caller_deadlines.add(result)
+
+    def watch_destinations(self, view: destinations.DestinationsView) -> None:
+        """Ask *view* at each scrape, in place of the one before."""
+        self._destinations = view
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -318,8 +347,13 @@ class Metrics:
         """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
         return self._tls.setdefault(endpoint, tls.TlsMetrics(endpoint, clock))
 
-    def watch_only(self, *, issuers: Container[str], tls: Container[str]) -> None:
-        """Forget what was reported of other issuers and endpoints: nobody reports for them now."""
+    def watch_only(
+        self, *, issuers: Container[str], tls: Container[str], clients: Container[str] = ()
+    ) -> None:
+        """Forget what was reported of other issuers, endpoints and clients: nobody does now."""
+        self._clients = {
+            name: each for name, each in self._clients.items() if name in clients or name == OTHER
+        }
         self._issuers = {
             name: each for name, each in self._issuers.items() if name in issuers or name == OTHER
         }
@@ -352,6 +386,12 @@ class Metrics:
         """Ask *kept* for the number of tokens that are kept at each scrape."""
         self._obtained_tokens = kept
 
+    def token_endpoint(self, client: str) -> token_endpoint.TokenEndpointMetrics:
+        """Return the metrics of *client*; over ``MAX_CLIENTS`` those of ``other``."""
+        known = self._clients
+        name = client if client in known or len(known) < token_endpoint.MAX_CLIENTS else OTHER
+        return known.setdefault(name, token_endpoint.TokenEndpointMetrics(name))
+
     def config_reloaded(self, successful: bool, at: float) -> None:
         """Count an attempt to reload *at* a time, in seconds since the epoch.
 
@@ -378,6 +418,7 @@ class Metrics:
         yield from self._issuer_families()
         yield _counter(catalogue.ATTRIBUTIONS, self._attributions.items())
         yield _counter(catalogue.CONNECTS_PAST, self._connects_past.items())
+        yield _counter(catalogue.RELAYED_OUTSIDE, self._relayed_outside.items())
         if self._carriers is not None:
             calls = [((label,), count) for label, count in self._carriers().items()]
             yield _counter(catalogue.CARRIER_CALLS, calls)
@@ -405,11 +446,13 @@ class Metrics:
             yield from self._introspection_families()
         if self._shared_tokens is not None:
             yield _counter(catalogue.SHARED_TOKENS, self._shared_tokens.result_samples())
-        circuits = list(self._circuits())
-        if circuits:
-            yield _gauge(catalogue.CIRCUIT_STATE, circuits)
         if self._token_exchanges:
             yield from self._token_exchange_families()
+        if self._clients:
+            yield from self._client_families()
+        yield from self._destination_families()
+        if circuits := [*self._circuits()]:
+            yield _gauge(catalogue.CIRCUIT_STATE, circuits)
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
             yield _gauge(catalogue.APP_EXPOSED, [((), int(exposed))])
         reloads = [((result,), count) for result, count in self._reloads.items()]
@@ -465,10 +508,28 @@ class Metrics:
         durations = (((each.name,), each.duration) for each in asked)
         yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
 
+    def _client_families(self) -> Iterator[Metric]:
+        asked = self._clients.values()
+        yield _counter(catalogue.TOKEN_ENDPOINT_REQUESTS, token_endpoint.result_samples(asked))
+        durations = (((each.name,), each.duration) for each in asked)
+        yield _histogram(catalogue.TOKEN_ENDPOINT_DURATION, durations)
+        in_flight = (((each.name,), each.in_flight) for each in asked)
+        yield _gauge(catalogue.TOKEN_ENDPOINT_IN_FLIGHT, in_flight)
+
+    def _destination_families(self) -> Iterator[Metric]:
+        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
+        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
+        if (seen := self._destinations) is not None:
+            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
+
     def _circuits(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
+        yield from token_endpoint.circuit_samples(self._clients.values())
         if self._shared_tokens is not None:
             yield from self._shared_tokens.circuit_samples()
+        if self._destinations is not None:
+            yield from self._destinations.circuit_samples()
 
     def _token_exchange_families(self) -> Iterator[Metric]:
         own = self._token_exchanges.values()

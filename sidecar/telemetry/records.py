@@ -11,6 +11,22 @@ class AttributionRecord(Struct, gc=False, frozen=True):
     outcome: str
 
 
+class AttachedRecord(Struct, omit_defaults=True, gc=False, frozen=True):
+    """Which token went with an outbound call, where it was not the caller's own."""
+
+    kind: str
+    """``exchange``, ``client_credentials``, ``jwt_bearer`` or ``file``; ``relay`` is the caller's
+    own, of which the line says everything already."""
+    token: str = ""
+    """First 16 hex digits of the token's SHA-256."""
+    subject: str = ""
+    """``sub``, where the token is a JWT."""
+    actor: str = ""
+    """``sub`` of the outermost ``act``."""
+    audience: str = ""
+    """For whom it was asked for."""
+
+
 class AccessRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     """One exchange. A value left at its default is left out of the line.
 
@@ -37,5 +53,13 @@ class AccessRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     subject: str = ""
     token: str = ""
     """First 16 hex digits of the token's SHA-256."""
+    actor: str | None = None
+    """Who uses the token for its subject: ``sub`` of the outermost ``act`` (RFC 8693), empty for
+    one without a name; ``None``: nobody does."""
+    actors: list[str] = []
+    """That one and those before it, the outermost first, where there is more than one."""
+    transaction: str = ""
+    """``txn`` of the transaction token, verified or passed on."""
     attribution: AttributionRecord | None = None
     destination: str = ""
+    attached: AttachedRecord | None = None

@@ -1,25 +1,37 @@
 """One complete identity provider: discovery, key set, tokens and introspection.
 
-Owns the HTTP. What tokens say belongs to ``sidecar.testbed.token_mint``, and who may have one to
-``sidecar.testbed.token_endpoint``. Its tokens protect nothing, for passwords are public; it listens
-on loopback unless it is told otherwise, as the Kubernetes demo does.
+Owns the HTTP. What tokens say belongs to ``sidecar.testbed.token_mint``, who may have one to
+``sidecar.testbed.token_endpoint``, and what goes wrong to ``sidecar.testbed.token_faults``. Its
+tokens protect nothing, for passwords are public; it listens on loopback unless it is told
+otherwise, as the Kubernetes demo does.
 """
 
-from collections.abc import Sequence
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from sidecar.testbed.client_authentication import Certificate, ClientAuthentication
+from sidecar.testbed.grants import Asked, Grant, read
 from sidecar.testbed.opaque_tokens import OpaqueTokens
-from sidecar.testbed.token_endpoint import Grant, TokenEndpoint, TokenError
+from sidecar.testbed.signing_key import ASYMMETRIC
+from sidecar.testbed.token_answers import NOT_STORED, granted, refused, wrong
+from sidecar.testbed.token_endpoint import GRANT_TYPES, TokenEndpoint
+from sidecar.testbed.token_errors import TokenError
+from sidecar.testbed.token_faults import Faults, TokenRequests
 from sidecar.testbed.token_mint import TokenMint
-from sidecar.testbed.users import SERVICES, USERS
+from sidecar.testbed.trusted_tokens import TrustedTokens
+from sidecar.testbed.users import SERVICES, USERS, Service
 
 _MAX_FORM_BYTES = 16 * 1024
+_SHUTDOWN_SECONDS = 0.01  # 0 would wait for those who wait
 _FORM = "application/x-www-form-urlencoded"
-_NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class IdentityProvider:
@@ -44,15 +56,23 @@ class IdentityProvider:
         algorithms: Sequence[str] = ("RS256", "ES256"),
         lifetime_seconds: float = 300.0,
         issues_opaque: bool = False,
+        services: Iterable[Service] = SERVICES,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """*issuer* is its URL where that is not the address it listens on.
 
         *issues_opaque*: the token endpoint gives tokens that only introspection can read.
+        *services* are its clients. With *tls* it speaks HTTPS; a context that asks for
+        certificates is what ``tls_client_auth`` needs.
         """
         self.key_set_requests = 0
         """How often the key set was asked for."""
         self.introspections = 0
         """How often a client that showed who it is asked about a token."""
+        self.token_requests = TokenRequests()
+        """What the token endpoint was asked."""
+        self.faults = Faults()
+        """What goes wrong; nothing at first."""
         self._issues_opaque = issues_opaque
         self._audience = tuple(audience)
         self._host = host
@@ -60,8 +80,9 @@ class IdentityProvider:
         self._named = issuer
         self._algorithms = tuple(algorithms)
         self._lifetime_seconds = lifetime_seconds
-        self._endpoint = TokenEndpoint(USERS, SERVICES)
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._services = tuple(services)
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
 
     @property
     def issuer(self) -> str:
@@ -89,21 +110,10 @@ class IdentityProvider:
         return f"{self.issuer}/introspect"
 
     async def __aenter__(self) -> Self:
-        await self._runner.setup()
-        try:
-            site = web.TCPSite(self._runner, self._host, self._port)
-            await site.start()
-        except BaseException:
-            await self._runner.cleanup()
-            raise
-        host, port = self.address = self._runner.addresses[0][:2]
-        self.mint = TokenMint(
-            self._named or f"http://{host}:{port}",
-            audience=self._audience,
-            algorithms=self._algorithms,
-            lifetime_seconds=self._lifetime_seconds,
-        )
-        self.opaque = OpaqueTokens(self.mint)
+        await self._listen()
+        host, port = self.address
+        scheme = "http" if self._tls is None else "https"
+        self._become(self._named or f"{scheme}://{host}:{port}")
         return self
 
     async def __aexit__(
@@ -112,15 +122,82 @@ class IdentityProvider:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._runner.cleanup()
+        await self.go_down()
+
+    def _become(self, issuer: str) -> None:
+        self.mint = TokenMint(
+            issuer,
+            audience=self._audience,
+            algorithms=self._algorithms,
+            lifetime_seconds=self._lifetime_seconds,
+            principals=(*USERS, *self._services),
+        )
+        self.opaque = OpaqueTokens(self.mint)
+        self._tokens = TrustedTokens(self.mint, opaque=self.opaque, clock=time.time)
+        self._workloads = TrustedTokens(clock=time.time)
+        recipients = (self.issuer, self.token_url)
+        self._clients = ClientAuthentication(
+            self._services, recipients=recipients, workloads=self._workloads, clock=time.time
+        )
+        self._endpoint = TokenEndpoint(USERS, self._clients, self._tokens, recipients=recipients)
+
+    def trust(self, mint: TokenMint) -> None:
+        """Exchange tokens of *mint*, another provider's, as if they were its own."""
+        self._tokens.trust(mint)
+
+    def trust_workloads(self, mint: TokenMint) -> None:
+        """Take a token of *mint* for the service whose ``workload`` is its subject."""
+        self._workloads.trust(mint)
+
+    async def go_down(self) -> None:
+        """Listen no more and end every connection; nothing happens where it is down."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def come_back(self) -> None:
+        """Serve again where it did, with the same keys."""
+        self._port = self.address[1]
+        await self._listen()
+
+    async def _listen(self) -> None:
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            handler_cancellation=True,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._tls).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        host, port = runner.addresses[0][:2]
+        self.address = host, port
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=_MAX_FORM_BYTES)
-        application.router.add_get("/.well-known/openid-configuration", self._discovery)
-        application.router.add_get("/jwks", self._key_set)
-        application.router.add_post("/token", self._token)
-        application.router.add_post("/introspect", self._introspect)
+        router = application.router
+        router.add_get("/.well-known/openid-configuration", self._beside(self._discovery))
+        router.add_get("/jwks", self._beside(self._key_set))
+        router.add_post("/introspect", self._beside(self._introspect))
+        router.add_post("/token", self._token)
         return application
+
+    def _beside(self, handler: Handler) -> Handler:
+        """Answer by *handler* unless faults concern more than tokens."""
+
+        async def answer(request: web.Request) -> web.Response:
+            faults = self.faults
+            if faults.everywhere:
+                await faults.wait()
+                if faults.instead is not None:
+                    return wrong(faults.instead, request)
+            return await handler(request)
+
+        return answer
 
     async def _discovery(self, _request: web.Request) -> web.Response:
         return web.json_response(
@@ -129,11 +206,14 @@ class IdentityProvider:
                 "jwks_uri": self.jwks_url,
                 "token_endpoint": self.token_url,
                 "introspection_endpoint": self.introspection_url,
-                "grant_types_supported": ["client_credentials", "password"],
+                "grant_types_supported": GRANT_TYPES,
                 "token_endpoint_auth_methods_supported": [
                     "client_secret_basic",
                     "client_secret_post",
+                    "private_key_jwt",
+                    *(["tls_client_auth"] if self._tls is not None else []),
                 ],
+                "token_endpoint_auth_signing_alg_values_supported": ASYMMETRIC,
                 "response_types_supported": [],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": list(self.mint.algorithms),
@@ -145,36 +225,44 @@ class IdentityProvider:
         return web.json_response(self.mint.jwks(), content_type="application/jwk-set+json")
 
     async def _token(self, request: web.Request) -> web.Response:
-        form = await _form(request)
-        if isinstance(form, TokenError):
-            return _error(form)
-        match self._endpoint.decide(form, request.headers.get("Authorization")):
+        with self.token_requests.counted():
+            form = await _form(request)
+            if isinstance(form, TokenError):
+                return refused(form)
+            asked = read(form)
+            if isinstance(asked, TokenError):
+                return refused(asked)
+            self.token_requests.add(asked)
+            faults = self.faults
+            await faults.wait()
+            if faults.instead is not None:
+                return wrong(faults.instead, request)
+            return self._decided(asked, faults, request)
+
+    def _decided(self, asked: Asked, faults: Faults, request: web.Request) -> web.Response:
+        match self._endpoint.decide(
+            asked, request.headers.get("Authorization"), _certificate(request)
+        ):
             case TokenError() as error:
-                return _error(error)
-            case Grant(subject, scope):
-                issue = self.opaque.issue if self._issues_opaque else self.mint.token
-                return web.json_response(
-                    {
-                        "access_token": issue(subject),
-                        "token_type": "Bearer",
-                        "expires_in": int(self.mint.lifetime_seconds),
-                        "scope": scope,
-                    },
-                    headers=_NOT_STORED,
-                )
+                return refused(error)
+            case Grant() as grant:
+                opaque = self.opaque if self._issues_opaque else None
+                return granted(grant, faults, now=time.time(), mint=self.mint, opaque=opaque)
 
     async def _introspect(self, request: web.Request) -> web.Response:
         form = await _form(request)
         if isinstance(form, TokenError):
-            return _error(form)
-        asks = self._endpoint.authenticate(form, request.headers.get("Authorization"))
+            return refused(form)
+        asks = self._clients.authenticate(
+            dict(form), request.headers.get("Authorization"), _certificate(request)
+        )
         if isinstance(asks, TokenError):
-            return _error(asks)
+            return refused(asks)
         self.introspections += 1
         token = dict(form).get("token")
         if not token:
-            return _error(TokenError("invalid_request", "token is missing"))
-        return web.json_response(self.opaque.answer(token), headers=_NOT_STORED)
+            return refused(TokenError("invalid_request", "token is missing"))
+        return web.json_response(self.opaque.answer(token), headers=NOT_STORED)
 
 
 async def _form(request: web.Request) -> list[tuple[str, str]] | TokenError:
@@ -183,10 +271,6 @@ async def _form(request: web.Request) -> list[tuple[str, str]] | TokenError:
     return parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True)
 
 
-def _error(error: TokenError) -> web.Response:
-    challenge = {"WWW-Authenticate": 'Basic realm="token"'} if error.basic else {}
-    return web.json_response(
-        {"error": error.code, "error_description": error.description},
-        status=error.status,
-        headers={**_NOT_STORED, **challenge},
-    )
+def _certificate(request: web.Request) -> Certificate | None:
+    transport = request.transport
+    return None if transport is None else transport.get_extra_info("peercert")

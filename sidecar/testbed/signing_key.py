@@ -32,6 +32,8 @@ _GENERATORS: Final[Mapping[str, Callable[[], PrivateKey]]] = {
     "ES512": lambda: ec.generate_private_key(ec.SECP521R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate,
 }
+ASYMMETRIC: Final = tuple(_GENERATORS)
+"""The algorithms there are keys for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ Nobody here exists, and every password is derived from the name: they open nothi
 embedded identity provider.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,22 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One synthetic OAuth client; *client_id* is the ``sub`` of the tokens it gets for itself."""
+    """One synthetic OAuth client; *client_id* is the ``sub`` of the tokens it gets for itself.
+
+    Besides its secret it may show who it is with whatever is given here.
+    """
 
     client_id: str
     roles: frozenset[str] = frozenset({"SERVICE"})
     scopes: frozenset[str] = frozenset({"profile.read"})
+    audiences: frozenset[str] | None = None
+    """The audiences and resources that it may ask for; ``None``: any."""
+    jwks: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Public keys of the assertions that it signs itself (``private_key_jwt``, RFC 7523)."""
+    workload: str = ""
+    """``sub`` of the assertions that a platform signs for it, as Kubernetes does for a pod."""
+    certificate_name: str = ""
+    """DNS name or URI in its certificate (``tls_client_auth``, RFC 8705, section 2.1)."""
 
     @property
     def client_secret(self) -> str:

@@ -46,6 +46,7 @@ _PHRASES: Final = {
     417: b"Expectation Failed",
     421: b"Misdirected Request",
     431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
     501: b"Not Implemented",
     502: b"Bad Gateway",
     503: b"Service Unavailable",

@@ -25,6 +25,10 @@ class AroundExchange:
         lines = self.inner.commit()
         return self.amend(lines) if isinstance(lines, Answer) else lines
 
+    def again(self, head: ResponseHead) -> Action | None:
+        action = self.inner.again(head)
+        return None if action is None else self._acted(action)
+
     def respond(self, head: ResponseHead) -> None:
         self.inner.respond(head)
 

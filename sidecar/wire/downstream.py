@@ -46,6 +46,7 @@ class Downstream(Delivery):
         self._body: BodyReader | None = None
         self._status = 0
         self._close = False
+        self._passed_interim = False
         self.head_only = False
         self.chunks_allowed = True
 
@@ -127,6 +128,7 @@ class Downstream(Delivery):
         self._status = 0
         self._close = head.close
         self._expecting = head.expects
+        self._passed_interim = self._was_refused = False
         self.head_only = head.method == b"HEAD"
         self.chunks_allowed = not head.http10
         self._exchange = exchange = listener.handler.begin(head, self._peer)
@@ -170,9 +172,7 @@ class Downstream(Delivery):
             self._hold(out)
         else:
             if out:
-                if self._repeatable:
-                    self._let_go()
-                upstream.write(out)
+                self._stream(upstream, out)
             if body.done:
                 upstream.expect_response(self._listener.clock())
 
@@ -202,6 +202,9 @@ class Downstream(Delivery):
         exchange = self._exchange
         if exchange is None:
             return
+        if self._was_refused and (self._passed_interim or head.status == 100):
+            return  # the caller has heard of that, or does not wait for it any more
+        self._passed_interim = True
         if self._expecting and head.status == 100:
             self._go_ahead(self._listener.clock())
         if self.chunks_allowed and not self._transport.is_closing():
@@ -224,6 +227,7 @@ class Downstream(Delivery):
         self, upstream: UpstreamConnection, status: int, answer: bytes, data: bytes, *, framed: bool
     ) -> None:
         """Answer, and leave both connections to a tunnel; the exchange lasts as long as that."""
+        self._end_at(NEVER)
         if not self._transport.is_closing():
             self._transport.write(answer)
         self._timing.relayed = self._listener.clock()
@@ -245,7 +249,7 @@ class Downstream(Delivery):
         self._timing.answered = clock()
         exchange.respond(head)
         self._status = head.status
-        if self._held:
+        if self._held or self._replay_bytes:
             self._let_go()
         if self._reading == BODY or self._listener.draining:
             self._close = True
@@ -305,6 +309,14 @@ class Downstream(Delivery):
             self._close = True
             self._fail(reason, detail)
 
+    def end_overdue(self) -> None:
+        waiting = "a decision or a connection" if self._upstream is None else "the answer"
+        self._stop_work()
+        if self._status:
+            self._break_answer(Reason.DEADLINE_EXCEEDED)
+        else:
+            self._fail(Reason.DEADLINE_EXCEEDED, f"the time was over while it waited for {waiting}")
+
     def _break_answer(self, reason: Reason) -> None:
         """The answer's head is out: an early end is the only honest sign that it is not whole."""
         self._settle(self._status, reason)
@@ -356,6 +368,8 @@ class Downstream(Delivery):
         self._body = None
         if self._held:
             self._let_go()
+        if self._ending is not None:
+            self._end_at(NEVER)
 
     def _complete(self) -> None:
         """The response is written: close, or be ready for the next request."""

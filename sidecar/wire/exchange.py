@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.deadlines import NEVER
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
 
@@ -33,10 +34,19 @@ class Forward:
 
     pool: Final[Pool]
     target: Final[bytes]
+    ends_at: Final[float]
+    """When the exchange must be over, whatever it is waiting for, in seconds of the monotonic
+    clock; it may be ``deadlines.PUNCTUAL_SECONDS`` late. A tunnel lasts as long as it likes."""
+    replay_bytes: Final[int]
+    """How much of the content is kept after it was sent, for ``Exchange.again``."""
 
-    def __init__(self, pool: Pool, target: bytes) -> None:
+    def __init__(
+        self, pool: Pool, target: bytes, ends_at: float = NEVER, replay_bytes: int = 0
+    ) -> None:
         self.pool = pool
         self.target = target
+        self.ends_at = ends_at
+        self.replay_bytes = replay_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class Pending:
     """The decision needs I/O: await this, then ask ``resume``."""
 
     wait: Awaitable[None] = field(repr=False)
+    ends_at: float = NEVER
+    """When the wait is over in any case, as in ``Forward``."""
 
 
 Action = Answer | Forward | Pending
@@ -108,6 +120,14 @@ class Exchange(Protocol):
         """Check once more and give our header lines, just before the head is written.
 
         Asked before every attempt: again, when a request is repeated (``sidecar.wire.delivery``).
+        """
+        ...
+
+    def again(self, head: ResponseHead) -> Action | None:
+        """A 401 came, of which the caller knows nothing yet: what to do instead of passing it on.
+
+        Asked at most once, and only if the request was sent whole and can be sent once more: it
+        has no content, or all of it is kept (``Forward.replay_bytes``).
         """
         ...
 

@@ -63,6 +63,9 @@ class ForwardingExchange:
             return via
         return handler.fields.rewrite(head.lines, head.marked, self._peer, head.host) + via
 
+    def again(self, head: ResponseHead) -> Action | None:
+        return self._inner.again(head)
+
     def respond(self, head: ResponseHead) -> None:
         self._inner.respond(head)
         if self._handler.via:

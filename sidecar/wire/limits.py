@@ -21,3 +21,4 @@ class WireLimits:
     upstream_idle_timeout_seconds: float
     tunnel_idle_timeout_seconds: float
     min_body_bytes_per_second: int = 0
+    connect_retries: int = 0

@@ -69,7 +69,7 @@ class Listener:
         self.stopped = False
         """Whoever connects is refused."""
         self._idle_ends: asyncio.TimerHandle | None = None
-        self._deadlines = deadlines
+        self.deadlines = deadlines
         self._wall_clock = wall_clock
         self._accepts = accepts
         self._tls = tls
@@ -132,7 +132,7 @@ class Listener:
 
     def _begin(self) -> None:
         self._tick(0.0)
-        self._deadlines.every_sweep(self._tick)
+        self.deadlines.every_sweep(self._tick)
 
     def _accepted(self) -> Any:
         if self._heir is not None:
@@ -144,7 +144,7 @@ class Listener:
     def opened(self, connection: Downstream, peer: str) -> Answer | None:
         """Take note of a new connection; an answer means that it is refused."""
         self._connections.add(connection)
-        self._deadlines.add(connection)
+        self.deadlines.add(connection)
         self._empty.clear()
         if not self._accepts(peer):
             return self.handler.malformed(Reason.PEER_REFUSED, "the peer is not of this pod")
@@ -163,7 +163,7 @@ class Listener:
     def handed_over(self, connection: Downstream, tunnel: Tunnel) -> None:
         """*tunnel* has the place of *connection* until its caller's side is closed."""
         self._connections.add(tunnel)  # first: the listener is not empty in between
-        self._deadlines.add(tunnel)
+        self.deadlines.add(tunnel)
         self.tunnels += 1
         self.closed(connection)
 
@@ -173,7 +173,7 @@ class Listener:
 
     def closed(self, connection: Accepted) -> None:
         self._connections.discard(connection)
-        self._deadlines.discard(connection)
+        self.deadlines.discard(connection)
         self.check_empty()
 
     def shakes_hands(self, gate: TlsGate, peer: str) -> bool:
@@ -253,4 +253,4 @@ class Listener:
                 async with asyncio.timeout(_ABORT_SECONDS):
                     await self._empty.wait()
         finally:
-            self._deadlines.no_longer(self._tick)
+            self.deadlines.no_longer(self._tick)

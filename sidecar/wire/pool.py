@@ -1,6 +1,8 @@
 """Connections to one origin: idle ones for the next request, and a bound on all of them."""
 
 import asyncio
+import random
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +16,17 @@ from sidecar.wire.upstream import UpstreamConnection
 
 class PoolFullError(Exception):
     """Every connection that the pool may have is busy."""
+
+
+class HandshakeError(ConnectionError):
+    """TLS came to nothing: the two sides do not agree, and would not the next time."""
+
+
+def is_lasting(error: OSError) -> bool:
+    """Whether there would be no connection a moment later either."""
+    if isinstance(error, socket.gaierror):
+        return error.errno != socket.EAI_AGAIN
+    return isinstance(error, HandshakeError)
 
 
 class Pool:
@@ -48,6 +61,10 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection | TunnelEnd] = set()
         self._opening = 0
+        self.jitter: Callable[[], float] = random.random
+        """Between 0 and 1: which part of a pause is made (full jitter)."""
+        self.connect_retried: Callable[[], None] = _nothing
+        """Told of every connection that is tried once more."""
 
     def take(self) -> UpstreamConnection | None:
         """Return an idle connection, or ``None``: then ``open`` one."""
@@ -158,3 +175,7 @@ class Pool:
         """Close every connection, busy ones too."""
         for connection in list(self._all):
             connection.shut()
+
+
+def _nothing() -> None:
+    pass

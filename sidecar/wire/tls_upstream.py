@@ -9,7 +9,7 @@ from sidecar.core.outcome import Reason
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
-from sidecar.wire.pool import Pool
+from sidecar.wire.pool import HandshakeError, Pool
 from sidecar.wire.tls import describe, limit_reading
 from sidecar.wire.upstream import UpstreamConnection
 
@@ -115,10 +115,10 @@ class TlsPool(Pool):
                 server_hostname=self._server_name,
             )
         except ssl.SSLError as error:
-            raise ConnectionError(f"TLS: {describe(error)}") from error
+            raise HandshakeError(f"TLS: {describe(error)}") from error
         except ConnectionResetError as error:
             if error.args:  # the system's own, which says enough
                 raise
-            raise ConnectionError(
+            raise HandshakeError(
                 "TLS: the peer ended the connection during the handshake"
             ) from error

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sidecar.wire.pool import Pool
 
 MAX_INTERIM_RESPONSES = 16
+MAX_DROPPED_BYTES = 16 * 1024
+DROP_SECONDS = 1.0
+"""How much of an answer that nobody wants is read away to keep its connection, and for how long."""
+_UNAUTHORIZED = 401
 WRITE_HIGH_WATER_BYTES = 64 * 1024
 """Bytes that may wait in a write buffer before the other side's reading is paused."""
 
@@ -50,6 +54,11 @@ class Requester(Protocol):
         """Whether the caller said ``TE: trailers``."""
         ...
 
+    def asks_again(self, head: ResponseHead) -> bool:
+        """A 401 came: whether its answer is not wanted. ``ask_again`` follows at once."""
+        ...
+
+    def ask_again(self) -> None: ...
     def interim_response(self, head: ResponseHead) -> None: ...
     def switched(self, head: ResponseHead, data: bytes) -> None:
         """A 101 came, and *data* after it: take the connection, or raise ``MessageError``."""
@@ -79,6 +88,7 @@ class UpstreamConnection:
         self._interim = 0
         self._paused = False
         self._unsent = 0
+        self._dropped = 0
         self.is_blocked = False
         """The peer reads more slowly than we write; whoever writes must wait."""
         self.is_open = False
@@ -173,8 +183,11 @@ class UpstreamConnection:
 
     def data_received(self, data: bytes) -> None:
         requester = self.requester
-        if requester is None:  # bytes that belong to no request: not to be trusted
-            self.transport.abort()
+        if requester is None:
+            if self._body is not None:
+                self._read_away(self._body, data)
+            else:  # bytes that belong to no request: not to be trusted
+                self.transport.abort()
             return
         try:
             if self._body is None:
@@ -220,6 +233,10 @@ class UpstreamConnection:
         body: BodyReader
         chunked = False
         self._reusable = not head.close and not self._last
+        if head.status == _UNAUTHORIZED and requester.asks_again(head):
+            self._drop_answer(head, data, head_only=requester.head_only)
+            requester.ask_again()
+            return
         if requester.head_only or head.status == 204 or head.status == 304:
             body = LengthBody(0)
             if head.status == 204:  # which must not have one (RFC 9110, 8.6)
@@ -248,6 +265,53 @@ class UpstreamConnection:
             self._end(requester, rest)
         elif not self._paused:
             self.deadline = self._pool.clock() + self._pool.limits.body_timeout_seconds
+
+    def _drop_answer(self, head: ResponseHead, data: bytes, *, head_only: bool) -> None:
+        """Nobody wants what follows *head*: keep the connection if that is soon read away."""
+        self.requester = None
+        self._dropped = 0
+        body: BodyReader | None = None
+        if head_only:
+            body = LengthBody(0)
+        elif head.chunked:
+            body = ChunkedBody(chunked_onward=False)
+        elif head.length is not None and head.length <= MAX_DROPPED_BYTES:
+            body = LengthBody(head.length)
+        if body is None or not self._reusable:
+            self._leave_pool()
+            return
+        self.deadline = self._pool.clock() + DROP_SECONDS
+        self._body = body
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+        self._read_away(body, data)
+        if not body.done and self._pool.is_full:
+            self._leave_pool()  # the place is needed now
+
+    def _read_away(self, body: BodyReader, data: bytes) -> None:
+        rest = data
+        try:
+            if data and not body.done:
+                rest = body.feed(data)[1]
+        except MessageError:
+            self._leave_pool()
+            return
+        self._dropped += len(data)
+        if not body.done:
+            if self._dropped > MAX_DROPPED_BYTES:
+                self._leave_pool()
+        elif rest or self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self._leave_pool()
+        else:
+            self._body = None
+            self._pool.put(self)
+
+    def _leave_pool(self) -> None:
+        """Give up the connection, and its place at once: the next request may need it."""
+        self._body = None
+        self.abort()
+        self._pool.closed(self)
 
     def _receive_body(self, requester: Requester, body: BodyReader, data: bytes) -> None:
         out, rest = body.feed(data)

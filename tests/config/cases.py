@@ -6,7 +6,7 @@ from sidecar.config.problems import Problem
 
 VALID_START = """\
 version: 1
-issuers: {a: {issuer: "https://a.example", audiences: [x]}}
+issuers: {a: {issuer: "https://a.example", audiences: [d]}}
 """
 """Two lines, so that what a case appends starts on line 3."""
 

@@ -1,4 +1,4 @@
-"""Complete configurations: one that uses every part, and what the design has beyond it."""
+"""A complete configuration, which uses every part."""
 
 FULL = """\
 version: 1
@@ -42,8 +42,3 @@ admin:
   listen: 0.0.0.0:15490
   control: unix:/run/sidecar/control.sock
 """
-
-PLANNED = FULL.replace(
-    "http://profile-service.shop.svc:8080", "https://profile-service.shop.svc:8443"
-).replace("token: relay", "token: exchange")
-"""With the lines that a later version will accept."""

@@ -28,7 +28,7 @@ from sidecar.config.model import (
 from sidecar.testbed.signing_key import SigningKey
 from tests.config.cases import VALID_START, lines
 from tests.config.conftest import Examine
-from tests.config.examples import FULL, PLANNED
+from tests.config.examples import FULL
 
 
 def accepted(examined: Examine, text: str, environ: dict[str, str] | None = None) -> Config:
@@ -73,15 +73,6 @@ def test_full_example(examined: Examine) -> None:
     assert (config.outbound.unlisted, config.outbound.connect_ports) == ("forward", (443,))
     assert config.attribution == Attribution()
     assert config.admin == Admin(Address("0.0.0.0", 15490), "/run/sidecar/control.sock")
-
-
-def test_rest_of_the_design(examined: Examine) -> None:
-    """The lines that only the design has are the only ones refused."""
-    refused = " is not supported by this version"
-    found = [line.removesuffix(refused) for line in lines(examined(PLANNED).errors)]
-    assert found == [
-        "34:14: outbound.destinations.profile-service.token: `exchange`",
-    ]
 
 
 def test_defaults(examined: Examine) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sidecar.config.flags import Flags
 from sidecar.config.load import Examination, examine
 from sidecar.config.model import Config
-from tests.config.examples import PLANNED
+from tests.config.examples import FULL
 
 FRAGMENTS = [
-    *PLANNED.split(),
+    *FULL.split(),
     *("\n", "\n  ", "\n    ", " ", ": ", "- ", "[", "]", "{", "}", ",", "&a", "*a", "<<", "!!int"),
     *("${", "}", "${HOME}", "file:", "\t", "#", "'", '"', "|", ">", "\\", "\x00", "\ud7ff", "null"),
     *("---", "...", "%YAML 1.1", "?", "~", "0x1", "1_0", "yes", "any", "[]", "{}", "\u2028"),
@@ -46,10 +46,10 @@ def test_any_fragments(fragments: list[str]) -> None:
     check(outcome("".join(fragments).encode()))
 
 
-@given(st.integers(0, len(PLANNED)), st.integers(0, 40), st.sampled_from(FRAGMENTS))
+@given(st.integers(0, len(FULL)), st.integers(0, 40), st.sampled_from(FRAGMENTS))
 def test_any_damage(start: int, length: int, inserted: str) -> None:
     """A configuration with any part of it replaced never raises."""
-    check(outcome((PLANNED[:start] + inserted + PLANNED[start + length :]).encode()))
+    check(outcome((FULL[:start] + inserted + FULL[start + length :]).encode()))
 
 
 TEXT = st.text(max_size=12) | st.sampled_from(FRAGMENTS)

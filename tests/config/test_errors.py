@@ -609,7 +609,8 @@ ISSUERS = {
     "unknown profile": (
         "issuer: https://b, audiences: [x], profile: keyclok",
         "3:51: issuers.b.profile: `keyclok` is not one of generic, rfc9068, keycloak, spring, "
-        "kubernetes, spiffe, entra, auth0, okta, cognito (did you mean `keycloak`?)",
+        "kubernetes, spiffe, entra, auth0, okta, cognito, transaction_token (did you mean "
+        "`keycloak`?)",
     ),
     "trust domain without its profile": (
         "issuer: spiffe://b.test, audiences: [x], jwks_uri: https://b/k",
@@ -702,14 +703,6 @@ DESTINATIONS = {
         "listen: 127.0.0.1:1, upstream: http://127.0.0.1:9, hosts: ['d:1']",
         "3:90: outbound.destinations.d.hosts[0]: `d:1` must be a host name without port "
         "(did you mean `d`?)",
-    ),
-    "token of a later version": (
-        "listen: 127.0.0.1:1, upstream: http://127.0.0.1:9, token: exchange",
-        f"3:89: outbound.destinations.d.token: `exchange` {NOT_SUPPORTED}",
-    ),
-    "context of a later version": (
-        "listen: 127.0.0.1:1, upstream: http://127.0.0.1:9, without_context: client_credentials",
-        f"3:99: outbound.destinations.d.without_context: `client_credentials` {NOT_SUPPORTED}",
     ),
 }
 

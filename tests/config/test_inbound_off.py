@@ -52,9 +52,9 @@ def test_calls_that_can_only_be_refused(more: str, is_told: bool, examined: Exam
     """A destination that relays, or refuses, would refuse every call of such a pod."""
     found = examined(f"version: 1\ninbound: {{listen: off}}\n{RELAYS % more}")
     told = (
-        "3:30: warning: outbound.destinations.d: `inbound.listen: off` leaves no request whose "
-        "token a call could relay: every call will be refused, unless it says `without_context: "
-        "anonymous`"
+        "3:30: warning: outbound.destinations.d: `inbound.listen: off` leaves no request that "
+        "could have caused a call: every one will be refused, unless it says `without_context: "
+        "anonymous`, `client_credentials` or `file`"
     )
     assert lines(found.warnings) == ([told] if is_told else [])
 

@@ -15,7 +15,12 @@ BLOCKS = [
     textwrap.dedent(block)
     for block in re.findall(r"^ *```yaml\n(.*?)^ *```$", PAGE, re.DOTALL | re.MULTILINE)
 ]
-ISSUERS = 'issuers: {shop: {issuer: "https://a.example", audiences: [x], profile: keycloak}}\n'
+ISSUERS = """\
+issuers:
+  shop:
+    {issuer: "https://a.example", audiences: [profile-service, catalogue, billing],
+     profile: keycloak}
+"""
 
 
 def read(block: str, directory: Path) -> Config:

@@ -36,7 +36,7 @@ HANDLE = b"sdc1" + b"a" * 28
 STRICT_REPORT = b"python/0.1; grade=strict"
 OTHER = b"sdc1" + b"b" * 28
 REQUEST_ID = b"6f1f1c1e-8a52-4c5b-9d7e-0123456789ab"
-RELAY = DestinationRules(relay=True)
+RELAY = DestinationRules(attributes=True)
 TERMS = CallTerms(max_age_seconds=60.0)
 
 
@@ -406,7 +406,7 @@ def test_an_anonymous_request_never_lends_an_identity() -> None:
     refused = decide(RELAY, result)
     assert isinstance(refused, Refuse)
     assert refused.denial.reason is Reason.ANONYMOUS_ORIGIN
-    allowed = DestinationRules(relay=True, anonymous_for_anonymous=True)
+    allowed = DestinationRules(attributes=True, anonymous_for_anonymous=True)
     assert decide(allowed, result) == Leave()
 
 
@@ -425,7 +425,7 @@ def test_only_a_missing_handle_may_go_out_anonymously(
 ) -> None:
     """Dead, unknown, ambiguous, weak or foreign evidence is refused whatever is configured."""
     lenient = DestinationRules(
-        relay=True, anonymous_without_context=True, anonymous_for_anonymous=True
+        attributes=True, anonymous_without_context=True, anonymous_for_anonymous=True
     )
     assert isinstance(decide(lenient, resolve(evidence, known)), Refuse)
     assert decide(lenient, resolve(sent(), None)) == Leave()
@@ -439,7 +439,7 @@ def test_an_attributed_call_gets_the_entrys_credential() -> None:
 
 def test_keep_lets_the_apps_credential_pass_and_attaches_nothing() -> None:
     """Whoever keeps the app's credential gets no second one."""
-    keep = DestinationRules(relay=True, keep_app_credentials=True)
+    keep = DestinationRules(attributes=True, keep_app_credentials=True)
     assert decide_unattributed(keep, b"key", NOTHING) == Leave(keep_app=True)
     assert decide_unattributed(keep, None, NOTHING) is None
 
@@ -447,16 +447,16 @@ def test_keep_lets_the_apps_credential_pass_and_attaches_nothing() -> None:
 def test_keep_is_not_for_the_token_of_a_live_request() -> None:
     """That one is attributed, or removed where no rule sends it."""
     known = Known({HANDLE: entry("alice")})
-    keep = DestinationRules(relay=True, keep_app_credentials=True)
+    keep = DestinationRules(attributes=True, keep_app_credentials=True)
     assert decide_unattributed(keep, b"alice", known) is None
-    none = DestinationRules(relay=False, keep_app_credentials=True)
+    none = DestinationRules(attributes=False, keep_app_credentials=True)
     assert decide_unattributed(none, b"alice", known) == Leave()
-    assert decide_unattributed(DestinationRules(relay=False), b"alice", known) == Leave()
+    assert decide_unattributed(DestinationRules(attributes=False), b"alice", known) == Leave()
 
 
 def test_a_destination_without_token_needs_no_attribution() -> None:
     """Nothing is attached, and the app's own credential is refused."""
-    nothing = DestinationRules(relay=False)
+    nothing = DestinationRules(attributes=False)
     assert decide_unattributed(nothing, None, NOTHING) == Leave()
     refused = decide_unattributed(nothing, b"x", NOTHING)
     assert isinstance(refused, Refuse)

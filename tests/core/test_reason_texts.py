@@ -39,7 +39,7 @@ def test_the_page_has_every_reason_once() -> None:
 
 def test_what_is_reserved() -> None:
     """Only what no version answers yet."""
-    assert {reason.code for reason in RESERVED} == {"token_revoked", "exchange_unavailable"}
+    assert {reason.code for reason in RESERVED} == {"token_revoked"}
 
 
 def test_links_in_a_terminal() -> None:

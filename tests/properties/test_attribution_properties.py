@@ -49,7 +49,7 @@ REPORTS = {
     "strict": (b"python/1; grade=strict",),
     "standard": (b"python/1; grade=standard",),
 }
-RELAY = DestinationRules(relay=True)
+RELAY = DestinationRules(attributes=True)
 METHODS: tuple[Method, ...] = ("header", "placeholder", "baggage", "tracestate", "request_id")
 
 

@@ -34,6 +34,7 @@ class FakeExchange:
         self.handler = handler
         self.head = head
         self.commits = 0
+        self.agains: list[int] = []
         self.failures: list[Reason] = []
         self.details: list[str] = []
         self.finished: list[Finished] = []
@@ -54,6 +55,10 @@ class FakeExchange:
         self.commits += 1
         self.handler.before_commit()
         return self.handler.commit(self)
+
+    def again(self, head: ResponseHead) -> Action | None:
+        self.agains.append(head.status)
+        return self.handler.again(self)
 
     def respond(self, head: ResponseHead) -> None:
         head.drop(SECRET)
@@ -81,6 +86,7 @@ class FakeHandler:
         self.decide: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.decide_again: Callable[[FakeExchange], Action] = FakeExchange.forward
         self.commit: Callable[[FakeExchange], bytes | Answer] = own_lines
+        self.again: Callable[[FakeExchange], Action | None] = lambda _exchange: None
         self.before_commit: Callable[[], None] = lambda: None
 
     def begin(self, head: RequestHead, peer: str) -> FakeExchange:

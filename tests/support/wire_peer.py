@@ -4,8 +4,8 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 _WITHOUT_CONTENT = re.compile(rb"HTTP/1\.[01] (?:1..|204|304) ")
@@ -145,6 +145,25 @@ async def connected(host: str, port: int) -> AsyncIterator[Peer]:
         yield Peer(reader, writer)
     finally:
         writer.transport.abort()
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """Give a port whose queue of connections is full: whoever connects gets no answer at all."""
+    fillers = []
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        try:
+            for _ in range(4):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+                fillers.append(filler)
+            yield full.getsockname()[1]
+        finally:
+            for filler in fillers:
+                filler.close()
 
 
 async def until(condition: Callable[[], object]) -> None:

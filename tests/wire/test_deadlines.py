@@ -10,7 +10,7 @@ from sidecar.wire.deadlines import NEVER, Deadlines
 from sidecar.wire.exchange import CLIENT_GONE
 from sidecar.wire.pacing import LINGER_SECONDS
 from tests.support.wire_clock import ManualTime
-from tests.support.wire_peer import Peer, until
+from tests.support.wire_peer import Peer, full_backlog, until
 from tests.support.wire_proxy import answer_each, proxied, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -226,27 +226,15 @@ async def test_an_idle_connection_to_the_origin_is_closed_before_the_origin_does
 
 async def test_a_connection_that_cannot_be_made_in_time_is_504() -> None:
     """An origin whose queue of connections is full does not hold the caller."""
-    fillers = []
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        try:
-            for _ in range(4):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(full.getsockname())
-                fillers.append(filler)
-            async with (
-                serving(full.getsockname()[1], connect_timeout_seconds=0.05) as proxy,
-                proxy.client() as client,
-            ):
-                await client.send(GET)
-                answer = await client.message()
-                assert (answer.status, answer.reason) == (504, b"upstream_timeout")
-                assert proxy.handler.exchanges[0].commits == 0
-        finally:
-            for filler in fillers:
-                filler.close()
+    with full_backlog() as port:
+        async with (
+            serving(port, connect_timeout_seconds=0.05) as proxy,
+            proxy.client() as client,
+        ):
+            await client.send(GET)
+            answer = await client.message()
+            assert (answer.status, answer.reason) == (504, b"upstream_timeout")
+            assert proxy.handler.exchanges[0].commits == 0
 
 
 async def test_an_answered_connection_lingers_for_a_bounded_time() -> None:
