@@ -28,7 +28,7 @@ from sidecar.telemetry.shared_tokens import Result, SharedTokenMetrics
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-MAX_LOOKS: Final = 64
+MAX_LOOKS: Final = 256
 """At once; what is over it is obtained without looking."""
 MAX_WRITES: Final = 64
 """At once, deletions included; what is over it is not stored, or ends with its lifetime."""
