@@ -170,6 +170,7 @@ class Wiring:
         self.trust.installed()
         kept = self.config.obtained_tokens
         self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
+        self.standing.sharing.use(self.config.shared_tokens)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()

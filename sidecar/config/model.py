@@ -663,6 +663,41 @@ class ObtainedTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """Where a Redis listens: at a socket's *path*, or else at *host* and *port*."""
+
+    host: str = ""
+    port: int = 6379
+    path: str = ""
+    database: int = 0
+    is_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SharingKey:
+    """What shared tokens are encrypted with. *id* stands beside what was, so that keys rotate."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    """32 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTokens:
+    """Where obtained tokens are shared with other pods, and how they are kept from others."""
+
+    redis: RedisServer
+    keys: tuple[SharingKey, ...]
+    """The first writes, all read."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca: str | None = None
+    """``None``: the authorities of the system, where TLS is spoken."""
+    prefix: str = "jwt-sidecar"
+    timeout_seconds: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -676,6 +711,8 @@ class Config:
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
     obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
+    shared_tokens: SharedTokens | None = None
+    """``None``: each pod obtains its own."""
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

@@ -6,7 +6,7 @@ leaves.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -27,37 +27,23 @@ from sidecar.core.attribution import (
     Attribute,
     Attributed,
     AttributionRules,
-    Claim,
     Entry,
     Evidence,
     Grade,
-    Method,
     Unattributed,
     check,
-    is_handle,
 )
-from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED, decision_line
 from sidecar.core.names import HANDLE_PREFIX
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential
-from sidecar.core.propagation import (
-    BAGGAGE,
-    CORRELATION,
-    FIRST_MARK,
-    LISTS,
-    REQUEST_ID,
-    TRACE_ID,
-    TRACEPARENT,
-    TRACESTATE,
-    carried_back,
-)
 from sidecar.core.token_sources import TokenSources
 from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
+from sidecar.outbound.evidence import take_out
 from sidecar.outbound.passing import (
     Question,
     TransactionRequests,
@@ -79,21 +65,12 @@ from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
-from sidecar.wire.fields import HOST
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
 
 _DECISION_LENGTH: Final = 16
 _PREFIX: Final = HANDLE_PREFIX.encode()
 _HANDLE_ANYWHERE = re.compile(HANDLE_PATTERN)
-_METHODS: Final[Mapping[int, Method]] = {
-    BAGGAGE: "baggage",
-    CORRELATION: "baggage",
-    TRACESTATE: "tracestate",
-    REQUEST_ID: "request_id",
-    TRACEPARENT: "trace_id",
-    TRACE_ID: "trace_id",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +224,8 @@ class OutboundExchange:
         if isinstance(choice, Denial):
             return self._refuse(choice)
         self._choice = choice
-        attachment = self._decide(self._take_out())
+        evidence = take_out(head, handler.ledger.original, swaps_ids=handler.settings.swaps_ids)
+        attachment = self._decide(evidence)
         if handler.settings.observe:
             attachment = self._observe(attachment)
         match attachment:
@@ -271,49 +249,6 @@ class OutboundExchange:
         assert obtaining is not None
         self._obtaining = None
         return self._take(obtaining.outcome)
-
-    def _take_out(self) -> Evidence:
-        """Drop handles, reserved names and Host; return what the call says about its cause."""
-        head = self._head
-        ledger = self._handler.ledger
-        swaps_ids = self._handler.settings.swaps_ids
-        authorization: tuple[bytes, ...] = ()
-        context: tuple[bytes, ...] = ()
-        carrier: tuple[bytes, ...] = ()
-        claims: tuple[Claim, ...] = ()
-        fault = ""
-        listed = 0  # bits of the list fields that had our member already
-        for mark, index, value in head.marked:
-            line = b""
-            if mark == CONTEXT:
-                context += (value,)
-            elif mark == CARRIER:
-                carrier += (value,)
-            elif mark == AUTHORIZATION:
-                authorization += (value,)
-                continue
-            elif mark >= FIRST_MARK:
-                if not swaps_ids and mark not in LISTS:
-                    continue
-                line, keys = carried_back(mark, head.lines[index], value, ledger.original)
-                if keys:
-                    method = _METHODS[mark]
-                    claims += tuple(Claim(method, key) for key in keys)
-                    if mark <= TRACESTATE:
-                        if len(keys) > 1 or listed & 1 << mark:
-                            fault = f"our member was more than once in {method}"
-                        listed |= 1 << mark
-            elif mark not in (RESERVED, HOST):
-                continue
-            head.lines[index] = line
-        statement: bytes | None = None
-        if authorization:
-            token = read_bearer(authorization)
-            if isinstance(token, bytes) and is_handle(token):
-                claims = (Claim("placeholder", token), *claims)
-            else:
-                statement = token if isinstance(token, bytes) else b""
-        return Evidence(context, carrier, claims, statement, fault)
 
     def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler

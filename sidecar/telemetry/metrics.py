@@ -21,7 +21,14 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, tls, token_endpoint, token_exchanges
+from sidecar.telemetry import (
+    catalogue,
+    introspection,
+    shared_tokens,
+    tls,
+    token_endpoint,
+    token_exchanges,
+)
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -243,6 +250,7 @@ class Metrics:
         self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
         self._obtained_tokens: Callable[[], int] | None = None
         self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
+        self._shared_tokens: shared_tokens.SharedTokenMetrics | None = None
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._config_since = started_at
@@ -352,6 +360,12 @@ class Metrics:
         name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
         return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
 
+    def shared_tokens(self) -> shared_tokens.SharedTokenMetrics:
+        """Return the metrics of what pods share; there is one such store at a time."""
+        if self._shared_tokens is None:
+            self._shared_tokens = shared_tokens.SharedTokenMetrics()
+        return self._shared_tokens
+
     def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
         """Ask *kept* for the number of tokens that are kept at each scrape."""
         self._obtained_tokens = kept
@@ -414,6 +428,8 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        if self._shared_tokens is not None:
+            yield _counter(catalogue.SHARED_TOKENS, self._shared_tokens.result_samples())
         if self._token_exchanges:
             yield from self._token_exchange_families()
         if self._clients:
@@ -487,6 +503,8 @@ class Metrics:
         """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
         yield from token_endpoint.circuit_samples(self._clients.values())
+        if self._shared_tokens is not None:
+            yield from self._shared_tokens.circuit_samples()
 
     def _token_exchange_families(self) -> Iterator[Metric]:
         own = self._token_exchanges.values()
