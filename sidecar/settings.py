@@ -252,6 +252,7 @@ def proxy_settings(config: model.Config) -> ProxySettings:
     return ProxySettings(
         unlisted=config.outbound.unlisted,
         connect_ports=frozenset(config.outbound.connect_ports),
+        total_timeout_seconds=config.outbound.proxy_limits.total_timeout_seconds,
         issuers=_trusted(config),
         sources=token_sources(config),
     )
@@ -335,6 +336,7 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
         min_body_bytes_per_second=limits.min_body_bytes_per_second,
         tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
+        connect_retries=limits.connect_retries,
     )
 
 

@@ -376,6 +376,32 @@ class Limits:
     """Pooled upstream connection; under the 5 s at which many servers close theirs."""
     tunnel_idle_timeout_seconds: float = 3600.0
     """Upgraded connection, or one made by ``CONNECT``, on which nothing moves either way."""
+    total_timeout_seconds: float | None = None
+    """Head of a request to the end of its answer; ``None``: as long as the others allow."""
+    connect_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationLimits(Limits):
+    """Bounds of the listener for one destination and of the connections to it."""
+
+    connect_retries: int = 1
+    max_concurrent: int | None = None
+    """Calls under way at once; ``None``: as many as there are connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When a destination is left alone."""
+
+    failures: int = 5
+    """In a row."""
+    pause_seconds: float = 1.0
+    longest_pause_seconds: float = 30.0
+    answers: Literal["gateway_errors", "server_errors", "none"] = "gateway_errors"
+    """Which ones are failures."""
+    fair_seconds: float = 1.0
+    """What the destination must have had of a call that was cut by its own deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +481,8 @@ class Inbound:
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
+    deadline_headers: tuple[str, ...] = ()
+    """Where callers say how long they wait; lower-case."""
 
 
 # --- attribution and outbound ---
@@ -527,7 +555,11 @@ class Destination:
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
     replay_bytes: int = 64 * 1024
-    limits: Limits = field(default_factory=Limits)
+    limits: DestinationLimits = field(default_factory=DestinationLimits)
+    circuit: CircuitBreaker | None = None
+    """``None``: however often it fails, it is called."""
+    deadline_header: str | None = None
+    """What tells it how much time is left; lower-case."""
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.config import endpoints
+from sidecar.config.circuit_keys import CIRCUIT
+from sidecar.config.deadline_keys import DEADLINE_HEADER
 from sidecar.config.kinds import (
     INVALID,
     Boolean,
@@ -13,7 +15,7 @@ from sidecar.config.kinds import (
     ListOf,
     Text,
 )
-from sidecar.config.limits_keys import LIMITS
+from sidecar.config.limits_keys import DESTINATION_LIMITS, LIMITS
 from sidecar.config.model import Attribution, Destination, Outbound
 from sidecar.config.proxy_names import authorities
 from sidecar.config.reading import Located
@@ -129,7 +131,15 @@ DESTINATION: Final = Section(
         Key("tls", DESTINATION_TLS,
             "How an `https://` upstream is verified, which cannot be switched off, and what it is "
             "shown.", default=default_of(Destination, "tls"), default_text="the system's CAs"),
-        Key("limits", LIMITS, "Bounds of this listener and of its connections to the destination."),
+        Key("limits", DESTINATION_LIMITS,
+            "Bounds of this listener and of its connections to the destination."),
+        Key("circuit", CIRCUIT,
+            "Leave the destination alone while it fails ([deadlines](deadlines.md)).",
+            default=default_of(Destination, "circuit"), default_text="off"),
+        Key("deadline_header", DEADLINE_HEADER,
+            "Header that tells the destination how much time is left: `grpc-timeout` in its own "
+            "form, a name that ends in `-ms` in milliseconds, others in seconds.",
+            default=default_of(Destination, "deadline_header"), default_text="none"),
         Key("mode", MODE, "As `outbound.mode`, for this destination.", default=None,
             default_text="`outbound.mode`"),
     ),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from math import inf
 from typing import Any, Final, Literal, Protocol
 
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
@@ -55,8 +56,8 @@ class Entry:
     """One live inbound exchange. Closed once, for ever; then it holds no credential."""
 
     __slots__ = (
-        "aliases", "calls", "credential", "decision", "ended_at", "handle", "live", "opened_at",
-        "requested", "route", "terms", "transaction",
+        "aliases", "calls", "credential", "deadline", "decision", "ended_at", "handle", "live",
+        "opened_at", "requested", "route", "terms", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,8 @@ class Entry:
         """Outbound attempts so far."""
         self.transaction: Credential | None = None
         """The transaction token that the request came with, verified; only beside a credential."""
+        self.deadline = inf
+        """Until when the caller waits, in seconds of the monotonic clock."""
         self.requested: dict[TokenRequest, Any] = NOTHING_REQUESTED
         """Transaction tokens that were asked for in its name: their source's business."""
         self.decision = ""

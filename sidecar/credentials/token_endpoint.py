@@ -380,7 +380,11 @@ class TokenEndpoint:
         if said.kind == "misconfigured":
             cause = f"the token endpoint answered {said.code}"
             failure = self._misconfigured(
-                request, cause, code=said.code, description=said.description
+                request,
+                cause,
+                code=said.code,
+                description=said.description,
+                is_about_client=status == 401,
             )
             return _Attempt(failure)
         return _Attempt(self._not_for(request, said))
@@ -421,10 +425,11 @@ class TokenEndpoint:
         *,
         code: str = "",
         description: str = "",
+        is_about_client: bool = False,
     ) -> Failure:
         self._report.came_to(result)
         self._told.misconfigured(request, cause, code, description)
-        return self._failure("misconfigured", cause, code=code)
+        return self._failure("misconfigured", cause, code=code, is_about_client=is_about_client)
 
     def _circuit_open(self) -> Failure:
         self._report.came_to("circuit_open")
@@ -436,9 +441,16 @@ class TokenEndpoint:
         return self._failure(kind, cause)
 
     def _failure(
-        self, kind: FailureKind, cause: str, *, code: str = "", retry_after: float | None = None
+        self,
+        kind: FailureKind,
+        cause: str,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
+        is_about_client: bool = False,
     ) -> Failure:
-        return Failure(kind, f"client {self._client.name}: {cause}", retry_after, code)
+        detail = f"client {self._client.name}: {cause}"
+        return Failure(kind, detail, retry_after, code, is_about_client)
 
     def _circuit_changed(self, state: State) -> None:
         self._report.circuit_changed(state)

@@ -273,7 +273,7 @@ class TokenSource:
     def _failed(self, key: Key, failure: Failure, ahead_of: Held | None) -> None:
         self._report.came_to(failure.kind if ahead_of is None else "refresh_failed")
         if (pause := self._pause_after(failure)) > 0:
-            where = self._client if failure.code == "invalid_client" else key
+            where = self._client if failure.is_about_client else key
             self._tokens.failures.add(where, failure, until=self._clock() + pause)
         self._put_off(ahead_of, failure.retry_after_seconds)
 

@@ -43,6 +43,7 @@ from sidecar.core.token_sources import TokenSources
 from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
+from sidecar.outbound.bounded import BoundedExchange, Bounds
 from sidecar.outbound.evidence import take_out
 from sidecar.outbound.passing import (
     Question,
@@ -64,7 +65,7 @@ from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
-from sidecar.wire.exchange import Action, Answer, Forward, Pending, Timing
+from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
 
@@ -117,6 +118,7 @@ class OutboundHandler:
         wall_clock: Callable[[], float],
         decisions: DecisionLog | None = None,
         outside: Callable[[str, Credential], None] | None = None,
+        bounds: Bounds | None = None,
         transactions: TransactionRequests | None = None,
     ) -> None:
         """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``.
@@ -142,6 +144,7 @@ class OutboundHandler:
         self.clock = clock
         self.wall_clock = wall_clock
         self.decisions = decisions
+        self.bounds = bounds
 
     def by_name(self) -> "OutboundHandler":
         """Return the same for a listener that chose it by the host of the request."""
@@ -161,12 +164,16 @@ class OutboundHandler:
             wall_clock=self.wall_clock,
             decisions=self.decisions,
             outside=self.outside,
+            bounds=self.bounds,
             transactions=self.transactions,
         )
 
-    def begin(self, head: RequestHead, peer: str) -> "OutboundExchange":  # noqa: ARG002
+    def begin(self, head: RequestHead, peer: str) -> Exchange:  # noqa: ARG002
         self.reporter.begun()
-        return OutboundExchange(self, head)
+        exchange = OutboundExchange(self, head)
+        if self.bounds is None:
+            return exchange
+        return BoundedExchange(exchange, self.bounds, head)
 
     def malformed(self, reason: Reason, detail: str) -> Answer:
         denial = Denial(reason, detail, public=True)
@@ -179,7 +186,7 @@ class OutboundExchange:
     """One call of the app to a destination."""
 
     __slots__ = (
-        "_attachment", "_attribution", "_called", "_causes", "_choice", "_committed",
+        "_attachment", "_attribution", "_called", "_cause", "_causes", "_choice", "_committed",
         "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
         "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
         "_transaction_asked", "_transaction_for",
@@ -193,6 +200,7 @@ class OutboundExchange:
         self._attribution: AttributionRecord | None = None
         self._choice: TokenChoice = handler.tokens.rest
         self._called: Entry | None = None
+        self._cause: Entry | None = None
         self._causes: tuple[str, ...] = ()
         self._committed = False
         self._credential: Credential | None = None
@@ -285,6 +293,7 @@ class OutboundExchange:
         handler.metrics.attributed(result.method, grade, outcome)
         self._attribution = AttributionRecord(method=result.method, grade=grade, outcome=outcome)
         if isinstance(result, Attributed):
+            self._cause = result.entry
             self._credential = result.entry.credential
             self._causes = (result.entry.decision,)
         else:
@@ -531,6 +540,15 @@ class OutboundExchange:
             sent.actor,
             choice.asked_for,
         )
+
+    @property
+    def cause(self) -> Entry | None:
+        """The request that caused the call, once that is known."""
+        return self._cause
+
+    def refuse(self, denial: Denial) -> Answer:
+        """Answer the app ourselves after all, because of what bounds its calls."""
+        return self._refuse(denial)
 
     def _refuse(self, denial: Denial) -> Answer:
         self._denial = denial

@@ -158,6 +158,7 @@ async def test_nothing_to_ask_with(bench: Bench) -> None:
     ("code", "status", "hint"),
     [
         ("invalid_client", 401, "check client_id, auth and client_secret of clients.c"),
+        ("invalid_client", 400, "check client_id, auth and client_secret of clients.c"),
         ("unauthorized_client", 400, "check whether this client may use this grant"),
         ("invalid_target", 400, "check audience and resource of the destination"),
         ("invalid_scope", 400, "check scopes of the destination"),
@@ -173,6 +174,7 @@ async def test_a_mistake_of_ours(
     for _ in range(7):
         failure = await bench.failure()
         assert (failure.kind, failure.code) == ("misconfigured", code)
+        assert failure.is_about_client is (status == 401)
         assert "such thing" not in failure.detail
     assert bench.server.asked == 7
     assert bench.metrics.circuit == "closed"
