@@ -35,11 +35,14 @@ from bench.scenarios import (
 )
 from bench.sidecar_proxy import Calls, sidecar
 from bench.stage import measure_starts, start_all
+from bench.token_server import TokenServer
 from bench.tokens import ALGORITHMS, Signer
 from bench.verification import LEAST_ROUNDS, render_verification, run_verification
 from bench.verify import verify, verify_attached
 from bench.wrk import Load, run_wrk
 
+RELAY: Final = "sidecar-outbound"
+EXCHANGE: Final = "sidecar-exchange"
 CARRIER: Final = "python/0.1; grade=strict"
 MANY_TOKENS: Final = 100_000
 MANY_RULES: Final = 10_000
@@ -216,9 +219,14 @@ def verification(bench: Bench) -> None:
 
 
 def outbound(bench: Bench) -> None:
-    """Attribute a call and attach the token, against verifying one and forwarding."""
+    """Attribute a call and attach a token, against verifying one and forwarding.
+
+    The caller's own token, and one that was exchanged for it and is at hand.
+    """
     with (
-        held(bench, {"sidecar-outbound": 1}) as outward,
+        TokenServer("opaque-" * 128) as tokens,
+        held(bench, {RELAY: 1}) as relaying,
+        held(bench, {EXCHANGE: 1}, tokens) as exchanging,
         bench.running(bench.sidecar()) as inward,
     ):
         fields = {**bench.bearer(), **BROWSER_FIELDS}
@@ -227,11 +235,14 @@ def outbound(bench: Bench) -> None:
             progress(f"outbound: round {number} of {bench.options.rounds}")
             for name, one, headers in (
                 ("sidecar", inward["sidecar"], fields),
-                ("sidecar-outbound", *outward["sidecar-outbound"]),
+                (RELAY, *relaying[RELAY]),
+                (EXCHANGE, *exchanging[EXCHANGE]),
             ):
                 once = Scenario("", (name,), {**BROWSER_FIELDS, **headers})
                 runs += one_round(bench, once, one, number)
-        print("\n" + render_scenario("10 header fields: inbound and outbound", runs), flush=True)
+        title = "10 header fields: inbound, outbound with the caller's token, with an exchanged one"
+        print("\n" + render_scenario(title, runs), flush=True)
+        print(f"tokens asked for: {tokens.asked}", flush=True)
 
 
 def one_round(bench: Bench, scenario: Scenario, one: Running, number: int) -> list[Run]:
@@ -243,15 +254,19 @@ def one_round(bench: Bench, scenario: Scenario, one: Running, number: int) -> li
 
 @contextmanager
 def held(
-    bench: Bench, entries: Mapping[str, int]
+    bench: Bench, entries: Mapping[str, int], tokens: TokenServer | None = None
 ) -> Iterator[dict[str, tuple[Running, dict[str, str]]]]:
-    """Sidecars with so many live entries each; the outbound listener is their port."""
+    """Sidecars with so many live entries each; the outbound listener is their port.
+
+    Calls have the caller's token, or one of *tokens*.
+    """
     with ExitStack() as stack:
         found = {}
         for name, count in entries.items():
             app = stack.enter_context(HeldRequests())
             allow_open_files(2 * count)  # the sidecar inherits it
-            calls = Calls(free_port(), bench.backend_port)
+            endpoint = "" if tokens is None else tokens.url
+            calls = Calls(free_port(), bench.backend_port, endpoint)
             proxy = bench.sidecar(name, app_port=app.port, calls=calls)
             process, _ = proxy.start(core=bench.proxy_core)
             stack.enter_context(process)
@@ -260,7 +275,8 @@ def held(
             app.hold(proxy.port, token, count)
             outward = dataclasses.replace(proxy, port=calls.port)
             headers = {"x-sidecar-context": app.handles[-1], "x-sidecar-carrier": CARRIER}
-            verify_attached(outward, headers=headers, token=token)
+            attached = token if tokens is None else tokens.token
+            verify_attached(outward, headers=headers, token=attached)
             found[name] = Running(outward, process, None), headers
         yield found
 

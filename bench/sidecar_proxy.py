@@ -17,6 +17,8 @@ class Calls:
 
     port: int
     destination_port: int
+    token_endpoint: str = ""
+    """Where a token for the destination is asked for; empty: the caller's own is relayed."""
 
 
 def sidecar(
@@ -89,8 +91,20 @@ def _call_out(config: dict[str, Any], calls: Calls) -> None:
         "max_upstream_connections": 20_000,
     }
     config["attribution"] = {"max_age": "1h", "max_calls": 1_000_000, "ledger_capacity": 100_000}
-    destination = {
+    destination: dict[str, Any] = {
         "listen": f"127.0.0.1:{calls.port}",
         "upstream": f"http://127.0.0.1:{calls.destination_port}",
     }
+    if calls.token_endpoint:
+        destination |= {
+            "token": "exchange",
+            "token_request": {"client": "bench", "audience": ["backend"]},
+        }
+        config["clients"] = {
+            "bench": {
+                "token_endpoint": calls.token_endpoint,
+                "client_id": "bench",
+                "auth": "none",
+            }
+        }
     config["outbound"] = {"destinations": {"backend": destination}}

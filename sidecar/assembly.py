@@ -284,6 +284,9 @@ class Sidecar:
                 await self._control.stop()
             for introspection in self._wiring.introspection.values():
                 await introspection.close()
+            await standing.obtained.close()
+            if self._wiring.token_endpoints is not None:
+                await self._wiring.token_endpoints.close()
             await standing.fetcher.close()
             standing.deadlines.stop()
             standing.close_logs()

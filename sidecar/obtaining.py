@@ -1,55 +1,113 @@
 """Where the tokens of destinations come from under one configuration.
 
-A part of ``sidecar.wiring``: which source serves which calls. Obtaining and keeping tokens belongs
-to ``sidecar.credentials``.
+Which source serves which calls. Asking for tokens and keeping them belongs to
+``sidecar.credentials``, and which calls there are to ``sidecar.outbound``.
 """
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sidecar import settings
 from sidecar.config import model
 from sidecar.core.token_request import TokenRequest
+from sidecar.credentials.token_file import TokenFile
+from sidecar.credentials.token_source import TokenSource, generation_of
 from sidecar.outbound.token_choice import Source, TokenChoice, TokenChoices
+from sidecar.standing import Standing
+
+if TYPE_CHECKING:
+    from sidecar.credentials.token_endpoint import TokenEndpoint
 
 
-def token_choices(destination: model.Destination) -> TokenChoices:
-    """Return what the calls to *destination* get, by method and path."""
-    own = _own(destination)
+class Obtaining:
+    """The sources of one configuration. What they hold outlives it (``Standing.obtained``)."""
 
-    def choice(
-        token: model.TokenKind, request: TokenRequest | None, file: str | None
-    ) -> TokenChoice:
-        return TokenChoice(
-            settings.destination_rules(destination, token),
-            token,
-            source=_source(token, request, file),
-            for_caller=token in ("exchange", "jwt_bearer"),
-            own=own,
-            own_kind=destination.without_context,
-            asked_for="" if request is None else " ".join(request.audience),
-            audiences=destination.own_audiences if token == "relay" else frozenset(),  # noqa: S105 - a choice
+    def __init__(
+        self, config: model.Config, standing: Standing, endpoints: "Mapping[str, TokenEndpoint]"
+    ) -> None:
+        """*endpoints* are what asks for tokens, by the client's name."""
+        self._config = config
+        self._standing = standing
+        self._endpoints = endpoints
+
+    def choices(self, destination: model.Destination) -> TokenChoices:
+        """Return what the calls to *destination* get, by method and path."""
+        own = self._own(destination)
+        return TokenChoices(
+            self._choice(destination, destination, own),
+            [
+                (
+                    rule.paths,
+                    None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
+                    self._choice(destination, rule, own),
+                )
+                for rule in destination.rules
+            ],
         )
 
-    return TokenChoices(
-        choice(destination.token, destination.token_request, destination.token_file),
-        [
-            (
-                rule.paths,
-                None if rule.methods is None else frozenset(m.encode() for m in rule.methods),
-                choice(rule.token, rule.token_request, rule.token_file),
-            )
-            for rule in destination.rules
-        ],
-    )
+    def _choice(
+        self,
+        destination: model.Destination,
+        part: model.Destination | model.DestinationRule,
+        own: Source | None,
+    ) -> TokenChoice:
+        """Return what *part* of the destination gets: one of its rules, or the rest."""
+        request = part.token_request
+        return TokenChoice(
+            settings.destination_rules(destination, part.token),
+            part.token,
+            source=self._source(destination.name, part),
+            for_caller=part.token in ("exchange", "jwt_bearer"),
+            own=own,
+            own_kind=destination.without_context,
+            audiences=destination.own_audiences if part.token == "relay" else frozenset(),  # noqa: S105
+            asked_for="" if request is None else " ".join(request.audience),
+        )
 
+    def _source(self, name: str, part: model.Destination | model.DestinationRule) -> Source | None:
+        if part.token == "file":  # noqa: S105 - a choice
+            assert part.token_file is not None
+            return self._file(name, part.token_file)
+        if part.token in ("relay", "none"):
+            return None
+        assert part.token_request is not None
+        return self._asked(name, part.token_request)
 
-def _own(destination: model.Destination) -> Source | None:
-    if destination.without_context not in ("client_credentials", "file"):
+    def _own(self, destination: model.Destination) -> Source | None:
+        if destination.without_context == "file":
+            assert destination.token_file is not None
+            return self._file(destination.name, destination.token_file)
+        if destination.without_context == "client_credentials":
+            return self._asked(destination.name, settings.own_request(destination))
         return None
-    raise NotImplementedError
 
+    def _file(self, destination: str, path: str) -> TokenFile:
+        standing = self._standing
+        return TokenFile(
+            path,
+            clock=standing.clock,
+            wall_clock=standing.wall_clock,
+            report=standing.metrics.token_exchanges(destination),
+        )
 
-def _source(
-    token: model.TokenKind, request: TokenRequest | None, file: str | None
-) -> Source | None:
-    if token in ("relay", "none"):
-        return None
-    raise NotImplementedError
+    def _asked(self, destination: str, request: TokenRequest) -> TokenSource:
+        standing = self._standing
+        client = self._config.clients[request.client]
+        return TokenSource(
+            request,
+            # Who asks and where: the name under which that is written changes nothing.
+            generation=generation_of(replace(client, name=""), self._issuer(client)),
+            tokens=standing.obtained,
+            ask=self._endpoints[request.client].ask,
+            kept=self._config.obtained_tokens,
+            clock=standing.clock,
+            wall_clock=standing.wall_clock,
+            random=standing.jitter,
+            report=standing.metrics.token_exchanges(destination),
+        )
+
+    def _issuer(self, client: model.Client) -> str:
+        """Return whose token endpoint the client asks, where it is found by discovery."""
+        name = client.issuer
+        return self._config.issuers[name].issuer if name else ""

@@ -237,10 +237,12 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
+        passes_transaction=destination.transaction_token == "pass",  # noqa: S105 - a word
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),
         tells_decision=config.explain.decision_ids == "all",
+        replay_bytes=destination.replay_bytes,
         # What the app may send of its own may be a token of the same issuer.
         issuers=_trusted(config) if destination.app_credentials == "refuse" else frozenset(),
     )
@@ -367,7 +369,7 @@ def cors(written: model.Cors) -> Cors:
 def resource_metadata(config: model.Config, written: model.ResourceMetadata) -> ResourceMetadata:
     servers, scopes = written.authorization_servers, written.scopes_supported
     if servers is None:
-        servers = tuple(issuer.issuer for issuer in config.issuers.values())
+        servers = tuple(issuer.issuer for issuer in config.access_issuers.values())
     if scopes is None:
         required = (
             rule.access.scopes

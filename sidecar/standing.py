@@ -14,6 +14,7 @@ from sidecar import __version__, settings
 from sidecar.config import model
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.credentials.obtained_tokens import ObtainedTokens
 from sidecar.fetch.client import Fetcher, Lookup
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
@@ -60,6 +61,10 @@ class Standing:
         self.kept = self.decisions if is_kept else None
         """Where decisions are kept, if any are."""
         self.ledger = Ledger(config.attribution.ledger_capacity, clock=self.clock)
+        self.obtained = ObtainedTokens(
+            max_entries=config.obtained_tokens.max_entries,
+            max_bytes=config.obtained_tokens.max_bytes,
+        )
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)
         self.carriers = Carriers(
@@ -94,6 +99,7 @@ class Standing:
     def _watch(self) -> None:
         metrics = self.metrics
         metrics.watch_ledger(lambda: len(self.ledger), self.ledger.capacity)
+        metrics.watch_obtained_tokens(lambda: len(self.obtained))
         metrics.watch_carriers(self.carriers.by_label)
         metrics.watch_hygiene(self.hygiene.counts)
         metrics.watch_access_log(lambda: self.access_log.dropped)

@@ -116,7 +116,7 @@ class Telling:
             wiring.config,
             wiring.decisions,
             rules=wiring.rules,
-            issuers=map(settings.issuer_policy, wiring.config.issuers.values()),
+            issuers=map(settings.issuer_policy, wiring.config.access_issuers.values()),
             keys=wiring.keys,
             ledger=wiring.ledger,
             wall_clock=time.time,

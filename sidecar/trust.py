@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from sidecar import settings
 from sidecar.config import model
+from sidecar.core.digests import sha256
 from sidecar.core.keyset import KeySet
 from sidecar.core.principal import Credential
 from sidecar.core.verification import IntrospectionNeeded, Verified, Verifier
@@ -47,16 +48,19 @@ class Trust:
         self.identity: AppIdentity = AppIdentity(
             config.inbound.identity,
             config.token_cache,
+            transactions=config.inbound.transaction_tokens,
             before=None if before is None else before.identity,
         )
         self.verifier: Verifier = Verifier(
-            (settings.issuer_policy(issuer) for issuer in config.issuers.values()),
+            (settings.issuer_policy(issuer) for issuer in config.access_issuers.values()),
             render=self.identity.render,
             max_token_bytes=config.inbound.max_token_bytes,
             cache_max_entries=config.token_cache.max_entries,
             cache_max_bytes=config.token_cache.max_bytes,
             unclean_token=standing.hygiene.saw,
         )
+        self.transactions: Verifier | None = self._transaction_verifier(config)
+        self._earlier_transactions = None if before is None else before.transactions
         issuers = _asked(config)
         self._kept = {} if before is None else before.keys_for(config)
         self.keys = {
@@ -83,6 +87,7 @@ class Trust:
             ours.issuers == config.issuers
             and _asked(ours).keys() == _asked(config).keys()
             and ours.inbound.identity == config.inbound.identity
+            and ours.inbound.transaction_tokens == config.inbound.transaction_tokens
             and ours.inbound.max_token_bytes == config.inbound.max_token_bytes
             and ours.token_cache == config.token_cache
             and self.identity.is_current()
@@ -108,8 +113,12 @@ class Trust:
         for name, keys in self._kept.items():
             keys.hand_over(self._installing(name))
         self._standing.ledger.close_unless(self._is_still_good)
-        if self._earlier is not None:
-            self._earlier.forget_tokens()
+        self._standing.obtained.retain(self._is_still_good)
+        if self.transactions is not None:
+            self._standing.ledger.close_unless_transaction(self._is_still_transaction)
+        for earlier in (self._earlier, self._earlier_transactions):
+            if earlier is not None:
+                earlier.forget_tokens()
         verifier = self.verifier
         self._standing.metrics.watch_token_cache(lambda: verifier.hits, lambda: verifier.misses)
 
@@ -125,6 +134,26 @@ class Trust:
         # Under another name it would be missed when that issuer loses a key.
         return issuer_name == credential.principal.issuer_name
 
+    def _is_still_transaction(self, transaction: Credential) -> bool:
+        if self.transactions is None:
+            return True
+        now = self._standing.wall_clock()
+        return isinstance(self.transactions.verify(transaction.token, now=now), Verified)
+
+    def _transaction_verifier(self, config: model.Config) -> Verifier | None:
+        """Return what judges transaction tokens: it shares nothing with what access tokens pass."""
+        issuer = config.transaction_issuer
+        if issuer is None:
+            return None
+        return Verifier(
+            (settings.issuer_policy(issuer),),
+            render=self.identity.render_transaction,
+            max_token_bytes=config.inbound.max_token_bytes,
+            cache_max_entries=config.token_cache.max_entries,
+            cache_max_bytes=config.token_cache.max_bytes,
+            unclean_token=self._standing.hygiene.saw,
+        )
+
     def _introspection(
         self, issuer: model.Issuer, asked: model.Introspection
     ) -> IntrospectionClient:
@@ -132,6 +161,7 @@ class Trust:
             # Requests in progress included: what was good once is not sent on any more.
             for entry in tuple(self._standing.ledger.find_token(token)):
                 self._standing.ledger.close(entry)
+            self._standing.obtained.forget_subject(sha256(token))
 
         return IntrospectionClient(
             issuer,
@@ -156,6 +186,9 @@ class Trust:
         )
 
     def _installing(self, issuer_name: str) -> Callable[[KeySet], int]:
+        if self._config.issuers[issuer_name].profile == model.TRANSACTION_PROFILE:
+            return self._installing_transactions(issuer_name)
+
         def install(keys: KeySet) -> int:
             forgotten: int = self.verifier.install(
                 issuer_name, keys, now=self._standing.wall_clock()
@@ -164,13 +197,30 @@ class Trust:
                 if self._earlier is not None and issuer_name in self._kept:
                     # There are requests that wait for a key, and none may use one that was lost.
                     self._earlier.install(issuer_name, keys)
+
                 # A key that left the set speaks for nobody, requests in progress included.
-                self._standing.ledger.close_unless(
-                    lambda credential: (
-                        credential.principal.issuer_name != issuer_name
-                        or self._is_still_good(credential)
+                def holds(credential: Credential) -> bool:
+                    return credential.principal.issuer_name != issuer_name or self._is_still_good(
+                        credential
                     )
-                )
+
+                self._standing.ledger.close_unless(holds)
+                self._standing.obtained.retain(holds)
+            return forgotten
+
+        return install
+
+    def _installing_transactions(self, issuer_name: str) -> Callable[[KeySet], int]:
+        """The same for the issuer of transaction tokens."""
+        verifier, earlier = self.transactions, self._earlier_transactions
+        assert verifier is not None
+
+        def install(keys: KeySet) -> int:
+            forgotten: int = verifier.install(issuer_name, keys, now=self._standing.wall_clock())
+            if self._serves:
+                if earlier is not None and issuer_name in self._kept:
+                    earlier.install(issuer_name, keys)
+                self._standing.ledger.close_unless_transaction(self._is_still_transaction)
             return forgotten
 
         return install
@@ -178,7 +228,11 @@ class Trust:
 
 def _asked(config: model.Config) -> Mapping[str, model.Issuer]:
     """Return the issuers that are asked for keys: none where nobody calls with a token."""
-    return {} if config.inbound.listen is None else config.issuers
+    if config.inbound.listen is None:
+        return {}
+    transactions = config.transaction_issuer
+    others = {} if transactions is None else {transactions.name: transactions}
+    return {**config.access_issuers, **others}
 
 
 def _keys_alone(issuer: model.Issuer) -> model.Issuer:

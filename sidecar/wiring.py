@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sidecar import bounding, settings
 from sidecar.config import model
@@ -22,8 +23,9 @@ from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
 from sidecar.inbound.exchange import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
-from sidecar.obtaining import token_choices
+from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.bounded import Bounds
 from sidecar.outbound.exchange import OutboundHandler
@@ -47,6 +49,9 @@ from sidecar.wire.listener import Listener
 from sidecar.wire.pool import Pool
 from sidecar.wire.server_timing import ServerTimingHandler
 from sidecar.wire.tls import ListenerTls
+
+if TYPE_CHECKING:
+    from sidecar.token_endpoints import TokenEndpoints
 
 INBOUND = "inbound"
 PROXY = "proxy"
@@ -119,6 +124,9 @@ class Wiring:
         self.verifier = self.trust.verifier
         self.keys: Mapping[str, IssuerKeys] = self.trust.keys
         self.introspection = self.trust.introspection
+        self.token_endpoints: TokenEndpoints | None = _token_endpoints(
+            config, standing, None if before is None else before.token_endpoints
+        )
         self.tls: TlsEndpoints = TlsEndpoints(
             self.metrics, self.clock, None if before is None else before.tls
         )
@@ -171,6 +179,8 @@ class Wiring:
     def installed(self) -> None:
         """This is what serves from now on: counts and logs follow it."""
         self.trust.installed()
+        kept = self.config.obtained_tokens
+        self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -251,7 +261,9 @@ class Wiring:
         metrics.watch_destinations(
             DestinationsView(in_flight=self.calls_in_flight, circuits=self.circuits)
         )
-        metrics.watch_only(issuers=self.config.issuers, tls=self.tls.names)
+        metrics.watch_only(
+            issuers=self.config.issuers, tls=self.tls.names, clients=self.config.clients
+        )
 
     def _inbound_listener(self) -> Listener:
         inbound = self.config.inbound
@@ -314,6 +326,15 @@ class Wiring:
             deadline=bounding.caller_deadline(
                 self.config, self.clock, self.metrics.caller_deadline
             ),
+            transactions=self._transactions(),
+        )
+
+    def _transactions(self) -> TransactionTokens | None:
+        verifier, tokens = self.trust.transactions, self.config.inbound.transaction_tokens
+        if verifier is None or tokens is None:
+            return None
+        return TransactionTokens(
+            verifier, required=tokens.require, same_subject=tokens.subject == "same"
         )
 
     def _outbound_handlers(self, resolver: Attribute) -> dict[str, OutboundHandler]:
@@ -323,12 +344,13 @@ class Wiring:
         outside = RelayedOutside(
             self.metrics.relayed_outside, logging.getLogger("sidecar.outbound").warning
         )
+        obtaining = Obtaining(self.config, self.standing, self.token_endpoints or {})
         handlers = {}
         for name, destination in destinations.items():
             limits = settings.wire_limits(destination.limits)
             handlers[name] = OutboundHandler(
                 settings=settings.outbound_settings(destination, self.config),
-                tokens=token_choices(destination),
+                tokens=obtaining.choices(destination),
                 attribute=resolver,
                 ledger=self.ledger,
                 pool=self._destination_pool(destination, limits),
@@ -438,6 +460,17 @@ class Wiring:
         pool.connect_retried = partial(self.metrics.connect_retried, destination.name)
         self._busy.setdefault(destination.name, []).append(pool)
         return pool
+
+
+def _token_endpoints(
+    config: model.Config, standing: Standing, before: "TokenEndpoints | None"
+) -> "TokenEndpoints | None":
+    """Return who is asked for tokens; nothing where nobody ever was."""
+    if before is None and not config.clients:
+        return None  # most pods need none of it, and it takes a while to import
+    from sidecar.token_endpoints import TokenEndpoints
+
+    return TokenEndpoints(config, standing, before)
 
 
 def _forwarding(handler: Handler, *, via: str | None, fields: ForwardingFields | None) -> Handler:

@@ -119,7 +119,7 @@ async def _judged(
     from sidecar.explain.words import instant
 
     now = time.time()
-    policies = [settings.issuer_policy(issuer) for issuer in config.issuers.values()]
+    policies = [settings.issuer_policy(issuer) for issuer in config.access_issuers.values()]
     verifier = Verifier(
         policies,
         render=identity_lines,
@@ -129,7 +129,7 @@ async def _judged(
     )
     facts: dict[str, KeyFacts] = {}
     if token is not None:
-        for issuer in config.issuers.values():
+        for issuer in config.access_issuers.values():
             keys, facts[issuer.name] = await _keys(issuer, offline=asked.offline)
             if keys is not None:
                 verifier.install(issuer.name, keys, now=now)

@@ -32,6 +32,8 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield from _wrapped(who, 2)
     if found.attached is not None:
         yield from _wrapped(_attached(found.attached), 2)
+    if found.transaction:
+        yield from _wrapped(f"transaction: {found.transaction}", 2)
     yield ""
     yield from step_lines(found.steps)
     if found.advice:

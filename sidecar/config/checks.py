@@ -69,7 +69,7 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
 def check_destination_tokens(draft: Draft, config: Config, findings: Findings) -> None:
     """Report callers' tokens that destinations are not known to take, and a borrowed identity."""
     ours: set[str] = set()
-    for issuer in config.issuers.values():
+    for issuer in config.access_issuers.values():
         ours.update(issuer.audiences or ())
     lets_anyone = any(
         rule.value.access in (Allow.ANYONE, Allow.OPTIONAL_TOKEN) for rule in draft.rules

@@ -292,7 +292,7 @@ def _name_signed(fields: Fields, signed: SignedHeader, prefix: str) -> None:
         fields.values["signed"] = signed
     if any(each.name == signed.header for each in fields.values.get("headers", ())):
         fields.error("signed", f"`{signed.header}` is one of `headers` already")
-    elif signed.header in _standard_names(prefix):
+    elif signed.header in standard_names(prefix):
         fields.error("signed", f"`{signed.header}` is always sent with the caller's own value")
 
 
@@ -301,7 +301,7 @@ def _check_standard(fields: Fields, prefix: str | None) -> None:
     if prefix is None or entry is None or not isinstance(entry.value, MappingNode):
         return
     for written, header in entry.value.entries.items():
-        if written.lower() in _standard_names(prefix):
+        if written.lower() in standard_names(prefix):
             fields.is_broken = True
             fields.reading.findings.error(
                 header.place,
@@ -310,7 +310,8 @@ def _check_standard(fields: Fields, prefix: str | None) -> None:
             )
 
 
-def _standard_names(prefix: str) -> tuple[str, ...]:
+def standard_names(prefix: str) -> tuple[str, ...]:
+    """Return the headers that every request with a verified token has."""
     return tuple(prefix + name for name in _STANDARD)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.config import endpoints, identity_keys
+from sidecar.config import endpoints, identity_keys, transaction_keys
 from sidecar.config.cors_keys import CORS
 from sidecar.config.deadline_keys import DEADLINE_HEADER
 from sidecar.config.kinds import (
@@ -46,6 +46,7 @@ def _inbound(fields: Fields) -> Inbound | Invalid:
     _check_token_size(fields)
     check_sources(fields)
     identity_keys.check_sources(fields)
+    transaction_keys.check_headers(fields)
     if fields.values.get("rules", ()) is None:
         draft.rules.append(Located(EVERYTHING, fields.node.place, fields.path_of("rules")))
         fields.values["rules"] = (EVERYTHING,)
@@ -153,6 +154,11 @@ INBOUND: Final = InboundKind(
             default=default_of(Inbound, "via"), default_text="not added"),
         Key("identity", identity_keys.IDENTITY,
             "What the app is told of the caller ([identity](identity.md))."),
+        Key("transaction_tokens", transaction_keys.TRANSACTION_TOKENS,
+            "Verify the `Txn-Token` of requests, and tell the app of it "
+            "([transaction tokens](transaction-tokens.md)). Without it every `Txn-Token` is "
+            "removed.", default=default_of(Inbound, "transaction_tokens"),
+            default_text="not looked at"),
         Key("cors", CORS, "Browsers: preflights, and who may read refusals ([CORS](cors.md)).",
             default=default_of(Inbound, "cors"), default_text="nothing special"),
         Key("resource_metadata", RESOURCE_METADATA,

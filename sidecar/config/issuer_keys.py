@@ -3,11 +3,12 @@
 import os
 from typing import Final
 
-from sidecar.config import endpoints, token_keys, values
+from sidecar.config import endpoints, token_keys, transaction_keys, values
 from sidecar.config.introspection_keys import INTROSPECTION
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Text, read_string
 from sidecar.config.model import (
     ASYMMETRIC_ALGORITHMS,
+    TRANSACTION_PROFILE,
     Discovery,
     Introspection,
     Issuer,
@@ -53,6 +54,7 @@ class Audiences:
 
 def _build(fields: Fields) -> Issuer | Invalid:
     token_keys.check_family(fields)
+    transaction_keys.check_issuer(fields)
     source = _source(fields)
     if "issuer" in fields.values:
         _note_issuer(fields)
@@ -136,12 +138,13 @@ def _check_files(fields: Fields, source: JwksFile | JwksUri | Discovery | None) 
         fields.values[name] = path = fields.place(name).resolve(path)
         if fields.reading.is_elsewhere:
             continue
-        problem = _problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
+        problem = problem_with_authorities(path) if name == "ca" else _problem_with_directory(path)
         if problem:
             fields.error(name, problem)
 
 
-def _problem_with_authorities(path: str) -> str:
+def problem_with_authorities(path: str) -> str:
+    """Say why the authorities at *path* cannot be used, or nothing."""
     # cryptography comes with the check; a configuration without such a file does not need it.
     from sidecar.tls.files import TlsFileError, TlsPaths, check_authorities, read
 
@@ -189,7 +192,8 @@ def _check_introspection(
 def _note_issuer(fields: Fields) -> None:
     issuer = fields.values["issuer"]
     place, path = fields.place("issuer"), fields.path_of("issuer")
-    fields.reading.draft.issuer_urls.append(Located(issuer, place, path))
+    if fields.values.get("profile") != TRANSACTION_PROFILE:  # it may be another's, too
+        fields.reading.draft.issuer_urls.append(Located(issuer, place, path))
     if endpoints.authority_of(issuer) != endpoints.authority_of(issuer).lower():
         message = "has an upper-case host; it is compared with `iss` exactly, letter by letter"
         fields.reading.findings.warn(place, path, message)

@@ -1,22 +1,25 @@
 """Every key of the file: the root of the tables from which parser, schema and docs are made."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
 from sidecar.config.app_probe_keys import APP_PROBES
 from sidecar.config.checks import check_tokens_can_exist
+from sidecar.config.client_keys import CLIENT, check_client_issuers
 from sidecar.config.decision_keys import DECISIONS
 from sidecar.config.explain_keys import EXPLAIN
 from sidecar.config.inbound_keys import INBOUND
 from sidecar.config.issuer_keys import ISSUER
 from sidecar.config.kinds import INVALID, Choice, Integer, Invalid, Text
 from sidecar.config.model import Address, Admin, Config, Inbound, Log, TokenCache
+from sidecar.config.obtained_token_keys import OBTAINED_TOKENS
 from sidecar.config.outbound_keys import ATTRIBUTION, OUTBOUND
 from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
 from sidecar.config.rule_checks import check_client_names, check_issuer_names
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
+from sidecar.config.transaction_keys import check_transactions, issues_no_access_tokens
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size
 
@@ -43,19 +46,23 @@ def _config(fields: Fields) -> Config | Invalid:
     fields.values.pop("version", None)
     inbound = fields.values.get("inbound")
     nobody_calls = isinstance(inbound, Inbound) and inbound.listen is None
-    if fields.values.get("issuers") == {} and not nobody_calls:
+    if issues_no_access_tokens(fields.values.get("issuers")) and not nobody_calls:
         check_tokens_can_exist(
             fields.reading.draft, fields.place("issuers"), fields.reading.findings
         )
-    check_issuer_names(fields.reading.draft, _names(fields, "issuers"), fields.reading.findings)
+    known = _names(fields, "issuers")
+    check_issuer_names(fields.reading.draft, known, fields.reading.findings)
+    check_transactions(fields)
+    read = fields.values.get("issuers", {})
+    check_client_issuers(fields.reading.draft, known, read, fields.reading.findings)
     check_client_names(fields.reading.draft, _names(fields, "clients"), fields.reading.findings)
     return INVALID if fields.is_broken else Config(**fields.values)
 
 
-def _names(fields: Fields, key: str) -> Collection[str]:
+def _names(fields: Fields, key: str) -> Mapping[str, object]:
     """Return the names under *key*, those of what could not be read included."""
     entry = fields.entry(key)
-    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else ()
+    return entry.value.entries if entry and isinstance(entry.value, MappingNode) else {}
 
 
 ADMIN: Final = Section(
@@ -107,12 +114,17 @@ ROOT: Final = Section(
         Key("issuers", MapOf(ISSUER),
             "Whose tokens are accepted, by name. Needed unless every rule allows anyone.",
             default={}, default_text="none"),
+        Key("clients", MapOf(CLIENT),
+            "Who asks for tokens of destinations, and where, by name ([clients](clients.md)).",
+            default={}, default_text="none"),
         Key("inbound", INBOUND, "The listener in front of the app."),
         Key("attribution", ATTRIBUTION, "How calls of the app find the request that caused them."),
         Key("outbound", OUTBOUND, "Where the app may call, and with whose token."),
         Key("admin", ADMIN, "Metrics and probes."),
         Key("log", LOG, "What is written to standard output and standard error."),
         Key("token_cache", TOKEN_CACHE, "Bound of the cache of verified tokens."),
+        Key("obtained_tokens", OBTAINED_TOKENS,
+            "What is kept of the tokens that destinations have of their own."),
         Key("explain", EXPLAIN, "Which decisions are kept for `sidecar explain`."),
         Key("drain_timeout", duration(0, 600),
             "SIGTERM to the last forced close; keep it under the pod's grace period.",

@@ -27,6 +27,17 @@ ASYMMETRIC_ALGORITHMS = (
     "Ed25519", "Ed448",
 )  # fmt: skip
 """RFC 7518, section 3.1, RFC 8037 and RFC 9864; the only ones, and the default."""
+TRANSACTION_PROFILE = "transaction_token"
+"""The profile of an issuer whose tokens are transaction tokens, and no access tokens."""
+ClientAuth = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "client_assertion_file",
+    "tls_client_auth",
+    "none",
+]
+"""How a client shows who it is (RFC 6749, 2.3; RFC 7523, 2.2; RFC 8705, 2)."""
 ABSENT_TYPE = "absent"
 """Among ``token_types``: the header may have no ``typ``."""
 
@@ -165,11 +176,45 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTls:
+    """The certificate that a client shows; read again when it changes."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """Who this sidecar is to an authorization server when it asks for tokens."""
 
     name: str
     client_id: str
+    issuer: str = ""
+    """Name in ``Config.issuers`` whose metadata say where the token endpoint is, or else..."""
+    token_endpoint: str = ""
+    """...its URL. One of the two is empty."""
+    auth: ClientAuth = "client_secret_basic"
+    client_secret: str = field(default="", repr=False)
+    key: str = ""
+    """Path of the private key with which ``private_key_jwt`` signs."""
+    algorithm: str = ""
+    """Of that signature; empty: the usual one of such a key."""
+    key_id: str = ""
+    """Its ``kid``; empty: what the key's own JWK says."""
+    assertion_audience: str = "token_endpoint"
+    """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
+    assertion_file: str = ""
+    """Path of an assertion that somebody else signs and renews."""
+    tls: ClientTls | None = None
+    ca: str | None = None
+    """Authorities that vouch for the endpoint; ``None``: the issuer's, or those of the system."""
+    allow_plaintext: bool = False
+    """Permit ``http://`` to something other than a loopback literal; so does that of the issuer."""
+    timeout_seconds: float = 3.0
+    """Of one attempt, and of the wait for a turn before it."""
+    retries: int = 2
+    max_concurrent: int = 16
+    max_waiting: int = 256
 
 
 # --- TLS and forwarding fields ---
@@ -390,6 +435,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionTokens:
+    """What is demanded of ``Txn-Token``, and what the app is told of it."""
+
+    issuer: str
+    """Name in ``Config.issuers`` of one with the profile ``transaction_token``."""
+    require: bool = False
+    """Whether every request with an access token must have one."""
+    subject: Literal["any", "same"] = "any"
+    """Of whom it may be: of anybody, or of the access token's subject alone."""
+    headers: tuple[IdentityHeader, ...] = ()
+    """Besides the one with ``txn``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """The listener in front of the app."""
 
@@ -417,6 +476,8 @@ class Inbound:
     via: str | None = None
     """Name under which we add ourselves to ``Via``; ``None``: we do not."""
     identity: Identity = Identity()
+    transaction_tokens: TransactionTokens | None = None
+    """``None``: none is looked at, and each is removed."""
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
@@ -484,10 +545,13 @@ class Destination:
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
+    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
+    replay_bytes: int = 64 * 1024
     limits: DestinationLimits = field(default_factory=DestinationLimits)
     circuit: CircuitBreaker | None = None
     """``None``: however often it fails, it is called."""
@@ -510,7 +574,10 @@ class Destination:
     @property
     def attaches(self) -> bool:
         """Whether some call gets a token of us, so that whose call it is must be found."""
-        return any(token != "none" for token in self.tokens)  # noqa: S105 - a word
+        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+            token != "none"  # noqa: S105 - a word
+            for token in self.tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,6 +673,20 @@ class TokenCache:
 
 
 @dataclass(frozen=True, slots=True)
+class ObtainedTokens:
+    """How many tokens of destinations are kept, and for how long."""
+
+    max_entries: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    expiry_margin_seconds: float = 30.0
+    """Not used for so long before their end, a tenth of their lifetime at most."""
+    refresh_ahead: bool = True
+    """Whether one in use is replaced in the background before it ends."""
+    negative_seconds: float = 5.0
+    """How long a refusal stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -618,6 +699,22 @@ class Config:
     attribution: Attribution = field(default_factory=Attribution)
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
+    obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""
+
+    @property
+    def access_issuers(self) -> Mapping[str, Issuer]:
+        """Those whose tokens are access tokens."""
+        return {
+            name: issuer
+            for name, issuer in self.issuers.items()
+            if issuer.profile != TRANSACTION_PROFILE
+        }
+
+    @property
+    def transaction_issuer(self) -> Issuer | None:
+        """The one whose tokens are transaction tokens, where they are looked at."""
+        tokens = self.inbound.transaction_tokens
+        return None if tokens is None else self.issuers.get(tokens.issuer)

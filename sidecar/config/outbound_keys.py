@@ -28,7 +28,7 @@ from sidecar.config.token_request_keys import (
     TOKEN_KEY,
     settle_token,
 )
-from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text
+from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 
 def _destination(fields: Fields) -> Destination | Invalid:
@@ -68,6 +68,7 @@ def _check_upstream(fields: Fields) -> None:
         any(token != "none" for token in tokens)  # noqa: S105 - a word
         or fields.values.get("app_credentials") == "keep"
         or fields.values.get("without_context") in ("client_credentials", "file")
+        or fields.values.get("transaction_token") == "pass"
     ):
         message = (
             "a credential would be sent over http:// beyond loopback; "
@@ -96,6 +97,10 @@ DESTINATION: Final = Section(
             "Parts of the destination that get another token; first match wins, and the rest gets "
             "`token`. Calls whose path could be read in two ways are refused then.",
             default=default_of(Destination, "rules"), default_text="none"),
+        Key("replay", size(0, 1 << 24),
+            "How much of a call's content is kept to send it once more with a fresh token, when "
+            "the destination answers 401 to one that was obtained. `0B`: only calls without "
+            "content are.", "replay_bytes", default_of(Destination, "replay_bytes")),
         Key("min_assurance", Choice(("strict", "standard", "compat")),
             "How sure attribution must be.", default=default_of(Destination, "min_assurance")),
         Key("without_context", Choice(("refuse", "anonymous", "client_credentials", "file")),
@@ -105,6 +110,10 @@ DESTINATION: Final = Section(
         Key("anonymous_origin", Choice(("refuse", "anonymous")),
             "What happens to a call caused by a request without token.",
             default=default_of(Destination, "anonymous_origin")),
+        Key("transaction_token", Choice(("none", "pass")),
+            "`pass` sends the `Txn-Token` of the request that caused the call, as it was received; "
+            "whose call it is must then be known, whatever `token` says. One that the app sends is "
+            "always removed.", default=default_of(Destination, "transaction_token")),
         Key("app_credentials", Choice(("refuse", "keep")),
             "What happens to an `Authorization` that the app wrote itself.",
             default=default_of(Destination, "app_credentials")),

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from sidecar.config.model import Address, AppProbe, Destination, Introspection, Origin, Rule
+from sidecar.config.model import (
+    Address,
+    AppProbe,
+    Destination,
+    Introspection,
+    Origin,
+    Rule,
+    TransactionTokens,
+)
 from sidecar.config.problems import Findings, Place
 from sidecar.config.watching import digest
 
@@ -37,8 +45,12 @@ class Draft:
     """Those without a name of their own have the empty one until all are read."""
     issuer_names: list[Located[str]] = field(default_factory=list)
     """Those that rules mention."""
+    transactions: list[Located[TransactionTokens]] = field(default_factory=list)
+    """At most one, and where it names its issuer."""
     client_names: list[Located[str]] = field(default_factory=list)
     """Those that destinations mention."""
+    client_issuers: list[Located[str]] = field(default_factory=list)
+    """Those whose token endpoint a client asks."""
     app: Located[Origin] | None = None
     destinations: list[Located[Destination]] = field(default_factory=list)
     app_probes: list[Located[AppProbe]] = field(default_factory=list)

@@ -117,7 +117,7 @@ def check_audiences(draft: Draft, config: Config, findings: Findings) -> None:
         access = located.value.access
         if not isinstance(access, Require) or access.audiences is None:
             continue
-        issuers = [config.issuers[name] for name in access.issuers or config.issuers]
+        issuers = [config.issuers[name] for name in access.issuers or config.access_issuers]
         accepted: set[str] = set()
         for issuer in issuers:
             accepted.update(access.audiences if issuer.audiences is None else issuer.audiences)

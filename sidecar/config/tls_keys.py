@@ -1,11 +1,11 @@
-"""The keys of TLS, and how they become ``model.ListenerTls`` and ``model.DestinationTls``."""
+"""The keys of TLS: of listeners, destinations and clients (``model.ListenerTls`` and its kin)."""
 
 from datetime import UTC, datetime
 from typing import Final
 
 from sidecar.config import endpoints, values
 from sidecar.config.kinds import INVALID, Choice, Invalid, Text
-from sidecar.config.model import DestinationTls, ListenerTls
+from sidecar.config.model import ClientTls, DestinationTls, ListenerTls
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
 
 _PATH: Final = Text("path", values.file_path)
@@ -30,6 +30,11 @@ def _destination_tls(fields: Fields) -> DestinationTls | Invalid:
             fields.error(one, f"needs `{other}` beside it")
     _check_files(fields, "ca")
     return INVALID if fields.is_broken else DestinationTls(**fields.values)
+
+
+def _client_tls(fields: Fields) -> ClientTls | Invalid:
+    _check_files(fields, "ca")
+    return INVALID if fields.is_broken else ClientTls(**fields.values)
 
 
 def _check_files(fields: Fields, ca: str) -> None:
@@ -102,4 +107,14 @@ DESTINATION_TLS: Final = Section(
             default=default_of(DestinationTls, "key")),
     ),
     build=_destination_tls,
+)  # fmt: skip
+
+CLIENT_TLS: Final = Section(
+    keys=(
+        Key("certificate", _PATH,
+            "The client's certificate and its intermediates, in PEM. Relative to this file's "
+            "directory; read again when it changes, like the key.", default=REQUIRED),
+        Key("key", _PATH, "Its private key, in PEM, not encrypted.", default=REQUIRED),
+    ),
+    build=_client_tls,
 )  # fmt: skip

@@ -38,6 +38,20 @@ class Attach:
         self.grade = grade
 
 
+@dataclass(init=False, slots=True)
+class Accompany:
+    """Send the transaction token of *entry* alone. *keep_app*: as with ``Leave``."""
+
+    entry: Final[Entry]
+    grade: Final[Grade]
+    keep_app: Final[bool]
+
+    def __init__(self, entry: Entry, grade: Grade, keep_app: bool) -> None:
+        self.entry = entry
+        self.grade = grade
+        self.keep_app = keep_app
+
+
 @dataclass(frozen=True, slots=True)
 class AttachOwn:
     """Set ``Authorization`` in the name of the service itself: no request caused the call."""
@@ -57,7 +71,7 @@ class Refuse:
     denial: Denial
 
 
-Attachment = Attach | AttachOwn | Leave | Refuse
+Attachment = Attach | AttachOwn | Accompany | Leave | Refuse
 
 
 def decide_unattributed(
@@ -105,6 +119,25 @@ def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attach
                     return AttachOwn()
                 if rules.anonymous_without_context:
                     return Leave()
+            return Refuse(denial)
+        case never:
+            assert_never(never)
+
+
+def decide_accompanied(
+    rules: DestinationRules, left: Leave, result: Attributed | Unattributed
+) -> Accompany | Leave | Refuse:
+    """Decide on a call with no credential of ours (*left*) that has a transaction token to carry.
+
+    Whose it is must be known as surely as with a credential.
+    """
+    match result:
+        case Attributed(entry=entry, grade=grade):
+            return left if entry.transaction is None else Accompany(entry, grade, left.keep_app)
+        case Unattributed(denial=denial):
+            may_lack_a_cause = rules.anonymous_without_context or rules.own_without_context
+            if denial.reason is Reason.ATTRIBUTION_MISSING and may_lack_a_cause:
+                return left
             return Refuse(denial)
         case never:
             assert_never(never)

@@ -56,7 +56,7 @@ class Entry:
 
     __slots__ = (
         "aliases", "calls", "credential", "deadline", "decision", "ended_at", "handle", "live",
-        "opened_at", "route", "terms",
+        "opened_at", "route", "terms", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,8 @@ class Entry:
         """Outbound attempts so far."""
         self.deadline = inf
         """Until when the caller waits, in seconds of the monotonic clock."""
+        self.transaction: Credential | None = None
+        """The transaction token that the request came with, verified; only beside a credential."""
         self.decision = ""
         """Id of the decision that let the request in, by which logs name the request."""
         self.live = True

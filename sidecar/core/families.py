@@ -8,7 +8,7 @@ none of that family's access tokens. Which family has which is the table in
 import re
 from typing import Final
 
-from sidecar.core.encoding import printable
+from sidecar.core.encoding import is_plain, printable
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.rights import Claims
 
@@ -17,6 +17,8 @@ _MAX_SPIFFE_ID: Final = 2048
 """SPIFFE ID, section 2.3."""
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}")
 _WORKLOAD: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+")
+_MAX_NAME: Final = 256
+"""Characters of what names a transaction or a workload: both stand in headers and logs."""
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 
 
@@ -96,6 +98,28 @@ def refuse_spring(claims: Claims, issuer: str) -> Denial | None:  # noqa: ARG001
     return Denial(
         Reason.TOKEN_TYPE, "the token has no nbf, which Spring's access tokens have: an ID token?"
     )
+
+
+def refuse_transaction(claims: Claims, issuer: str) -> Denial | None:  # noqa: ARG001
+    """A transaction token is of one trust domain, has an end, and names its transaction, what it
+    is for and the workload that asked for it. It need not have an ``iss``.
+    """
+    for name in ("aud", "exp"):
+        if name not in claims:
+            return Denial(Reason.CLAIM_MISSING, f"the token has no {name} claim")
+    audience = claims["aud"]
+    if not isinstance(audience, str) and len(audience) != 1:
+        return Denial(
+            Reason.AUDIENCE_MISMATCH, "the token's aud is not one trust domain, but several"
+        )
+    for name in ("txn", "req_wl"):
+        value = claims.get(name)
+        if not (is_plain(value) and 0 < len(value) <= _MAX_NAME and value == value.strip()):
+            return Denial(
+                Reason.CLAIMS_MALFORMED,
+                f"the token's {name} is not a plain string of 1 to {_MAX_NAME} characters",
+            )
+    return None
 
 
 def refuse_cognito(claims: Claims, issuer: str) -> Denial | None:  # noqa: ARG001

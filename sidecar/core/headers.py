@@ -15,6 +15,7 @@ from sidecar.core.names import (
     DECISION_HEADER,
     IDENTITY_PREFIX,
     SIDECAR_PREFIX,
+    TRANSACTION_HEADER,
     folded,
 )
 from sidecar.core.principal import Principal
@@ -91,7 +92,12 @@ def _mark(lower_name: bytes, prefix: str, names: frozenset[str]) -> int:
     if name == CARRIER_HEADER:
         return CARRIER
     name = folded(lower_name).decode("ascii")
-    if name.startswith((prefix, SIDECAR_PREFIX)) or name in names:
+    if (
+        name.startswith((prefix, SIDECAR_PREFIX))
+        or name in names
+        # Removed on the way wherever it is not verified, and written by us alone.
+        or name == TRANSACTION_HEADER
+    ):
         return RESERVED
     if name in _OVERRIDES:
         return OVERRIDE

@@ -69,16 +69,20 @@ class IdentityRenderer:
         headers: Sequence[IdentityHeader] = (),
         max_bytes: int,
         signed_bytes: Callable[[Principal], int] | None = None,
+        usual: bool = True,
     ) -> None:
-        """*signed_bytes* says how long the line is that is signed for a principal."""
+        """*signed_bytes* says how long the line is that is signed for a principal. *usual*: the
+        four headers that tell of a caller come first.
+        """
         self._prefix = prefix
         self._headers = tuple(headers)
         self._max_bytes = max_bytes
         self._signed_bytes = signed_bytes
+        self._usual = usual
 
     def render(self, principal: Principal) -> bytes | Denial:
         """Return all lines that do not change while the token is good, or why it cannot be used."""
-        lines = identity_lines(principal, self._prefix)
+        lines = identity_lines(principal, self._prefix) if self._usual else b""
         for header in self._headers:
             value = _value(header, principal)
             if isinstance(value, Denial):

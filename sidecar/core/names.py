@@ -33,6 +33,11 @@ IDENTITY_PREFIX: Final = "x-auth-"
 IDENTITY_TYPE: Final = "jwt-sidecar-identity+jwt"
 """``typ`` of what a sidecar signs for its own app (RFC 8725, section 3.11): no access token."""
 
+TRANSACTION_HEADER: Final = "txn-token"
+"""Where a transaction token comes and goes (draft-ietf-oauth-transaction-tokens), nowhere else."""
+TRANSACTION_TYPE: Final = "txntoken+jwt"
+"""``typ`` of a transaction token: no access token."""
+
 PROBLEM_TYPE_PREFIX: Final = "urn:jwt-sidecar:reason:"
 """``type`` of our problem documents (RFC 9457) is this plus the reason's code."""
 

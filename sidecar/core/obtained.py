@@ -18,8 +18,15 @@ FailureKind = Literal[
 ``circuit_open``: nothing was asked, it failed too often. ``misconfigured``: ``invalid_client``,
 ``unauthorized_client``, ``invalid_target``, ``invalid_scope`` and their kin, which asking again
 does not mend. ``refused``: not for this subject (``invalid_grant``, ``access_denied``).
-``invalid_answer``: what came is not what was asked for. ``subject_expired``: nothing is left to ask
+``invalid_answer``: what came is not what was asked for. ``subject_expired``: nothing to ask
 with."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """Whether whoever keeps a token still answers for it: would learn of its withdrawal."""
+
+    live: bool = True
 
 
 @dataclass(init=False, repr=False, slots=True)
@@ -40,6 +47,8 @@ class ObtainedToken:
     digest: Final[bytes]
     log_id: Final[str]
     """First 16 hex digits of *digest*: the only form in which a token may appear in a log."""
+    hold: Hold
+    """Shared by the tokens that follow each other in one place of a cache."""
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class ObtainedToken:
         self.actor = actor
         self.digest = sha256(token)
         self.log_id = self.digest[:8].hex()
+        self.hold = Hold()
 
     def __repr__(self) -> str:
         return f"ObtainedToken({self.subject!r}, {self.log_id})"

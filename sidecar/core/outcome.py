@@ -189,6 +189,25 @@ class Reason(Enum):
         Facts(403, "The token is used by somebody whom the rule does not take", "caller"),
     )
 
+    # --- the transaction token, beside an access token that is good. The caller has shown who it
+    # is, so that no challenge would help (draft-ietf-oauth-transaction-tokens) ---
+    TRANSACTION_TOKEN_REPEATED = (
+        "transaction_token_repeated",
+        Facts(400, "More than one transaction token was sent", "caller"),
+    )
+    TRANSACTION_TOKEN_MISSING = (
+        "transaction_token_missing",
+        Facts(403, "A transaction token is required", "caller"),
+    )
+    TRANSACTION_TOKEN_INVALID = (
+        "transaction_token_invalid",
+        Facts(403, "The transaction token is not accepted here", "caller"),
+    )
+    TRANSACTION_TOKEN_EXPIRED = (
+        "transaction_token_expired",
+        Facts(403, "The transaction token has expired", "caller"),
+    )
+
     # --- attribution of an outbound call (ATTRIBUTION, section 6) ---
     ATTRIBUTION_MISSING = (
         "attribution_missing",

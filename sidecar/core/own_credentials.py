@@ -14,6 +14,8 @@ from typing import Any
 
 from sidecar.core.attribution import HANDLE_PATTERN, Lookup
 from sidecar.core.families import SPIFFE_SCHEME
+from sidecar.core.jose import media_type
+from sidecar.core.names import TRANSACTION_TYPE
 
 _HANDLE = re.compile(HANDLE_PATTERN)
 _WORD = re.compile(rb"[A-Za-z0-9._=-]+")
@@ -31,17 +33,22 @@ def is_ours(value: bytes, issuers: AbstractSet[str], lookup: Lookup) -> bool:
         return True
     return any(
         any(any(lookup.find_token(part)) for part in word.split(b"="))
-        or not issuers.isdisjoint(_issuers_of(word))
+        or _is_held_back(_issuers_of(word), issuers)
         for word in _WORD.findall(value)
         if word.count(b".") >= 2
     )
+
+
+def _is_held_back(said: frozenset[str], issuers: AbstractSet[str]) -> bool:
+    return TRANSACTION_TYPE in said or not issuers.isdisjoint(said)
 
 
 def _issuers_of(token: bytes) -> frozenset[str]:
     """Return every ``iss`` in any part of what may be a JWT; read leniently, on purpose.
 
     And the trust domain of every ``sub`` that is a SPIFFE ID: a JWT-SVID has no ``iss``, or one
-    that says nothing.
+    that says nothing. Of a transaction token, which need not have one either, its type: whoever's
+    it is, it has no business outside its trust domain, nor in any other place.
     """
     found: list[str] = []
 
@@ -52,6 +59,8 @@ def _issuers_of(token: bytes) -> frozenset[str]:
             elif name == "sub" and isinstance(value, str) and value.startswith(SPIFFE_SCHEME):
                 domain = value[len(SPIFFE_SCHEME) :].partition("/")[0]
                 found.append(SPIFFE_SCHEME + domain)
+            elif name == "typ" and isinstance(value, str) and media_type(value) == TRANSACTION_TYPE:
+                found.append(TRANSACTION_TYPE)
         return dict(pairs)
 
     for part in token.split(b"."):

@@ -20,20 +20,23 @@ from sidecar.core.families import (
     refuse_okta,
     refuse_spiffe,
     refuse_spring,
+    refuse_transaction,
 )
 from sidecar.core.jose import KeyUse
-from sidecar.core.names import IDENTITY_TYPE
+from sidecar.core.names import IDENTITY_TYPE, TRANSACTION_TYPE
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import NO_CLIENT_ROLES
 from sidecar.core.rights import Claims, ClientRoles, read_client_roles, read_roles
 
 ProfileName = Literal[
     "generic", "rfc9068", "keycloak", "spring", "kubernetes", "spiffe", "entra", "auth0", "okta",
-    "cognito",
+    "cognito", "transaction_token",
 ]  # fmt: skip
 
 _ACCESS_TOKEN: Final = frozenset({"at+jwt"})
 _USUAL_TYPES: Final = _ACCESS_TOKEN | {None, "jwt"}
+
+_TRANSACTION_TOKEN: Final[frozenset[str | None]] = frozenset({TRANSACTION_TYPE})
 
 _OTHER_KINDS: Final = frozenset({"id", "refresh", "offline", "logout"})
 """Keycloak's ``typ`` claim, and Cognito's ``token_use``, on tokens that are not access tokens."""
@@ -71,6 +74,12 @@ class Profile:
         if typ == IDENTITY_TYPE:  # whatever is configured: it tells an app of a caller, no more
             return Denial(
                 Reason.TOKEN_TYPE, "the token is what a sidecar signed for its app, no access token"
+            )
+        if typ == TRANSACTION_TYPE and self.token_types is not _TRANSACTION_TOKEN:
+            return Denial(
+                Reason.TOKEN_TYPE,
+                "the token is a transaction token, no access token: it comes as Txn-Token, beside "
+                "one",
             )
         if typ not in self.token_types:
             shown = "absent" if typ is None else printable(typ)
@@ -188,5 +197,13 @@ PROFILES: Final[Mapping[ProfileName, Profile]] = {
         roles_from=(("cognito:groups",),),
         audience_claim="client_id",
         refuse_family=refuse_cognito,
+    ),
+    # draft-ietf-oauth-transaction-tokens, "Txn-Token Format", as of July 2026. No access tokens.
+    "transaction_token": Profile(
+        token_types=_TRANSACTION_TOKEN,
+        roles_from=(),
+        scopes_from=(("scope",),),
+        required=("iat", "txn", "scope", "req_wl"),
+        refuse_family=refuse_transaction,
     ),
 }

@@ -24,8 +24,8 @@ WHO: Final[Mapping[Who, str]] = {
 
 Step = Literal[
     "message", "path", "rule", "token", "issuer", "type", "signature", "audience", "claims",
-    "times", "rights", "admission", "host", "credential", "evidence", "entry", "obtain",
-    "target", "forward",
+    "times", "transaction", "rights", "admission", "host", "credential", "evidence", "entry",
+    "obtain", "target", "forward",
 ]  # fmt: skip
 """What a decision consists of; ``sidecar.explain`` shows those of a direction in their order."""
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
@@ -357,6 +357,44 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
         (
             ("caller", "use a token of its own, or one exchanged by a service that the rule takes"),
             ("operator", "list the service under the rule's `actor`"),
+        ),
+    ),
+    # --- the transaction token ---
+    Reason.TRANSACTION_TOKEN_REPEATED: ReasonText(
+        "transaction",
+        "`Txn-Token` came twice, in whatever spelling, or is a list: the request may have one "
+        "([transaction tokens](transaction-tokens.md)).",
+        (("caller", "send one `Txn-Token`, as it was received"),),
+    ),
+    Reason.TRANSACTION_TOKEN_MISSING: ReasonText(
+        "transaction",
+        "`inbound.transaction_tokens.require` is set, and the request came with an access token "
+        "alone.",
+        (
+            ("caller", "pass on the `Txn-Token` that it was called with, or have its trust "
+             "domain's token service issue one"),
+            ("operator", "`require: false` takes requests without one, too"),
+        ),
+    ),
+    Reason.TRANSACTION_TOKEN_INVALID: ReasonText(
+        "transaction",
+        "What came as `Txn-Token` is not a transaction token of this trust domain; the log says "
+        "why, in the words of the reason that an access token would be refused for.",
+        (
+            ("caller", "send the transaction token, unmodified, and not an access token"),
+            ("issuer", "issue it with the claims of the draft, for this trust domain"),
+            ("operator", "compare the token with the issuer that `inbound.transaction_tokens` "
+             "names: its keys, `audiences` and `algorithms`"),
+        ),
+    ),
+    Reason.TRANSACTION_TOKEN_EXPIRED: ReasonText(
+        "transaction",
+        "`exp` of the transaction token has passed, with the issuer's `leeway`. It is meant to "
+        "live as long as its transaction and no longer.",
+        (
+            ("caller", "call while the transaction goes on; a new transaction gets a token of its "
+             "own"),
+            ("issuer", "issue transaction tokens for as long as the longest transaction takes"),
         ),
     ),
     # --- attribution of an outbound call ---

@@ -164,6 +164,9 @@ class Verifier:
         if len(asked) > 1:
             raise ValueError("two issuers introspect opaque tokens")
         self._opaque: IssuerPolicy | None = asked[0] if asked else None
+        self._without_iss: IssuerPolicy | None = next(
+            (each for each in self._policies.values() if each.profile == "transaction_token"), None
+        )
         self._keys: dict[str, KeySet] = {}
         self._cache: TokenCache[_Entry] = TokenCache(
             max_entries=cache_max_entries, max_bytes=cache_max_bytes
@@ -366,6 +369,8 @@ class Verifier:
                 return self._policies[issuer]
             case None | str() if (policy := self._trust_domain_policy(claims)) is not None:
                 return policy
+            case None if self._without_iss is not None:
+                return self._without_iss
             case None:
                 return Denial(Reason.CLAIM_MISSING, "the token has no iss claim")
             case str(issuer):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.config import model
 from sidecar.config.references import ReferenceProblem, read_regular_file
 from sidecar.core.headers import classifier
-from sidecar.core.identity import IdentityRenderer
+from sidecar.core.identity import IdentityHeader, IdentityRenderer
 from sidecar.core.signed_identity import SignedIdentity
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ class AppIdentity:
         identity: model.Identity,
         tokens: model.TokenCache,
         *,
+        transactions: model.TransactionTokens | None = None,
         before: "AppIdentity | None" = None,
     ) -> None:
-        """*tokens* are the bounds of what is kept per token.
+        """*tokens* are the bounds of what is kept per token, *transactions* what the app is told
+        of transaction tokens.
 
         What was signed under the configuration *before* can still be checked: its key is
         published beside a new one.
@@ -60,12 +62,17 @@ class AppIdentity:
                 max_bytes=tokens.max_bytes,
             )
             names.add(said.header)
+        told = transaction_headers(identity.prefix, transactions)
+        names.update(header.compared for header in told)
         self.classify = classifier(identity.prefix, frozenset(names))
         self.render = IdentityRenderer(
             prefix=identity.prefix,
             headers=identity.headers,
             max_bytes=identity.max_bytes,
             signed_bytes=None if self.signed is None else self.signed.size,
+        ).render
+        self.render_transaction = IdentityRenderer(
+            prefix=identity.prefix, headers=told, max_bytes=identity.max_bytes, usual=False
         ).render
 
     def is_current(self) -> bool:
@@ -97,6 +104,16 @@ class AppIdentity:
     def _generated_for(self, algorithm: str) -> bool:
         said = self._said
         return said is not None and said.key is None and said.algorithm == algorithm
+
+
+def transaction_headers(
+    prefix: str, transactions: model.TransactionTokens | None
+) -> tuple[IdentityHeader, ...]:
+    """Return the headers that tell the app of a transaction token; none where it is not told."""
+    if transactions is None:
+        return ()
+    usual = IdentityHeader(f"{prefix}transaction", "claim", ("txn",), format="text")
+    return (usual, *transactions.headers)
 
 
 def _content(path: str) -> bytes:

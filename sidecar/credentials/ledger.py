@@ -172,6 +172,7 @@ class Ledger:
         if entry.ended_at is not None:
             self._lingering.pop(entry, None)
         credential, entry.credential = entry.credential, None
+        entry.transaction = None
         if credential is None:
             self._anonymous -= 1
             return
@@ -201,6 +202,12 @@ class Ledger:
         """End every entry whose credential no longer *holds*, while its request goes on."""
         for entry in list(self._live.values()):
             if entry.credential is not None and not holds(entry.credential):
+                self.close(entry)
+
+    def close_unless_transaction(self, holds: Callable[[Credential], bool]) -> None:
+        """The same for entries whose transaction token no longer *holds*."""
+        for entry in list(self._live.values()):
+            if entry.transaction is not None and not holds(entry.transaction):
                 self.close(entry)
 
     def find(self, key: bytes) -> Entry | Gone | None:

@@ -38,6 +38,8 @@ class Case:
     principal: Principal | None = None
     key: tuple[str, str | None] | None = None
     """Algorithm and name of the key that vouched for the token."""
+    transaction: Principal | None = None
+    """What the transaction token said that came with the request, or went with the call."""
     signature_skipped: bool = False
     """Nobody looked at a signature, by the wish of who asks."""
     destination: str = ""

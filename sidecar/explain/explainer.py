@@ -6,6 +6,7 @@ from typing import Any
 from sidecar.core.actors import actor_chain
 from sidecar.core.principal import Principal
 from sidecar.core.reason_texts import remedies
+from sidecar.core.transactions import transaction_id
 from sidecar.explain.case import Case, read_said
 from sidecar.explain.inbound import inbound_steps
 from sidecar.explain.known import Known
@@ -106,6 +107,7 @@ def case_of(decision: Decision) -> Case:
         claims=said,
         principal=principal,
         key=decision.key,
+        transaction=decision.transaction,
         destination=decision.destination,
         method_of="" if attribution is None else attribution.method,
         grade="" if attribution is None else attribution.grade,
@@ -143,6 +145,7 @@ def _row(decision: Decision, redactor: Redactor) -> dict[str, Any]:
         if attribution is None
         else AttributionRow(attribution.method, attribution.grade, attribution.outcome),
         "attached": _attached(decision, redactor),
+        "transaction": _transaction(decision.transaction, redactor),
     }
 
 
@@ -171,6 +174,12 @@ def _attached(decision: Decision, redactor: Redactor) -> AttachedRow | None:
         REDACTED if actor and redactor.hides("act") else _text(actor),
         _text(attached.audience),
     )
+
+
+def _transaction(transaction: Principal | None, redactor: Redactor) -> str:
+    if transaction is None:
+        return ""
+    return REDACTED if redactor.hides("txn") else _text(transaction_id(transaction))
 
 
 def _text(text: str) -> str:

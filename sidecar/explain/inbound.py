@@ -19,6 +19,7 @@ from sidecar.explain.near import elsewhere, pairs
 from sidecar.explain.redaction import REDACTED
 from sidecar.explain.rows import StepRow
 from sidecar.explain.steps import Look, answered_here, ends_at, told
+from sidecar.explain.transactions import came_in
 from sidecar.explain.words import (
     claim,
     held,
@@ -33,7 +34,7 @@ from sidecar.explain.words import (
 
 ORDER: Final[tuple[Step, ...]] = (
     "message", "path", "rule", "token", "issuer", "type", "signature", "audience", "claims",
-    "times", "rights", "admission", "forward",
+    "times", "transaction", "rights", "admission", "forward",
 )  # fmt: skip
 _MOST_NEAR: Final = 4
 _TIMES: Final = ("nbf", "iat", "exp")
@@ -42,8 +43,10 @@ _TIMES: Final = ("nbf", "iat", "exp")
 def inbound_steps(case: Case, known: Known) -> tuple[tuple[StepRow, ...], tuple[str, ...]]:
     """Return the steps, and advice that belongs to this very request."""
     inbound = _Inbound(case, known)
-    end = ends_at(case.denial, ORDER, verified=case.principal is not None)
-    rows = told(ORDER, inbound.looks(), case.denial, end=end, enforced=case.enforced)
+    looks = known.config.inbound.transaction_tokens is not None
+    order = ORDER if looks else tuple(each for each in ORDER if each != "transaction")
+    end = ends_at(case.denial, order, verified=case.principal is not None)
+    rows = told(order, inbound.looks(), case.denial, end=end, enforced=case.enforced)
     return rows, tuple(inbound.advice) if end is not None else ()
 
 
@@ -69,7 +72,9 @@ class _Inbound:
             "message": self._message, "path": self._path, "rule": self._rule,
             "token": self._token, "issuer": self._issuer_look, "type": self._type,
             "signature": self._signature, "audience": self._audience,
-            "claims": self._claims_look, "times": self._times, "rights": self._rights,
+            "claims": self._claims_look, "times": self._times,
+            "transaction": lambda: came_in(self._case, self._known, anyone=self._anyone),
+            "rights": self._rights,
             "admission": self._admission, "forward": self._forward,
         }  # fmt: skip
 

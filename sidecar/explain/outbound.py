@@ -11,10 +11,11 @@ from sidecar.explain.case import Case
 from sidecar.explain.known import Known
 from sidecar.explain.rows import StepRow
 from sidecar.explain.steps import Look, answered_here, ends_at, told
+from sidecar.explain.transactions import went_out
 from sidecar.explain.words import listed, shown, span
 
 ORDER: Final[tuple[Step, ...]] = (
-    "message", "host", "target", "credential", "evidence", "entry", "obtain",
+    "message", "host", "target", "credential", "evidence", "entry", "obtain", "transaction",
     "forward",
 )  # fmt: skip
 _PLACES: Final[Mapping[str, str]] = {
@@ -37,8 +38,9 @@ _OTHERS: Final[Mapping[str, str]] = {
 def outbound_steps(case: Case, known: Known) -> tuple[tuple[StepRow, ...], tuple[str, ...]]:
     """Return the steps, and advice that belongs to this very call."""
     outbound = _Outbound(case, known)
-    end = ends_at(case.denial, ORDER, verified=False)
-    return told(ORDER, outbound.looks(), case.denial, end=end, enforced=case.enforced), ()
+    order = ORDER if outbound.passes else tuple(each for each in ORDER if each != "transaction")
+    end = ends_at(case.denial, order, verified=False)
+    return told(order, outbound.looks(), case.denial, end=end, enforced=case.enforced), ()
 
 
 class _Outbound:
@@ -56,8 +58,20 @@ class _Outbound:
         return {
             "message": self._message, "host": self._host, "target": self._target,
             "credential": self._credential, "evidence": self._evidence, "entry": self._entry,
-            "obtain": self._obtain, "forward": self._forward,
+            "obtain": self._obtain,
+            "transaction": lambda: went_out(self._case, self._destination, self._known),
+            "forward": self._forward,
         }  # fmt: skip
+
+    @property
+    def passes(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self._destination is not None and self._destination.transaction_token == "pass"  # noqa: S105
+
+    @property
+    def _is_nobodys(self) -> bool:
+        """Whether it does not matter whose call it is."""
+        return self._token == "none" and not self.passes  # noqa: S105 - a choice
 
     def _message(self) -> Look:
         case = self._case
@@ -100,7 +114,7 @@ class _Outbound:
         case, destination = self._case, self._destination
         if destination is None:
             return _nothing("no token is attached there")
-        if self._token == "none":  # noqa: S105 - a choice
+        if self._is_nobodys:
             return _nothing("token: none, so it does not matter whose call it is")
         wanted = f"one live request, named by evidence that is at least {destination.min_assurance}"
         note = f"what the call carries: {case.evidence}" if case.evidence else ""
@@ -112,7 +126,7 @@ class _Outbound:
 
     def _entry(self) -> Look:
         case, destination = self._case, self._destination
-        if destination is None or self._token == "none" or not case.method_of:  # noqa: S105
+        if destination is None or self._is_nobodys or not case.method_of:
             return Look(fits=None, outcome="skipped")
         attribution = self._known.config.attribution
         wanted = (

@@ -64,6 +64,8 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
     destination: str = ""
     attribution: AttributionRow | None = None
     attached: AttachedRow | None = None
+    transaction: str = ""
+    """``txn`` of the transaction token that came with the request, or went with the call."""
 
 
 class DecisionList(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ def ends_at(denial: Denial | None, order: Sequence[Step], *, verified: bool) -> 
     step = TEXTS[reason].step
     if verified and reason in (Reason.ISSUER_MISMATCH, Reason.AUDIENCE_MISMATCH):
         step = "rights"  # the token was good: it is the rule that wants another
+    if verified and reason is Reason.KEYS_UNAVAILABLE and "transaction" in order:
+        step = "transaction"  # the access token had its keys
     if step == "times" and step not in order:
         step = "entry"  # the caller's token, looked at when one of its calls goes out
     return step if step in order else order[-1]

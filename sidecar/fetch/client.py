@@ -51,11 +51,21 @@ class FetchError(Exception):
     the query or credentials of the URL.
     """
 
-    def __init__(self, message: str, kind: FetchFault, fields: AnswerFields = NO_FIELDS) -> None:
+    def __init__(
+        self,
+        message: str,
+        kind: FetchFault,
+        fields: AnswerFields = NO_FIELDS,
+        *,
+        unanswered: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind: FetchFault = kind
         self.fields = fields
         """Of the answer that was not accepted, where there was one."""
+        self.unanswered = unanswered
+        """No connection came about, or it was closed before an answer began: what asking at once
+        again may mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,16 @@ class FormAnswer:
 
     status: int
     content: bytes = field(repr=False)
-    """Empty unless the status is 200: nobody reads what an error says of itself."""
+    """Empty where the status is not 200, unless what an error says of itself was asked for."""
+    fields: AnswerFields = field(default=NO_FIELDS, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Files of a certificate to show, and of its key; read again when they change."""
+
+    certificate: str
+    key: str
 
 
 class Fetcher:
@@ -147,10 +166,14 @@ class Fetcher:
         allow_plaintext: bool = False,
         named_by: str | None = None,
         ca: str | None = None,
+        certificate: ClientCertificate | None = None,
+        max_error_bytes: int = 0,
     ) -> FormAnswer:
         """Send *form* and return the answer; the other arguments are those of ``get_document``.
 
-        A redirect is an error: what is sent is a secret, and meant for this one place.
+        A redirect is an error: what is sent is a secret, and meant for this one place. The server
+        is shown *certificate* if it asks for one. Of an answer whose status is not 200 the content
+        is read if it has at most *max_error_bytes*.
 
         Raises ``FetchError``.
         """
@@ -163,6 +186,8 @@ class Fetcher:
             allow_plaintext=allow_plaintext,
             named_by=named_by,
             ca=ca,
+            certificate=certificate,
+            max_error_bytes=max_error_bytes,
         )
 
     def _opened(self) -> "Session":

@@ -21,6 +21,7 @@ from sidecar.fetch import guard
 from sidecar.fetch.client import (
     NO_FIELDS,
     AnswerFields,
+    ClientCertificate,
     Document,
     FetchError,
     FetchFault,
@@ -108,7 +109,7 @@ class Session:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        self._trusts: dict[str, Trust] = {}
+        self._trusts: dict[tuple[str, str, str], Trust] = {}
         """By path, of which there are as many as the configuration names."""
 
     async def close(self) -> None:
@@ -152,6 +153,8 @@ class Session:
         allow_plaintext: bool,
         named_by: str | None,
         ca: str | None = None,
+        certificate: ClientCertificate | None = None,
+        max_error_bytes: int = 0,
     ) -> FormAnswer:
         """Send *form* once and return the answer; see ``Fetcher.post_form``."""
         origin = _parsed(named_by) if named_by is not None else None
@@ -167,14 +170,16 @@ class Session:
                     data=urlencode(form).encode(),
                     headers=headers,
                     allow_redirects=False,
-                    ssl=self._trusted(target, ca),
+                    ssl=self._trusted(target, ca, certificate),
                 ) as response,
             ):
                 if 300 <= response.status <= 399:
                     raise _error(target, "redirected; a secret is not sent on", "http_error")
+                fields = _fields(response)
                 if response.status != 200:
-                    return FormAnswer(response.status, b"")
-                return FormAnswer(200, await _content(target, response, max_bytes))
+                    said = await _error_content(response, max_error_bytes)
+                    return FormAnswer(response.status, said, fields)
+                return FormAnswer(200, await _content(target, response, max_bytes), fields)
         except TimeoutError:
             raise _error(
                 target, f"no complete answer within {timeout_seconds:g} s", "network_error"
@@ -183,16 +188,22 @@ class Session:
             raise _error(target, str(refused), "refused_address") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # An error of aiohttp may hold the request's fields.
-            raise _error(target, _cause(error), "network_error") from None
+            raise _error(
+                target, _cause(error), "network_error", unanswered=_is_unanswered(error)
+            ) from None
 
-    def _trusted(self, url: URL, ca: str | None) -> ssl.SSLContext | bool:
+    def _trusted(
+        self, url: URL, ca: str | None, shown: ClientCertificate | None = None
+    ) -> ssl.SSLContext | bool:
         """Return what says whose certificates are accepted; ``True`` is what the session has."""
-        if ca is None:
+        if ca is None and shown is None:
             return True
+        pair = ("", "") if shown is None else (shown.certificate, shown.key)
+        paths = ca or "", *pair
         try:
-            return self._trusts.setdefault(ca, Trust(ca)).context()
+            return self._trusts.setdefault(paths, Trust(*paths)).context()
         except TrustError as error:
-            raise _error(url, f"the `ca` file {error}", "network_error") from None
+            raise _error(url, f"the `{error.role}` file {error}", "network_error") from None
 
     async def _ask(self, url: URL, max_bytes: int, trust: ssl.SSLContext | bool) -> Document | URL:
         """Return the document, or the URL to which the server redirects."""
@@ -206,6 +217,29 @@ class Session:
             raise _error(url, str(refused), "refused_address") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _error(url, _cause(error), "network_error") from error
+
+
+async def _error_content(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Return what an error says of itself; nothing where it says more than *max_bytes*."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding != "identity" or max_bytes == 0:
+        return b""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > max_bytes:
+            return b""
+    return bytes(content)
+
+
+def _is_unanswered(error: Exception) -> bool:
+    match error:
+        case aiohttp.ClientSSLError():
+            return False
+        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+            return True
+        case _:
+            return False
 
 
 async def _content(url: URL, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -272,7 +306,7 @@ def _cause(error: Exception) -> str:
             return f"no connection could be made: {_said(reason)}"
         case aiohttp.ClientPayloadError():
             return "the answer ended early"
-        case aiohttp.ServerDisconnectedError() | ConnectionError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | ConnectionError():
             return "the connection was closed before an answer"
         case aiohttp.ClientResponseError():
             return "the answer was not valid HTTP"
@@ -293,9 +327,17 @@ def _said(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
-def _error(url: URL, cause: str, kind: FetchFault, fields: AnswerFields = NO_FIELDS) -> FetchError:
+def _error(
+    url: URL,
+    cause: str,
+    kind: FetchFault,
+    fields: AnswerFields = NO_FIELDS,
+    *,
+    unanswered: bool = False,
+) -> FetchError:
     """Name the host of *url* and nothing else of it."""
     host = url.raw_host or "no host"
     port = "" if url.explicit_port is None else f":{url.explicit_port}"
     shown = f"[{host}]" if ":" in host else host
-    return FetchError(" ".join(f"{shown[:255]}{port}: {cause}".split()), kind, fields)
+    message = " ".join(f"{shown[:255]}{port}: {cause}".split())
+    return FetchError(message, kind, fields, unanswered=unanswered)

@@ -35,6 +35,7 @@ from sidecar.core.propagation import (
 )
 from sidecar.core.signed_identity import SignedIdentity
 from sidecar.core.token_sources import AUTHORIZATION_SOURCE, Sought, TokenSources
+from sidecar.core.transactions import is_transaction_line, refused
 from sidecar.core.verification import (
     IntrospectionNeeded,
     KeyNeeded,
@@ -46,6 +47,7 @@ from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.inbound.deadline import CallerDeadline
 from sidecar.inbound.recorded import record
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import NO_ROUTE, Direction, RouteMetrics
@@ -125,9 +127,11 @@ class InboundHandler:
         signed: SignedIdentity | None = None,
         decisions: DecisionLog | None = None,
         deadline: CallerDeadline | None = None,
+        transactions: TransactionTokens | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
-        app is told who calls in a signed header too.
+        app is told who calls in a signed header too, *transactions* where ``Txn-Token`` is
+        looked at.
         """
         self.settings = settings
         self.sources = settings.sources
@@ -146,6 +150,7 @@ class InboundHandler:
         self.signed = signed
         self.decisions = decisions
         self.deadline = deadline
+        self.transactions = transactions
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -194,7 +199,8 @@ class InboundExchange:
     __slots__ = (
         "_aliases", "_context", "_credential", "_decision", "_denial", "_ends_at", "_enforced",
         "_entry", "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path",
-        "_permit", "_query", "_route", "_rule", "_sought", "_token", "_turn",
+        "_permit", "_query", "_route", "_rule", "_sought", "_token", "_transaction",
+        "_transaction_generation", "_transactions_sent", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
@@ -218,6 +224,9 @@ class InboundExchange:
         self._entry: Entry | None = None
         self._lines = b""
         self._sought: Sought | None = None
+        self._transactions_sent: list[bytes] | None = None
+        self._transaction: Credential | None = None
+        self._transaction_generation = 0
         self._denial: Denial | None = None
         self._enforced = True
 
@@ -265,6 +274,8 @@ class InboundExchange:
         if self._permit is not None:
             return self._forward(self._permit)
         assert self._rule is not None
+        if self._credential is not None:
+            return self._look_at_transaction(self._rule, may_wait=False)
         if self._inquiry is not None:
             return self._answered(self._inquiry, self._rule)
         return self._verify(self._rule, may_wait=False)
@@ -278,6 +289,12 @@ class InboundExchange:
                 sent.append(value)
                 head.lines[index] = b""
             elif mark in (RESERVED, CONTEXT, CARRIER, OVERRIDE):
+                if (
+                    self._handler.transactions is not None
+                    and mark == RESERVED
+                    and is_transaction_line(head.lines[index])
+                ):
+                    self._transactions_sent = [*(self._transactions_sent or ()), value]
                 head.lines[index] = b""
             elif mark >= FIRST_MARK:
                 if not self._handler.settings.carriers:
@@ -304,7 +321,37 @@ class InboundExchange:
         self._credential = verified.credential
         self._identity = verified.identity
         self._generation = self._handler.verifier.generation
+        if self._handler.transactions is not None:
+            return self._look_at_transaction(rule, may_wait=True)
         return self._authorize(rule)
+
+    def _look_at_transaction(self, rule: PolicyRule, *, may_wait: bool) -> Action:
+        """Verify the transaction token, which counts only beside an access token that is good."""
+        handler = self._handler
+        transactions, credential = handler.transactions, self._credential
+        assert transactions is not None
+        assert credential is not None
+        sent = self._transactions_sent or ()
+        found = transactions.judge(sent, credential, handler.wall_clock())
+        if isinstance(found, Verified):
+            self._transaction = found.credential
+            self._transaction_generation = transactions.verifier.generation
+            self._identity += found.identity
+            return self._authorize(rule)
+        if isinstance(found, Denial):
+            return self._refuse(found)
+        if found is None:
+            return self._authorize(rule)
+        source = handler.keys[found.issuer_name]
+        reason = source.refusal(found.kid)
+        if reason is None and may_wait:
+            self._generation = -1  # whatever was verified is old by then
+            return Pending(source.obtain(), self._ends_at)
+        denial = Denial(
+            reason or Reason.KEYS_UNAVAILABLE,
+            f"issuer {found.issuer_name}: {_key_detail(reason)}",
+        )
+        return self._refuse(refused(denial) if reason is Reason.KEY_UNKNOWN else denial)
 
     def _verify(self, rule: PolicyRule, *, may_wait: bool) -> Action:
         handler = self._handler
@@ -369,7 +416,7 @@ class InboundExchange:
         if turn.is_granted:
             return self._forward(permit)
         self._permit = permit
-        self._generation = -1  # whatever was verified is old by then
+        self._generation = self._transaction_generation = -1  # what was verified is old by then
         return Pending(turn.decided(), self._ends_at)
 
     def _forward(self, permit: Permit) -> Action:
@@ -394,7 +441,7 @@ class InboundExchange:
         entry = self._entry
         if entry is not None:
             self._handler.reporter.repeated()
-            self._generation = -1
+            self._generation = self._transaction_generation = -1
         if self._credential is not None:
             denial = self._withdrawn()
             if denial is not None:
@@ -419,6 +466,7 @@ class InboundExchange:
         self._entry = opened
         opened.decision = self._decision
         opened.deadline = self._ends_at
+        opened.transaction = self._transaction
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
@@ -433,6 +481,12 @@ class InboundExchange:
 
     def _withdrawn(self) -> Denial | None:
         handler = self._handler
+        transactions, transaction = handler.transactions, self._transaction
+        if transactions is not None and transaction is not None:
+            generation = self._transaction_generation
+            denial = transactions.withdrawn(transaction, generation, handler.wall_clock())
+            if denial is not None:
+                return denial
         if self._generation == handler.verifier.generation:
             return None
         now = handler.wall_clock()
@@ -504,6 +558,7 @@ class InboundExchange:
             rule=self._rule,
             source=AUTHORIZATION_SOURCE if self._sought is None else self._sought.source,
             token=self._token,
+            transaction=None if self._transaction is None else self._transaction.principal,
         )
         decisions = self._handler.decisions
         if decisions is not None:
@@ -518,6 +573,7 @@ class InboundExchange:
                 self._denial,
                 enforced=self._enforced,
                 elsewhere=self._handler.sources is not None,
+                transaction=self._transaction,
             )
 
     def _leave(self) -> None:

@@ -4,6 +4,7 @@ from sidecar.core.headers import AUTHORIZATION
 from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
 from sidecar.core.principal import Credential
+from sidecar.core.transactions import transaction_id
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.wire.heads import RequestHead
 
@@ -20,6 +21,7 @@ def record(
     *,
     enforced: bool,
     elsewhere: bool,
+    transaction: Credential | None,
 ) -> None:
     """Record one exchange. *elsewhere*: the token may have been in another place than usual."""
     sent: bool | None = any(mark == AUTHORIZATION for mark, _, _ in head.marked)
@@ -37,4 +39,5 @@ def record(
         enforced=enforced,
         sent=sent,
         patterns=() if rule is None else rule.paths,
+        transaction="" if transaction is None else transaction_id(transaction.principal),
     )

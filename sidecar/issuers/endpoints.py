@@ -1,7 +1,7 @@
-"""Where an issuer is asked about tokens: a URL of the configuration, or of provider metadata."""
+"""Where an issuer is asked about or for tokens: a URL written down, or of provider metadata."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final, Protocol
 
@@ -18,7 +18,7 @@ RETRY_SECONDS: Final = 60.0
 
 
 class Endpoint(Protocol):
-    """Finds the URL of an introspection endpoint."""
+    """Finds the URL of an endpoint."""
 
     @property
     def named_by(self) -> str | None:
@@ -41,8 +41,43 @@ class GivenEndpoint:
         return self._url
 
 
+class Find(Protocol):
+    """Finds an endpoint in provider metadata that are *issuer*'s own. Raises ``SourceError``."""
+
+    def __call__(self, metadata: bytes, *, issuer: str) -> str: ...
+
+
+def introspection_endpoint_of(metadata: bytes, *, issuer: str) -> str:
+    """Return the endpoint in provider *metadata* that is *issuer*'s own.
+
+    Another issuer's metadata must not name where our secret is sent. Raises ``SourceError``.
+    """
+    return _endpoint(own_metadata(metadata, issuer=issuer), "introspection_endpoint")
+
+
+def token_endpoint_of(metadata: bytes, *, issuer: str) -> str:
+    """Return the one where tokens are asked for, as ``introspection_endpoint_of`` does."""
+    return _endpoint(own_metadata(metadata, issuer=issuer), "token_endpoint")
+
+
+def mtls_token_endpoint_of(metadata: bytes, *, issuer: str) -> str:
+    """Return the one for clients that show a certificate, if it is another (RFC 8705, 5)."""
+    members = own_metadata(metadata, issuer=issuer)
+    aliases = members.get("mtls_endpoint_aliases")
+    if isinstance(aliases, dict) and "token_endpoint" in aliases:
+        return _endpoint(aliases, "token_endpoint")
+    return _endpoint(members, "token_endpoint")
+
+
+def _endpoint(members: Mapping[str, object], name: str) -> str:
+    endpoint = members.get(name)
+    if not isinstance(endpoint, str):
+        raise SourceError(f"the provider metadata has no {name}", "invalid_document")
+    return endpoint
+
+
 class DiscoveredEndpoint:
-    """``introspection_endpoint`` of provider metadata (RFC 8414, section 2).
+    """An endpoint in provider metadata (RFC 8414, section 2).
 
     Asked for when first needed, once for everybody who waits. An endpoint that was found stays
     in use while the metadata cannot be had.
@@ -57,9 +92,11 @@ class DiscoveredEndpoint:
         allow_plaintext: bool,
         ca: str | None = None,
         clock: Callable[[], float],
+        find: Find = introspection_endpoint_of,
     ) -> None:
-        """*clock* is monotonic."""
+        """*clock* is monotonic; *find* says which endpoint it is."""
         self.named_by = metadata_url
+        self._find = find
         self._fetch = fetch
         self._issuer = issuer
         self._allow_plaintext = allow_plaintext
@@ -87,21 +124,10 @@ class DiscoveredEndpoint:
                 allow_plaintext=self._allow_plaintext,
                 ca=self._ca,
             )
-            self._known = introspection_endpoint_of(metadata, issuer=self._issuer)
+            self._known = self._find(metadata, issuer=self._issuer)
         except (FetchError, SourceError) as failure:
             self._failure = None if self._known else failure
             self._due_at = self._clock() + (RETRY_SECONDS if self._known else FAILED_SECONDS)
         else:
             self._failure = None
             self._due_at = self._clock() + FRESH_SECONDS
-
-
-def introspection_endpoint_of(metadata: bytes, *, issuer: str) -> str:
-    """Return the endpoint in provider *metadata* that is *issuer*'s own.
-
-    Another issuer's metadata must not name where our secret is sent. Raises ``SourceError``.
-    """
-    endpoint = own_metadata(metadata, issuer=issuer).get("introspection_endpoint")
-    if not isinstance(endpoint, str):
-        raise SourceError("the provider metadata has no introspection_endpoint", "invalid_document")
-    return endpoint

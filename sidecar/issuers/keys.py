@@ -17,11 +17,12 @@ from sidecar.core.outcome import Reason
 from sidecar.core.profiles import profile_of
 from sidecar.fetch.client import NO_FIELDS, AnswerFields, Document, Fetcher, FetchError
 from sidecar.issuers.copies import CopyError, copy_of
-from sidecar.issuers.freshness import clock_offset_seconds, fresh_seconds, wait_seconds
+from sidecar.issuers.freshness import clock_offset_seconds, fresh_seconds
 from sidecar.issuers.saving import Saver
 from sidecar.issuers.sources import Source, SourceError, source_of
 from sidecar.issuers.telling import tell_changes, tell_clock
 from sidecar.issuers.unknown_kids import UnknownKids
+from sidecar.resilience.retry_after import wait_seconds
 
 State = Literal["loading", "fresh", "stale", "blind"]
 """``loading``: no answer yet. ``fresh``: the last fetch brought the keys. ``stale``: keys are kept

@@ -41,6 +41,8 @@ class Wishes:
     inject: bool | None = None
     config: str | None = None
     secrets: tuple[str, ...] = ()
+    service_account_token: str | None = None
+    """Audience of a token of the pod's service account; ``None``: the sidecar gets none."""
     app_port: int | str | None = None
     """A number, or the name of a port of the app's container."""
     app_container: str | None = None
@@ -194,6 +196,12 @@ def _without_unit(text: str) -> str | None:
     return text[:-1] if re.fullmatch(r"[0-9]{1,4}s", text) else None
 
 
+def _audience(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,512}", text):
+        raise Complaint("is not an audience: 1 to 512 visible characters of ASCII")
+    return text
+
+
 def _image(text: str) -> str:
     if not text or len(text) > 1024 or not text.isascii() or re.search(r"[^!-~]", text):
         raise Complaint("is not the name of an image")
@@ -238,6 +246,12 @@ ANNOTATIONS: Final[Sequence[Annotation]] = (
         "secrets", _NAMES,
         "Secrets that are mounted at `/etc/sidecar-secrets/<name>`, for `file:` references, keys "
         "and certificates.", "none", _items(_object_name),
+    ),
+    Annotation(
+        "service-account-token", "an audience",
+        "A token of the pod's service account for this audience, which the kubelet renews, at "
+        "`/var/run/secrets/jwt-sidecar/token`: with it a client shows an identity provider who it "
+        "is (`auth: client_assertion_file`), without any secret.", "none", _audience,
     ),
     Annotation(
         "app-port", "a port's number or name",

@@ -29,6 +29,13 @@ _NO_TOKEN: Final = {
 """Where something is mounted already, the API server puts no token of the pod's account."""
 
 
+_ACCOUNT: Final = {
+    "name": names.ACCOUNT_VOLUME,
+    "mountPath": names.ACCOUNT_DIRECTORY,
+    "readOnly": True,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """What the container is made of."""
@@ -42,6 +49,8 @@ class Build:
     pod_config: str
     """Text of the pod's own part."""
     secrets: Sequence[str]
+    account_audience: str | None
+    """For whom a token of the pod's account is mounted; ``None``: none is."""
     inbound_port: int | None
     """``None``: nobody calls the app."""
     admin_port: int
@@ -95,6 +104,7 @@ def sidecar(build: Build) -> dict[str, Any]:
                 }
                 for index, secret in enumerate(build.secrets)
             ),
+            *([dict(_ACCOUNT)] if build.account_audience is not None else []),
         ],
     }  # fmt: skip
     return {**container, "restartPolicy": "Always"} if build.native else container
@@ -132,6 +142,15 @@ def volumes(build: Build, *, has_carrier: bool) -> list[dict[str, Any]]:
             for index, secret in enumerate(build.secrets)
         ),
     ]
+    if build.account_audience is not None:
+        token = {
+            "audience": build.account_audience,
+            "expirationSeconds": 3600,
+            "path": "token",
+        }
+        sources = [{"serviceAccountToken": token}]
+        projected = {"sources": sources, "defaultMode": 0o444}
+        added.append({"name": names.ACCOUNT_VOLUME, "projected": projected})
     if has_carrier:
         added.append({"name": names.CARRIER, "emptyDir": {"sizeLimit": "16Mi"}})
     return added

@@ -158,6 +158,7 @@ class _Injection:
             config=config_map.name,
             pod_config=text,
             secrets=self.wishes.secrets,
+            account_audience=self.wishes.service_account_token,
             inbound_port=inbound,
             admin_port=admin,
         )
@@ -344,6 +345,14 @@ class _Injection:
         self._warn_of_scraping(admin)
         self.notes.warnings += [str(problem) for problem in found.warnings]
         self.notes.warnings += reference_warnings(found, self.wishes.secrets)
+        if self.wishes.service_account_token is None and config is not None:
+            self.notes.warnings += [
+                f"clients.{client.name}.assertion_file: nothing is mounted at "
+                f"{client.assertion_file}: add the annotation {names.PREFIX}service-account-token "
+                "with the audience that the identity provider expects"
+                for client in config.clients.values()
+                if client.assertion_file.startswith(f"{names.ACCOUNT_DIRECTORY}/")
+            ]
 
     def _warn_of_scraping(self, admin: int) -> None:
         present = sorted(key for key in annotations_of(self.pod) if key.startswith(_SCRAPE))

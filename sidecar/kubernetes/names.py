@@ -23,6 +23,9 @@ CONTROL_SOCKET: Final = "/run/sidecar/control.sock"
 CONTROL_VARIABLE: Final = "SIDECAR_CONTROL"
 CARRIERS_DIRECTORY: Final = "/jwt-sidecar/carriers"
 
+ACCOUNT_VOLUME: Final = "jwt-sidecar-account"
+ACCOUNT_DIRECTORY: Final = "/var/run/secrets/jwt-sidecar"
+"""Where the token is that shows an identity provider which pod asks; the file is ``token``."""
 TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
 INBOUND_PORT_NAME: Final = "sidecar-in"

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from sidecar.core.attachment import (
+    Accompany,
     Attach,
     Attachment,
     AttachOwn,
     Leave,
     Refuse,
     decide,
+    decide_accompanied,
     decide_unattributed,
 )
 from sidecar.core.attribution import (
@@ -30,6 +32,7 @@ from sidecar.core.attribution import (
     Evidence,
     Grade,
     Method,
+    Unattributed,
     check,
     is_handle,
 )
@@ -52,9 +55,11 @@ from sidecar.core.propagation import (
     carried_back,
 )
 from sidecar.core.token_sources import TokenSources
+from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
 from sidecar.outbound.bounded import BoundedExchange, Bounds
+from sidecar.outbound.passing import lines_with, transaction_of, without_statement
 from sidecar.outbound.token_choice import (
     Obtaining,
     Source,
@@ -101,8 +106,12 @@ class OutboundSettings:
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
     tells_decision: bool = False
     """Whether answers of the destination get the decision's id."""
+    replay_bytes: int = 0
+    """How much of a call's content is kept, to send it again with another token."""
     issuers: frozenset[str] = frozenset()
     """``iss`` of those whose tokens the app may not send there besides ``Authorization``."""
+    passes_transaction: bool = False
+    """Calls have the transaction token of the request that caused them."""
 
 
 class OutboundHandler:
@@ -192,14 +201,14 @@ class OutboundExchange:
     __slots__ = (
         "_attachment", "_attribution", "_called", "_cause", "_causes", "_choice", "_committed",
         "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
-        "_obtained", "_obtaining", "_sent", "_source", "_subject",
+        "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
-        self._attachment: Attach | AttachOwn | Leave | None = None
+        self._attachment: Attach | AttachOwn | Accompany | Leave | None = None
         self._attribution: AttributionRecord | None = None
         self._choice: TokenChoice = handler.tokens.rest
         self._called: Entry | None = None
@@ -212,9 +221,11 @@ class OutboundExchange:
         self._evidence = NO_EVIDENCE
         self._obtained: ObtainedToken | None = None
         self._obtaining: Obtaining | None = None
+        self._passing = b""
         self._sent: ObtainedToken | None = None
         self._source: Source | None = None
         self._subject: Credential | None = None
+        self._transaction: Credential | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -242,7 +253,7 @@ class OutboundExchange:
                 return self._obtain(attachment, choice.source, subject)
             case AttachOwn():
                 return self._obtain(attachment, choice.own, None)
-            case Leave():
+            case Accompany() | Leave():
                 return self._forward(attachment)
             case never:
                 assert_never(never)
@@ -301,17 +312,24 @@ class OutboundExchange:
         self._evidence = evidence
         rules = self._choice.rules
         early = decide_unattributed(rules, evidence.statement, handler.ledger)
-        if early is not None:
+        passes = handler.settings.passes_transaction
+        if early is not None and (not passes or isinstance(early, Refuse)):
             return early
         handler.carriers.saw(evidence.carrier)
-        result = handler.attribute(
-            evidence,
-            handler.settings.attribution,
-            handler.ledger,
-            handler.clock(),
-            handler.wall_clock(),
+        if early is not None and early.keep_app:  # it does not say whose call it is
+            evidence = self._evidence = without_statement(evidence)
+        result = self._attribute(evidence)
+        attachment = (
+            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
         )
-        attachment = decide(rules, result)
+        if passes and isinstance(attachment, (Attach, Accompany)):
+            chosen = transaction_of(
+                attachment.entry, attachment.grade, evidence, handler.ledger, self._attribute
+            )
+            if isinstance(chosen, Denial):
+                attachment = Refuse(chosen)
+            else:
+                self._transaction = chosen
         outcome = _outcome(attachment)
         grade = result.grade.label
         handler.metrics.attributed(result.method, grade, outcome)
@@ -323,6 +341,16 @@ class OutboundExchange:
         else:
             self._causes = result.causes
         return attachment
+
+    def _attribute(self, evidence: Evidence) -> Attributed | Unattributed:
+        handler = self._handler
+        return handler.attribute(
+            evidence,
+            handler.settings.attribution,
+            handler.ledger,
+            handler.clock(),
+            handler.wall_clock(),
+        )
 
     def _observe(self, attachment: Attachment) -> Leave:
         if isinstance(attachment, Refuse):
@@ -349,11 +377,12 @@ class OutboundExchange:
         self._obtaining = found
         return Pending(found.settled())
 
-    def _forward(self, attachment: Attach | AttachOwn | Leave) -> Forward:
+    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Forward:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
-        self._clean(keep_app=isinstance(attachment, Leave) and attachment.keep_app)
-        return Forward(self._handler.pool, self._head.target)
+        self._clean(keep_app=isinstance(attachment, (Accompany, Leave)) and attachment.keep_app)
+        replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
+        return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -383,18 +412,23 @@ class OutboundExchange:
                 self._called.calls -= 1
                 self._called = None
         self._committed = True
-        if isinstance(attachment, Attach):
+        if isinstance(attachment, (Attach, Accompany)):
             denial = self._call_from(attachment)
             if denial is not None:
                 return self._refuse(denial)
+            if isinstance(attachment, Accompany):
+                return handler.host_line + self._passing
         elif not isinstance(attachment, AttachOwn):
             return handler.host_line
         token = self._token()
         if isinstance(token, Denial):
             return self._refuse(token)
-        return b"%bauthorization: Bearer %b\r\n" % (handler.host_line, token)
+        lines = handler.host_line
+        if self._passing:
+            lines += self._passing
+        return b"%bauthorization: Bearer %b\r\n" % (lines, token)
 
-    def _call_from(self, attachment: Attach) -> Denial | None:
+    def _call_from(self, attachment: Attach | Accompany) -> Denial | None:
         """Count the call as one of its request, which may still cause it, or say why not."""
         handler = self._handler
         entry = attachment.entry
@@ -413,6 +447,11 @@ class OutboundExchange:
             return denial
         if entry.credential is None:
             return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
+        if handler.settings.passes_transaction:
+            passing = lines_with(entry, self._transaction, wall_now)
+            if isinstance(passing, Denial):
+                return passing
+            self._passing = passing
         entry.calls += 1
         self._called = entry
         self._credential = entry.credential
@@ -443,15 +482,10 @@ class OutboundExchange:
         What the destination says of a token that the caller or the app chose is theirs to know.
         """
         source, obtained = self._source, self._obtained
-        if source is None or obtained is None:
+        if source is None or obtained is None or not source.refused(obtained, self._subject):
             return None
-        source.refused(obtained, self._subject)
         found = source.get(self._subject)
-        if isinstance(found, Failure):
-            return None
-        if isinstance(found, ObtainedToken) and found.digest == obtained.digest:
-            return None
-        return self._take(found)
+        return None if isinstance(found, Failure) else self._take(found)
 
     def respond(self, head: ResponseHead) -> None:
         for mark, index, _ in head.marked:
@@ -469,6 +503,9 @@ class OutboundExchange:
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
+        passed = None
+        if self._passing and self._transaction is not None:
+            passed = self._transaction.principal
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -486,6 +523,7 @@ class OutboundExchange:
             causes=self._causes,
             evidence=self._evidence,
             attached=obtained,
+            transaction=passed,
         )
         if handler.decisions is not None:
             handler.decisions.outbound(
@@ -496,11 +534,15 @@ class OutboundExchange:
                 destination=handler.settings.name,
                 status=status,
                 cause=self._causes[0] if len(self._causes) == 1 else "",
-                attached=None if self._called is None else self._credential,
+                attached=self._credential if self._has_credential() else None,
                 denial=self._denial,
                 enforced=self._enforced,
                 obtained=obtained,
+                transaction="" if passed is None else transaction_id(passed),
             )
+
+    def _has_credential(self) -> bool:
+        return self._called is not None and isinstance(self._attachment, Attach)
 
     def _attached(self) -> AttachedRecord | None:
         """Say which token went with the call, where it was not the caller's own."""
@@ -548,6 +590,8 @@ def _outcome(attachment: Attachment) -> str:
     match attachment:
         case Attach():
             return "attached"
+        case Accompany():
+            return "accompanied"
         case AttachOwn():
             return "own"
         case Leave():

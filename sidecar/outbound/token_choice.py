@@ -36,8 +36,8 @@ class Source(Protocol):
         """Whether *token* may be sent at this moment."""
         ...
 
-    def refused(self, token: ObtainedToken, subject: Credential | None) -> None:
-        """The destination did not take *token*: it is not to be given again."""
+    def refused(self, token: ObtainedToken, subject: Credential | None) -> bool:
+        """The destination did not take *token*: forget it, and say whether another may come."""
         ...
 
 

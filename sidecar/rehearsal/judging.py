@@ -70,7 +70,7 @@ class Judge:
         if enforced:
             rules = [replace(rule, enforced=True) for rule in rules]
         self.config = config
-        self.issuers = {n: settings.issuer_policy(each) for n, each in config.issuers.items()}
+        self.issuers = {n: settings.issuer_policy(i) for n, i in config.access_issuers.items()}
         self.by_iss = {policy.issuer: policy for policy in self.issuers.values()}
         self.read_as = readings(config)
         self.conditioned: Mapping[str, tuple[ClaimPath, ...]] = {

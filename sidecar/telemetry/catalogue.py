@@ -157,11 +157,44 @@ INTROSPECTION_DURATION: Final = Family(
     "Time from asking an issuer about a token to its answer, or to giving up.",
     ("issuer",),
 )
+TOKEN_ENDPOINT_REQUESTS: Final = Family(
+    "sidecar_token_endpoint_requests_total",
+    "counter",
+    "Attempts to get a token from an authorization server, by what came of them.",
+    ("client", "result"),
+)
+TOKEN_ENDPOINT_DURATION: Final = Family(
+    "sidecar_token_endpoint_duration_seconds",
+    "histogram",
+    "Time from asking for a token to the answer, or to giving up; of each attempt.",
+    ("client",),
+)
+TOKEN_ENDPOINT_IN_FLIGHT: Final = Family(
+    "sidecar_token_endpoint_in_flight",
+    "gauge",
+    "Requests for tokens that are under way.",
+    ("client",),
+)
 CIRCUIT_STATE: Final = Family(
     "sidecar_circuit_state",
     "gauge",
     "1 for the state of the circuit in front of what we call, 0 for the others.",
     ("destination", "state"),
+)
+TOKEN_EXCHANGES: Final = Family(
+    "sidecar_token_exchanges_total",
+    "counter",
+    "Times a token of a destination's own was needed, by where it came from or why there is none.",
+    ("destination", "result"),
+)
+TOKEN_EXCHANGE_DURATION: Final = Family(
+    "sidecar_token_exchange_duration_seconds",
+    "histogram",
+    "Time from asking for a destination's token to the answer, or to giving up.",
+    ("destination",),
+)
+OBTAINED_TOKENS: Final = Family(
+    "sidecar_obtained_tokens", "gauge", "Tokens of destinations that are kept."
 )
 APP_EXPOSED: Final = Family(
     "sidecar_app_exposed",
@@ -243,9 +276,13 @@ INJECTOR_CERTIFICATE_EXPIRY: Final = Family(
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
     CONNECT_RETRIES, DESTINATION_IN_FLIGHT, CALLER_DEADLINES,
-    ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, RELAYED_OUTSIDE, LEDGER_ENTRIES, LEDGER_CAPACITY,
-    ADMISSION_WAITING, TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
-    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE, APP_EXPOSED, CONFIG_RELOADS,
+    ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
+    RELAYED_OUTSIDE,
+    TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
+    INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
+    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS,
+    TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
+    APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,
     ACCESS_LOG_DROPPED, DECISION_LOG_DROPPED,
     TLS_HANDSHAKE_FAILURES, TLS_RELOADS, TLS_LAST_RELOAD_SUCCESSFUL,

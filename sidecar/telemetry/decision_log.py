@@ -73,16 +73,18 @@ class DecisionLog:
         enforced: bool,
         sent: bool | None,
         patterns: tuple[str, ...] = (),
+        transaction: str = "",
     ) -> None:
         """Record a request to the app. *path* may still have its query.
 
         *sent*: whether the request came with a credential, ``None`` where that was not looked for.
-        *patterns*: the paths of the rule.
+        *patterns*: the paths of the rule. *transaction* is ``txn`` of the transaction token.
         """
         if not self._wants(denial):
             return
         record = self._begun("inbound", decision, method, host, status, denial, enforced)
         record.rule = rule
+        record.transaction = transaction
         path = path.partition(b"?")[0]
         if credential is not None:
             caller = self._caller(credential)
@@ -112,15 +114,18 @@ class DecisionLog:
         denial: Denial | None,
         enforced: bool,
         obtained: AttachedRecord | None = None,
+        transaction: str = "",
     ) -> None:
         """Record a call of the app. *attached* is the caller's credential that went with it,
-        *obtained* what is known of another token that did.
+        *obtained* what is known of another token that did, *transaction* ``txn`` of the
+        transaction token that did.
         """
         if not self._wants(denial):
             return
         record = self._begun("outbound", decision, method, host, status, denial, enforced)
         record.destination = destination
         record.cause = cause
+        record.transaction = transaction
         path = path.partition(b"?")[0]
         if obtained is not None:
             record.attached = "token"

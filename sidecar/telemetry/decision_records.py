@@ -86,6 +86,8 @@ class DecisionRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     reason: str = ""
     enforced: bool | None = None
     """Set exactly where *reason* is; false: the request went on (``mode: observe``)."""
+    transaction: str = ""
+    """``txn`` of the transaction token, verified or passed on."""
     cut: bool = False
     """The path was over the bound on a record."""
 

@@ -66,7 +66,7 @@ class Decision:
         "at", "attached", "attribution", "causes", "denial", "destination", "direction",
         "duration_seconds", "enforced", "evidence", "host", "id", "key", "method",
         "overhead_seconds", "path", "principal", "route", "rule", "said", "seq", "source", "status",
-        "token",
+        "token", "transaction",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -90,6 +90,8 @@ class Decision:
         self.destination = ""
         self.attached: AttachedRecord | None = None
         """The token that went with an outbound call, where that is not the caller's own."""
+        self.transaction: Principal | None = None
+        """What the transaction token says that came with the request, or went with the call."""
         self.rule: PolicyRule | None = None
         self.source: TokenSource | None = None
         """Where the token was, if there was one."""
@@ -174,6 +176,7 @@ class Decisions:
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
         attached: AttachedRecord | None = None,
+        transaction: Principal | None = None,
     ) -> None:
         """Keep one. *path* may have its query, which is not kept; nor are *token* and handles."""
         self.recorded += 1
@@ -208,6 +211,7 @@ class Decisions:
         kept.attribution = attribution
         kept.destination = destination
         kept.attached = attached
+        kept.transaction = transaction
         kept.rule = rule
         kept.source = source
         kept.causes = causes

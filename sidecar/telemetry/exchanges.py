@@ -6,8 +6,9 @@ from sidecar.core.actors import actor_chain
 from sidecar.core.attribution import NO_EVIDENCE, Evidence
 from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
-from sidecar.core.principal import Credential
+from sidecar.core.principal import Credential, Principal
 from sidecar.core.token_sources import TokenSource
+from sidecar.core.transactions import transaction_id
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.decisions import Decisions
 from sidecar.telemetry.metrics import Direction, RouteMetrics
@@ -56,12 +57,14 @@ class ExchangeReporter:
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
         attached: AttachedRecord | None = None,
+        transaction: Principal | None = None,
     ) -> None:
         """Count one exchange, keep the decision and write its line.
 
         *path* may still have its query. *source* is where *token* was found, *evidence* what an
         outbound call says of the requests that caused it, whose decisions are *causes*. *attached*
-        is the token that went with it, where that is not the caller's own.
+        is the token that went with it, where that is not the caller's own; *transaction* is what
+        the transaction token says, which came with the request or went with the call.
 
         A *tunnel*, such as whatever ends with 101, is open for as long as its two sides like: its
         duration is in the log, and would say nothing among those of answers.
@@ -98,6 +101,7 @@ class ExchangeReporter:
                 causes=causes,
                 evidence=evidence,
                 attached=attached,
+                transaction=transaction,
             )
         log = self._log
         if denial is not None:
@@ -129,6 +133,8 @@ class ExchangeReporter:
                 record.actor = chain[0]
                 if len(chain) > 1:
                     record.actors = list(chain)
+        if transaction is not None:
+            record.transaction = transaction_id(transaction)
         if denial is not None:
             record.reason = denial.reason.code
             record.detail = denial.detail

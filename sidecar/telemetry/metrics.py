@@ -21,7 +21,14 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, destinations, introspection, tls
+from sidecar.telemetry import (
+    catalogue,
+    destinations,
+    introspection,
+    tls,
+    token_endpoint,
+    token_exchanges,
+)
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -243,6 +250,9 @@ class Metrics:
         self._decision_log_dropped: Callable[[], int] | None = None
         self._tls: dict[str, tls.TlsMetrics] = {}
         self._introspections: dict[str, introspection.IntrospectionMetrics] = {}
+        self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
+        self._obtained_tokens: Callable[[], int] | None = None
+        self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._config_since = started_at
@@ -335,8 +345,13 @@ class Metrics:
         """Return the metrics of one endpoint that has TLS; there are as many as are configured."""
         return self._tls.setdefault(endpoint, tls.TlsMetrics(endpoint, clock))
 
-    def watch_only(self, *, issuers: Container[str], tls: Container[str]) -> None:
-        """Forget what was reported of other issuers and endpoints: nobody reports for them now."""
+    def watch_only(
+        self, *, issuers: Container[str], tls: Container[str], clients: Container[str] = ()
+    ) -> None:
+        """Forget what was reported of other issuers, endpoints and clients: nobody does now."""
+        self._clients = {
+            name: each for name, each in self._clients.items() if name in clients or name == OTHER
+        }
         self._issuers = {
             name: each for name, each in self._issuers.items() if name in issuers or name == OTHER
         }
@@ -352,6 +367,22 @@ class Metrics:
         known = self._introspections
         name = issuer if issuer in known or len(known) < MAX_ISSUERS else OTHER
         return known.setdefault(name, introspection.IntrospectionMetrics(name))
+
+    def token_exchanges(self, destination: str) -> token_exchanges.TokenExchangeMetrics:
+        """Return the metrics of a destination's own tokens; over ``MAX_ROUTES`` of ``other``."""
+        known = self._token_exchanges
+        name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
+        return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
+
+    def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
+        """Ask *kept* for the number of tokens that are kept at each scrape."""
+        self._obtained_tokens = kept
+
+    def token_endpoint(self, client: str) -> token_endpoint.TokenEndpointMetrics:
+        """Return the metrics of *client*; over ``MAX_CLIENTS`` those of ``other``."""
+        known = self._clients
+        name = client if client in known or len(known) < token_endpoint.MAX_CLIENTS else OTHER
+        return known.setdefault(name, token_endpoint.TokenEndpointMetrics(name))
 
     def config_reloaded(self, successful: bool, at: float) -> None:
         """Count an attempt to reload *at* a time, in seconds since the epoch.
@@ -406,6 +437,12 @@ class Metrics:
         if self._introspections:
             yield from self._introspection_families()
         yield from self._destination_families()
+        if self._token_exchanges:
+            yield from self._token_exchange_families()
+        if self._clients:
+            yield from self._client_families()
+        if circuits := [*self._circuits()]:
+            yield _gauge(catalogue.CIRCUIT_STATE, circuits)
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
             yield _gauge(catalogue.APP_EXPOSED, [((), int(exposed))])
         reloads = [((result,), count) for result, count in self._reloads.items()]
@@ -464,12 +501,31 @@ class Metrics:
     def _destination_families(self) -> Iterator[Metric]:
         yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
         yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
-        circuits = [*introspection.circuit_samples(self._introspections.values())]
         if (seen := self._destinations) is not None:
             yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
-            circuits += seen.circuit_samples()
-        if circuits:
-            yield _gauge(catalogue.CIRCUIT_STATE, circuits)
+
+    def _client_families(self) -> Iterator[Metric]:
+        asked = self._clients.values()
+        yield _counter(catalogue.TOKEN_ENDPOINT_REQUESTS, token_endpoint.result_samples(asked))
+        durations = (((each.name,), each.duration) for each in asked)
+        yield _histogram(catalogue.TOKEN_ENDPOINT_DURATION, durations)
+        in_flight = (((each.name,), each.in_flight) for each in asked)
+        yield _gauge(catalogue.TOKEN_ENDPOINT_IN_FLIGHT, in_flight)
+
+    def _circuits(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield the state of every circuit, whatever it is in front of."""
+        yield from introspection.circuit_samples(self._introspections.values())
+        yield from token_endpoint.circuit_samples(self._clients.values())
+        if self._destinations is not None:
+            yield from self._destinations.circuit_samples()
+
+    def _token_exchange_families(self) -> Iterator[Metric]:
+        own = self._token_exchanges.values()
+        yield _counter(catalogue.TOKEN_EXCHANGES, token_exchanges.result_samples(own))
+        durations = (((each.name,), each.duration) for each in own)
+        yield _histogram(catalogue.TOKEN_EXCHANGE_DURATION, durations)
+        if self._obtained_tokens is not None:
+            yield _gauge(catalogue.OBTAINED_TOKENS, [((), self._obtained_tokens())])
 
     def _issuer_families(self) -> Iterator[Metric]:
         issuers = self._issuers.values()

@@ -58,6 +58,8 @@ class AccessRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     one without a name; ``None``: nobody does."""
     actors: list[str] = []
     """That one and those before it, the outermost first, where there is more than one."""
+    transaction: str = ""
+    """``txn`` of the transaction token, verified or passed on."""
     attribution: AttributionRecord | None = None
     destination: str = ""
     attached: AttachedRecord | None = None

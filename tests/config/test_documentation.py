@@ -30,11 +30,11 @@ def test_the_document_has_no_other_keys() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [DOCUMENT, DOCUMENT.with_name("rules.md"), DOCUMENT.with_name("cors.md")],
+    [DOCUMENT, *map(DOCUMENT.with_name, ("rules.md", "cors.md", "clients.md"))],
     ids=lambda p: p.name,
 )
 def test_the_example_is_accepted(examined: Examine, document: Path) -> None:
     """The file at the head of the document can be used as it stands."""
     example = document.read_text().split("```yaml\n")[1].split("```")[0]
-    found = examined(example)
+    found = examined(example, {"CLIENT_SECRET": "x"})
     assert (lines(found.errors), lines(found.warnings)) == ([], [])

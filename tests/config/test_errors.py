@@ -609,7 +609,8 @@ ISSUERS = {
     "unknown profile": (
         "issuer: https://b, audiences: [x], profile: keyclok",
         "3:51: issuers.b.profile: `keyclok` is not one of generic, rfc9068, keycloak, spring, "
-        "kubernetes, spiffe, entra, auth0, okta, cognito (did you mean `keycloak`?)",
+        "kubernetes, spiffe, entra, auth0, okta, cognito, transaction_token (did you mean "
+        "`keycloak`?)",
     ),
     "trust domain without its profile": (
         "issuer: spiffe://b.test, audiences: [x], jwks_uri: https://b/k",

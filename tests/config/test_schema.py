@@ -24,6 +24,7 @@ WRONG = [
     "drain_timeout: 30",
     "drain_timeout: 30 s",
     "token_cache: {max_bytes: 64KB}",
+    "obtained_tokens: {max_bytes: 64KB}",
     "attribution: {max_calls: 0}",
     "attribution: {max_calls: '7'}",
     "inbound: {allow_semicolon: 'true'}",

@@ -164,3 +164,38 @@ async def test_nothing_is_sent_after_the_end(aiohttp_server: AiohttpServer) -> N
 def test_the_content_is_not_in_the_repr() -> None:
     """It says things of somebody."""
     assert "alice" not in repr(FormAnswer(200, b'{"sub": "alice"}'))
+
+
+async def test_what_an_error_says_is_read_where_it_is_asked_for(
+    fetcher: Fetcher, aiohttp_server: AiohttpServer
+) -> None:
+    """Within its bound, and with ``Retry-After``; over the bound nothing of it is."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(
+            status=429, body=b"x" * int(request.query["n"]), headers={"Retry-After": "7"}
+        )
+
+    server = await serve(aiohttp_server, handler)
+    for size, content in ((100, b"x" * 100), (101, b"")):
+        url = server.make_url("/").with_query(n=size)
+        answer = await post(fetcher, url, max_error_bytes=100)
+        assert (answer.status, answer.content, answer.fields.retry_after) == (429, content, "7")
+
+
+async def test_what_was_not_answered_is_told_apart(
+    fetcher: Fetcher, serve_bytes: ServeBytes, unused_tcp_port: int
+) -> None:
+    """No connection, or one that was closed before an answer; a broken answer is something else."""
+    closed = await refusal(fetcher, await serve_bytes(b""))
+    refused = await refusal(fetcher, f"http://127.0.0.1:{unused_tcp_port}/")
+    broken = await refusal(
+        fetcher, await serve_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    )
+    other = await refusal(fetcher, await serve_bytes(b"SSH-2.0-x\r\n"))
+    assert [each.unanswered for each in (closed, refused, broken, other)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -3,12 +3,14 @@
 The realm of deploy/k8s is imported beside it.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.testbed.ports import free_ports
+from sidecar.testbed.signing_key import SigningKey
 from tests.interop.issuer import IssuerProcess, ask, post_form
 from tests.interop.programs import HERE
 from tests.interop.setup import LEAN_JAVA
@@ -20,7 +22,10 @@ _KEY_PROVIDER: Final = "org.keycloak.keys.KeyProvider"
 
 
 class Keycloak:
-    """One server. ``public`` is its ``hostname``, ``internal`` another address of the same."""
+    """One server. ``public`` is its ``hostname``, ``internal`` another address of the same.
+
+    ``client_key`` signs for the client ``signing-service``.
+    """
 
     def __init__(self, program: Path, directory: Path) -> None:
         """Run *program* with a database in *directory*, into which the realm is imported."""
@@ -34,7 +39,11 @@ class Keycloak:
         for part in ("conf", "lib", "providers", "themes"):
             (home / part).symlink_to(program / "keycloak" / part)
         (home / "data" / "import").mkdir(parents=True)
-        shutil.copy(REALM_FILE, home / "data" / "import")
+        self.client_key = SigningKey.generate("ES256", kid="signing-service")
+        realm = json.loads(REALM_FILE.read_text())
+        (signing,) = [c for c in realm["clients"] if c["clientId"] == self.client_key.kid]
+        signing["attributes"]["jwks.string"] = json.dumps({"keys": [self.client_key.public_jwk()]})
+        (home / "data" / "import" / REALM_FILE.name).write_text(json.dumps(realm))
         shutil.copy(DEMO / "realm.json", home / "data" / "import" / "demo-realm.json")
         self.process = IssuerProcess(
             "keycloak",
@@ -61,10 +70,15 @@ class Keycloak:
             },
         )
 
+    @property
+    def token_url(self) -> str:
+        """Where the realm's tokens are asked for."""
+        return f"{self.public}/realms/shop/protocol/openid-connect/token"
+
     async def grant(self, client: str = "shop-web", **form: str) -> dict[str, Any]:
         """Return the token endpoint's answer to *client*."""
         return await post_form(
-            f"{self.public}/realms/shop/protocol/openid-connect/token",
+            self.token_url,
             {"client_id": client, "client_secret": f"{client}-secret", **form},
         )
 
@@ -83,6 +97,10 @@ class Keycloak:
         return await self.grant(
             grant_type="password", username=user, password=f"{user}-password", scope="openid"
         )
+
+    async def end_session(self, sid: str) -> None:
+        """Sign a user out whose tokens name the session *sid*."""
+        await self._admin("DELETE", f"/sessions/{sid}")
 
     async def add_key(self, priority: int) -> None:
         """Sign with a new RSA key, provided that *priority* is the highest."""

@@ -1,12 +1,15 @@
 """npm ``oidc-provider`` as ``oidc_provider/server.mjs`` sets it up, with keys by name."""
 
+import json
 import re
 from pathlib import Path
 from typing import Final
 
 from sidecar.testbed.ports import free_ports
+from sidecar.testbed.signing_key import SigningKey
 from tests.interop.issuer import IssuerProcess, post_form
 from tests.interop.programs import HERE
+from tests.support.certificates import Authority
 
 SERVER: Final = HERE / "oidc_provider" / "server.mjs"
 RESOURCE: Final = "https://user-service.example"
@@ -17,11 +20,26 @@ class OidcProvider:
 
     def __init__(self, program: Path, directory: Path) -> None:
         """Run it with the package in *program*; its keys are kept in *directory*."""
-        (self._port,) = free_ports(1)
+        self._port, self._tls_port = free_ports(2)
+        self._clients: dict[str, str] = {}
         self._program = program
         self._directory = directory
         self.issuer = f"http://127.0.0.1:{self._port}"
+        self.token_url = f"{self.issuer}/token"
+        self.tls_token_url = f"https://127.0.0.1:{self._tls_port}/token"
+        """Where a client shows a certificate."""
         self.process: IssuerProcess | None = None
+
+    def add_clients(self, key: SigningKey, authority: Authority) -> None:
+        """Have from the next start on a client that signs with *key*, and one of *authority*.
+
+        They are called ``signing-service`` and ``certified-service``.
+        """
+        client_keys = {"keys": [key.public_jwk()]}
+        (self._directory / "client-keys.json").write_text(json.dumps(client_keys))
+        authority.issue("127.0.0.1").write(self._directory, "server")
+        authority.write(self._directory)
+        self._clients = {"TLS_PORT": str(self._tls_port)}
 
     async def start(self, *keys: str) -> None:
         """Serve with *keys*, each ``kid:alg``, of which the first signs; stop what ran before."""
@@ -37,7 +55,7 @@ class OidcProvider:
                 *keys,
             ],
             ready=re.compile(r"^serving on"),
-            environment={},
+            environment=self._clients,
         )
         await self.process.start()
 
@@ -50,7 +68,7 @@ class OidcProvider:
     async def token(self, scope: str = "profile.read", resource: str = RESOURCE) -> str:
         """Return an access token of the one client, for *resource* (RFC 8707)."""
         answer = await post_form(
-            f"{self.issuer}/token",
+            self.token_url,
             {"grant_type": "client_credentials", "scope": scope, "resource": resource},
             client=("reporter", "reporter-secret"),
         )

@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from sidecar.testbed.grants import ACCESS_TOKEN, JWT
+from tests.interop.asking import OWN, ask_token, exchange, said, signed_by
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.keycloak_server import DEMO, Keycloak
@@ -122,6 +124,55 @@ async def test_the_internal_address_for_discovery(keycloak: Keycloak, tmp_path: 
     )
     async with guard(tmp_path, settings) as guarded:
         assert await guarded.present(token) == ACCEPTED
+
+
+async def test_what_it_exchanges(keycloak: Keycloak) -> None:
+    """By plain HTTP: the audience asked for and the same ``sub``, but no ``act`` for an actor."""
+    alice = (await keycloak.user_tokens("alice"))["access_token"]
+    asked = exchange(
+        alice, audience="profile-service", actor_token=alice, actor_token_type=ACCESS_TOKEN
+    )
+    status, answer = await ask_token(keycloak.token_url, asked, secret_of="user-service")
+    assert (status, answer["issued_token_type"]) == (200, ACCESS_TOKEN)
+    assert said(answer, "sub", "aud", "azp", "act") == (
+        claims_of(alice)["sub"],
+        "profile-service",
+        "user-service",
+        None,
+    )
+
+
+async def test_what_it_does_not_exchange(keycloak: Keycloak) -> None:
+    """By plain HTTP: unknown audiences, other types, bad tokens, clients without the switch."""
+    alice = (await keycloak.user_tokens("alice"))["access_token"]
+    for form, client, error in (
+        (exchange(alice, audience="nobody"), "user-service", "invalid_client"),
+        (exchange(alice, scope="nonsense"), "user-service", "invalid_scope"),
+        (exchange(alice, requested_token_type=JWT), "user-service", "invalid_request"),
+        (exchange("x.y.z"), "user-service", "invalid_request"),
+        (exchange(alice), "shop-web", "invalid_request"),
+    ):
+        status, answer = await ask_token(keycloak.token_url, form, secret_of=client)
+        assert (status, answer["error"]) == (400, error)
+
+
+async def test_it_exchanges_no_token_of_a_session_that_ended(keycloak: Keycloak) -> None:
+    """By plain HTTP: the code is one that elsewhere means a wrong configuration."""
+    alice = (await keycloak.user_tokens("alice"))["access_token"]
+    await keycloak.end_session(claims_of(alice)["sid"])
+    status, answer = await ask_token(keycloak.token_url, exchange(alice), secret_of="user-service")
+    assert (status, answer["error"]) == (400, "invalid_request")
+    assert answer["error_description"] == "Invalid token"
+
+
+async def test_a_client_that_signs(keycloak: Keycloak) -> None:
+    """By plain HTTP: one audience in the assertion, the endpoint's or the issuer's; not both."""
+    url, key = keycloak.token_url, keycloak.client_key
+    for audience in (url, f"{keycloak.public}/realms/shop"):
+        status, answer = await ask_token(url, {**OWN, **signed_by(key, audience)})
+        assert (status, *said(answer, "azp")) == (200, "signing-service")
+    status, _ = await ask_token(url, {**OWN, **signed_by(key, "https://elsewhere.example")})
+    assert status == 400
 
 
 async def test_keys_rotated_under_load(keycloak: Keycloak, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """npm ``oidc-provider``: access tokens by RFC 9068, of elliptic curves, and keys by restart."""
 
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sidecar.testbed.signing_key import SigningKey
+from tests.interop.asking import OWN, ask_token, said, signed_by
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.needed import needs_program
-from tests.interop.oidc_provider_server import OidcProvider
+from tests.interop.oidc_provider_server import RESOURCE, OidcProvider
 from tests.interop.programs import OIDC_PROVIDER
+from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -50,6 +54,24 @@ async def test_access_tokens_of_a_resource(
         outcome = await guarded.present(elsewhere)
         assert (outcome.status, outcome.reason) == (401, "audience_mismatch")
         assert "https://billing.example" in outcome.detail
+
+
+async def test_clients_without_a_secret(provider: OidcProvider, tmp_path: Path) -> None:
+    """By plain HTTP: one signs an assertion, one shows its certificate (RFC 8705)."""
+    key, authority = SigningKey.generate("ES256", kid="signing-service"), Authority()
+    provider.add_clients(key, authority)
+    await provider.start("only:ES256")
+    form = {**OWN, "scope": "profile.read", "resource": RESOURCE}
+    for audience in (provider.issuer, provider.token_url):
+        status, answer = await ask_token(provider.token_url, {**form, **signed_by(key, audience)})
+        assert (status, *said(answer, "sub", "aud")) == (200, "signing-service", RESOURCE)
+    form["client_id"] = "certified-service"
+    for name, expected in (("certified-service", 200), ("another-service", 401)):
+        shown = ssl.create_default_context(cadata=authority.pem.decode())
+        pair = authority.issue(f"{name}.shop.test", usage="client")
+        shown.load_cert_chain(*pair.write(tmp_path))
+        status, _ = await ask_token(provider.tls_token_url, form, ssl=shown)
+        assert status == expected
 
 
 async def test_keys_rotated_by_restarts_under_load(provider: OidcProvider, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sidecar.testbed.grants import ACCESS_TOKEN
+from tests.interop.asking import OWN, ask_token, exchange, said, signed_by
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.needed import needs_program
@@ -57,6 +59,47 @@ async def test_the_service_as_audience(spring: SpringServer, tmp_path: Path) -> 
         outcome = await guarded.present(token)
         assert (outcome.status, outcome.reason) == (401, "audience_mismatch")
         assert "reporter" in outcome.detail
+
+
+async def test_what_it_exchanges(spring: SpringServer) -> None:
+    """By plain HTTP: the same ``sub``, and with an actor's token who acts (``act``)."""
+    alice = (await spring.user_tokens("alice"))["access_token"]
+    asked = exchange(alice, audience="profile-service")
+    status, answer = await ask_token(spring.token_url, asked, secret_of="user-service")
+    assert (status, answer["issued_token_type"]) == (200, ACCESS_TOKEN)
+    assert said(answer, "sub", "aud", "act") == ("alice", "profile-service", None)
+
+    _, own = await ask_token(spring.token_url, OWN, secret_of="user-service")
+    actor = {"actor_token": own["access_token"], "actor_token_type": ACCESS_TOKEN}
+    _, answer = await ask_token(spring.token_url, {**asked, **actor}, secret_of="user-service")
+    act = {"iss": spring.issuer, "sub": "user-service"}
+    assert said(answer, "sub", "aud", "act") == ("alice", "profile-service", act)
+
+
+async def test_what_it_does_not_exchange(spring: SpringServer) -> None:
+    """By plain HTTP: other scopes, tokens that it did not issue or that are no user's."""
+    alice = await spring.user_tokens("alice")
+    good = alice["access_token"]
+    own = await spring.token()
+    for form, client, error in (
+        (exchange(good, scope="nonsense"), "user-service", "invalid_scope"),
+        (exchange(good), "reporter", "unauthorized_client"),
+        (exchange("x.y.z"), "user-service", "invalid_grant"),
+        (exchange(own), "user-service", "invalid_grant"),
+    ):
+        status, answer = await ask_token(spring.token_url, form, secret_of=client)
+        assert (status, answer["error"]) == (400, error)
+
+
+async def test_a_client_that_signs(spring: SpringServer) -> None:
+    """By plain HTTP: the form must name the client besides."""
+    signed = {**OWN, **signed_by(spring.client_key, spring.token_url)}
+    status, answer = await ask_token(spring.token_url, signed)
+    assert (status, *said(answer, "sub")) == (200, "signing-service")
+    signed = {**OWN, **signed_by(spring.client_key, spring.token_url)}
+    del signed["client_id"]
+    status, answer = await ask_token(spring.token_url, signed)
+    assert (status, answer["error"]) == (400, "invalid_request")
 
 
 async def test_keys_rotated_under_load(spring: SpringServer, tmp_path: Path) -> None:

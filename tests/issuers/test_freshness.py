@@ -3,7 +3,8 @@
 import pytest
 
 from sidecar.fetch.client import AnswerFields
-from sidecar.issuers.freshness import clock_offset_seconds, fresh_seconds, wait_seconds
+from sidecar.issuers.freshness import clock_offset_seconds, fresh_seconds
+from sidecar.resilience.retry_after import wait_seconds
 
 NOON = "Thu, 26 Nov 2026 12:00:00 GMT"
 NOON_SECONDS = 1_795_694_400.0

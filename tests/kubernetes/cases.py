@@ -116,6 +116,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 "inject": "true",
                 "config": "jwt-sidecar",
                 "secrets": "idp-client, tls",
+                "service-account-token": "https://idp.example/realms/shop",
                 "app-port": "http",
                 "app-container": "app",
                 "destinations": "profiles:9001=https://profiles.shop.svc:8443, 9002=http://a.shop",

@@ -17,6 +17,11 @@ WRONG = [
     ("config", "", "`` is not the name of an object"),
     ("secrets", "a,,b", "`a,,b` has an empty item: separate items by single commas"),
     ("secrets", "a, a", "`a, a` names `a` twice"),
+    (
+        "service-account-token",
+        "a b",
+        "`a b` is not an audience: 1 to 512 visible characters of ASCII",
+    ),
     ("secrets", ",".join(f"s{n}" for n in range(101)), "has more than 100 items"),
     ("app-port", "0", "`0` is not a port from 1 to 65535"),
     ("app-port", "65536", "`65536` is not a port from 1 to 65535"),
@@ -77,9 +82,9 @@ def test_unknown() -> None:
         "`jwt-sidecar/carrier`?)"
     )
     assert refused(pod(annotations={"zzz": ""})).endswith(
-        "may stand inject, config, secrets, app-port, app-container, destinations, "
-        "allow-plaintext, carrier, carrier-containers, probes, app-pre-stop-sleep, native, image, "
-        "cpu-request, cpu-limit, memory-request, memory-limit"
+        "may stand inject, config, secrets, service-account-token, app-port, app-container, "
+        "destinations, allow-plaintext, carrier, carrier-containers, probes, app-pre-stop-sleep, "
+        "native, image, cpu-request, cpu-limit, memory-request, memory-limit"
     )
 
 

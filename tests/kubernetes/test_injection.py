@@ -111,6 +111,35 @@ def test_volumes() -> None:
     }
 
 
+def test_a_token_of_the_pods_account() -> None:
+    """For one audience, renewed by the kubelet, and for the sidecar's eyes alone."""
+    wishes = {"service-account-token": "https://idp.example"}
+    result = injected(pod(annotations=wishes))
+    (volume,) = [v for v in result.pod["spec"]["volumes"] if v["name"] == "jwt-sidecar-account"]
+    token = {"audience": "https://idp.example", "expirationSeconds": 3600, "path": "token"}
+    assert volume["projected"] == {
+        "sources": [{"serviceAccountToken": token}],
+        "defaultMode": 0o444,
+    }
+    mount = {"name": "jwt-sidecar-account", "mountPath": "/var/run/secrets/jwt-sidecar"}
+    assert {**mount, "readOnly": True} in sidecar_of(result)["volumeMounts"]
+    app = result.pod["spec"]["containers"][0]
+    assert not any(m["name"] == "jwt-sidecar-account" for m in app.get("volumeMounts", ()))
+
+
+def test_an_account_token_that_nothing_mounts() -> None:
+    """A client that shows it would find no file: that is said before the pod starts."""
+    config = CONFIG + (
+        "clients:\n  idp: {token_endpoint: 'https://idp.example/t', client_id: us,\n"
+        "    auth: client_assertion_file, assertion_file: /var/run/secrets/jwt-sidecar/token}\n"
+    )
+    (told,) = injected(pod(), config=config).warnings
+    assert "clients.idp.assertion_file" in told
+    assert "jwt-sidecar/service-account-token" in told
+    wishes = {"service-account-token": "https://idp.example"}
+    assert injected(pod(annotations=wishes), config=config).warnings == ()
+
+
 def test_status() -> None:
     """The pod says that it is injected, by whom, and which port is in front of which."""
     metadata = injected(pod()).pod["metadata"]

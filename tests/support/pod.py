@@ -14,6 +14,7 @@ from sidecar.config.model import (
     Admin,
     Allow,
     Attribution,
+    Client,
     Config,
     Demand,
     Destination,
@@ -26,6 +27,7 @@ from sidecar.config.model import (
     Outbound,
     Require,
     Rule,
+    TransactionTokens,
 )
 from sidecar.testbed.token_mint import TokenMint
 from sidecar.wiring import Wiring
@@ -33,6 +35,7 @@ from tests.support.http import App, Response, fetch
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "user-service"
+TRUST_DOMAIN = "shop.example"
 LOOPBACK = Address("127.0.0.1", 0)
 RULES = (
     Rule("health", ("/healthz",), Allow.ANYONE, ("GET",)),
@@ -86,6 +89,7 @@ async def pod(
     publish: bool = True,
     mint: TokenMint | None = None,
     other_mint: TokenMint | None = None,
+    transactions: TokenMint | None = None,
     introspection: Introspection | None = None,
     automatic: bool = True,
     control: Path | None = None,
@@ -98,18 +102,23 @@ async def pod(
     admin: Mapping[str, object] | None = None,
     addresses: Sequence[str] | None = None,
     app_ends_too: bool = False,
+    clients: Sequence[Client] = (),
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
     With *automatic* the app and the destination answer ``ok`` at once. Pods that share a *mint*
     trust the same issuer; *other_mint* is a second one that is trusted too. *introspection* is how
-    the first is asked about tokens. *addresses* and *app_ends_too* are the sidecar's own.
+    the first is asked about tokens; *transactions* issues transaction tokens. *addresses* and
+    *app_ends_too* are the sidecar's own. *clients* ask for tokens.
     """
     mint = mint or TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",))
     shop = _issuer("shop", mint, directory, cooldown_seconds, introspection)
     issuers = {"shop": replace(shop, **(issuer or {}))}  # type: ignore[arg-type]
     if other_mint is not None:
         issuers["other"] = _issuer("other", other_mint, directory, cooldown_seconds)
+    if transactions is not None:
+        issuers["tts"] = transaction_issuer(transactions, directory, cooldown_seconds)
+        inbound = {"transaction_tokens": TransactionTokens("tts"), **(inbound or {})}
     jwks_file = directory / "shop.json"
     if not publish:
         jwks_file.unlink()
@@ -123,6 +132,7 @@ async def pod(
                 **(admin or {}),  # type: ignore[arg-type]
             ),
             attribution=attribution or Attribution(),
+            clients={client.name: client for client in clients},
             outbound=replace(
                 Outbound(
                     {
@@ -169,6 +179,12 @@ def _issuer(
         profile="keycloak",
         introspection=introspection,
     )
+
+
+def transaction_issuer(mint: TokenMint, directory: Path, cooldown_seconds: float) -> Issuer:
+    """Have *mint* issue transaction tokens of ``TRUST_DOMAIN``."""
+    made = replace(_issuer("tts", mint, directory, cooldown_seconds), audiences=(TRUST_DOMAIN,))
+    return replace(made, profile="transaction_token")
 
 
 def soon(seconds: float) -> int:

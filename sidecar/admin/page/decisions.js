@@ -172,6 +172,7 @@ function facts(row) {
   add("subject", row.subject, "code");
   add("token (SHA-256, first digits)", row.token, "code");
   add("used by (act)", (row.actors ?? []).map((each) => each || "somebody without a name").join(", before it "), "code");
+  add("transaction", row.transaction, "code");
   if (row.attached) add("attached", ["kind", "token", "audience", "subject", "actor"].map((name) => row.attached[name]).filter(Boolean).join(", "), "code");
   if (row.attribution) add("attribution", ["method", "grade", "outcome"].map((name) => row.attribution[name]).filter(Boolean).join(", "));
   add("took", `${seconds(row.duration_ms / 1000)}, of which the sidecar ${seconds(row.overhead_ms / 1000)}`);

@@ -4,11 +4,14 @@
 // node server.mjs MODULES KEYS PORT KID:ALG...
 //
 // Signs with the first key and publishes all. A key lives in the directory KEYS from the first
-// start that names it, so starting again with other names is a rotation.
+// start that names it, so starting again with other names is a rotation. Where that directory has
+// client-keys.json, there is a client that signs its assertions. With TLS_PORT there is one that shows
+// a certificate there; server.crt, server.key and ca.crt are in the directory then.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -34,20 +37,48 @@ function key(name) {
 const keys = names.map(key);
 const [{ alg }] = keys;
 
+const MACHINE = {
+  grant_types: ['client_credentials'],
+  redirect_uris: [],
+  response_types: [],
+  id_token_signed_response_alg: alg, // it issues none, and still must have a key for them
+};
+const clients = [{ ...MACHINE, client_id: 'reporter', client_secret: 'reporter-secret' }];
+
+const clientKeys = join(directory, 'client-keys.json');
+if (existsSync(clientKeys)) {
+  clients.push({
+    ...MACHINE,
+    client_id: 'signing-service',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: JSON.parse(readFileSync(clientKeys)),
+  });
+}
+
+const hasTls = process.env.TLS_PORT !== undefined;
+if (hasTls) {
+  clients.push({
+    ...MACHINE,
+    client_id: 'certified-service',
+    token_endpoint_auth_method: 'tls_client_auth',
+    tls_client_auth_san_dns: 'certified-service.shop.test',
+  });
+}
+
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys },
   cookies: { keys: ['for tests'] },
-  clients: [
-    {
-      client_id: 'reporter',
-      client_secret: 'reporter-secret',
-      grant_types: ['client_credentials'],
-      redirect_uris: [],
-      response_types: [],
-      id_token_signed_response_alg: alg, // it issues none, and still must have a key for them
-    },
-  ],
+  clients,
+  clientAuthMethods: ['client_secret_basic', 'private_key_jwt', ...(hasTls ? ['tls_client_auth'] : [])],
   features: {
+    mTLS: {
+      enabled: hasTls,
+      tlsClientAuth: true,
+      getCertificate: ({ socket }) => socket.getPeerX509Certificate?.(),
+      certificateAuthorized: ({ socket }) => socket.authorized,
+      certificateSubjectMatches: ({ socket }, _property, expected) =>
+        socket.getPeerX509Certificate().checkHost(expected) !== undefined,
+    },
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
     resourceIndicators: {
@@ -62,6 +93,15 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     },
   },
 });
+
+if (hasTls) {
+  const names = ['server.crt', 'server.key', 'ca.crt'];
+  const [cert, key, ca] = names.map((name) => readFileSync(join(directory, name)));
+  const options = { cert, key, ca, requestCert: true, rejectUnauthorized: false };
+  const server = createTlsServer(options, provider.callback());
+  const tlsPort = Number(process.env.TLS_PORT);
+  await new Promise((listening) => server.listen(tlsPort, '127.0.0.1', listening));
+}
 
 createServer(provider.callback()).listen(Number(port), '127.0.0.1', () => {
   console.log(`serving on ${port}`);
