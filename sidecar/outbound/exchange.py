@@ -271,9 +271,7 @@ class OutboundExchange:
             evidence = self._evidence = without_statement(evidence)
         result = self._attribute(evidence)
         attachment = (
-            decide(rules, result)
-            if early is None
-            else decide_accompanied(rules, early, result, requests=handler.transactions is not None)
+            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
         )
         if passes and isinstance(attachment, (Attach, Accompany)):
             chosen = transaction_of(
