@@ -484,9 +484,7 @@ class OutboundExchange:
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
-        passed = None
-        if self._passing and self._transaction is not None:
-            passed = self._transaction.principal
+        passed = self._transaction if self._passing else None
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -519,7 +517,7 @@ class OutboundExchange:
                 denial=self._denial,
                 enforced=self._enforced,
                 obtained=obtained,
-                transaction="" if passed is None else transaction_id(passed),
+                transaction="" if passed is None else transaction_id(passed.principal),
             )
 
     def _has_credential(self) -> bool:
