@@ -110,6 +110,7 @@ COMPILED: Final = (
 
 INTERPRETED: Final = {
     "sidecar/wire/around.py": "runs only where something wraps exchanges, and is subclassed there",
+    "sidecar/wire/connecting.py": "mypyc cannot compile a class that inherits from ConnectionError",
     "sidecar/wire/server_timing.py": "runs only where Server-Timing is configured",
     "sidecar/core/cors.py": "runs only where CORS is configured",
     "sidecar/core/resource_metadata.py": "amends refusals only",
