@@ -201,7 +201,9 @@ class TokenSource:
             self._tokens.refreshing -= 1
         if question.withdrawn:
             self._report.came_to("withdrawn")
-        if not task.cancelled() and (defect := task.exception()) is not None:
+        if task.cancelled():
+            self._put_off(ahead_of, None)
+        elif (defect := task.exception()) is not None:
             # Whoever waits is refused; that something is wrong with us must be seen.
             _log.error("token for %s: asking broke", self._report.name, exc_info=defect)
             self._put_off(ahead_of, None)

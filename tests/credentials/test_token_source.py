@@ -419,6 +419,18 @@ async def test_a_defect_of_ours_is_seen_and_answered(caplog: pytest.LogCaptureFi
     assert await bench.token() == "obtained-2-for-alice"
 
 
+async def test_a_refresh_that_is_given_up_is_put_off() -> None:
+    """As when whoever asks is closed: the next use does not begin another at once."""
+    bench = Bench()
+    await bench.token()
+    bench.clock.now += 225
+    bench.server.breaks = asyncio.CancelledError()
+    for _ in range(3):
+        await bench.token()
+        await bench.idle()
+    assert len(bench.server.asked) == 2
+
+
 async def test_a_refresh_that_breaks_is_put_off(caplog: pytest.LogCaptureFixture) -> None:
     """Like one that fails; it is not forgotten that one was wanted."""
     bench = Bench()
