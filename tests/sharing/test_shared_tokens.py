@@ -299,7 +299,7 @@ async def test_values_that_were_exchanged(shared_server: Redis, redis: Client) -
             assert bench.saw("unreadable") == 1
 
 
-def jwt(exp: int = int(NOW) + 300, **claims: object) -> bytes:
+def jwt(exp: int = int(NOW) + 300, **claims: Any) -> bytes:
     mint = TokenMint("https://idp.test", audience=["orders"], algorithms=("ES256",))
     return mint.token("alice", algorithm="ES256", exp=exp, **claims).encode()
 
