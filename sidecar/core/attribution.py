@@ -57,11 +57,7 @@ class Entry:
 
     __slots__ = (
         "aliases", "calls", "credential", "deadline", "decision", "ended_at", "handle", "live",
-<<<<<<< HEAD
         "opened_at", "requested", "route", "terms", "transaction",
-=======
-        "opened_at", "route", "terms", "transaction",
->>>>>>> wire
     )  # fmt: skip
 
     def __init__(
@@ -86,19 +82,12 @@ class Entry:
         """When the response was complete, for an entry that lingers."""
         self.calls = 0
         """Outbound attempts so far."""
-<<<<<<< HEAD
         self.transaction: Credential | None = None
         """The transaction token that the request came with, verified; only beside a credential."""
         self.deadline = inf
         """Until when the caller waits, in seconds of the monotonic clock."""
         self.requested: dict[TokenRequest, Any] = NOTHING_REQUESTED
         """Transaction tokens that were asked for in its name: their source's business."""
-=======
-        self.deadline = inf
-        """Until when the caller waits, in seconds of the monotonic clock."""
-        self.transaction: Credential | None = None
-        """The transaction token that the request came with, verified; only beside a credential."""
->>>>>>> wire
         self.decision = ""
         """Id of the decision that let the request in, by which logs name the request."""
         self.live = True

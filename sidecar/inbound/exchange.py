@@ -126,13 +126,8 @@ class InboundHandler:
         introspection: Mapping[str, Inquirer] | None = None,
         signed: SignedIdentity | None = None,
         decisions: DecisionLog | None = None,
-<<<<<<< HEAD
         transactions: TransactionTokens | None = None,
         deadline: CallerDeadline | None = None,
-=======
-        deadline: CallerDeadline | None = None,
-        transactions: TransactionTokens | None = None,
->>>>>>> wire
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
         app is told who calls in a signed header too, *transactions* where ``Txn-Token`` is
@@ -154,13 +149,8 @@ class InboundHandler:
         self.admission = admission
         self.signed = signed
         self.decisions = decisions
-<<<<<<< HEAD
         self.transactions = transactions
         self.deadline = deadline
-=======
-        self.deadline = deadline
-        self.transactions = transactions
->>>>>>> wire
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -475,13 +465,8 @@ class InboundExchange:
             return self._refuse(Denial(opened))
         self._entry = opened
         opened.decision = self._decision
-<<<<<<< HEAD
         opened.transaction = self._transaction
         opened.deadline = self._ends_at
-=======
-        opened.deadline = self._ends_at
-        opened.transaction = self._transaction
->>>>>>> wire
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice

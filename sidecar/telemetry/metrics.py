@@ -25,10 +25,7 @@ from sidecar.telemetry import (
     catalogue,
     destinations,
     introspection,
-<<<<<<< HEAD
     shared_tokens,
-=======
->>>>>>> wire
     tls,
     token_endpoint,
     token_exchanges,
@@ -447,12 +444,8 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
-<<<<<<< HEAD
         if self._shared_tokens is not None:
             yield _counter(catalogue.SHARED_TOKENS, self._shared_tokens.result_samples())
-=======
-        yield from self._destination_families()
->>>>>>> wire
         if self._token_exchanges:
             yield from self._token_exchange_families()
         if self._clients:
@@ -515,15 +508,6 @@ class Metrics:
         durations = (((each.name,), each.duration) for each in asked)
         yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
 
-<<<<<<< HEAD
-=======
-    def _destination_families(self) -> Iterator[Metric]:
-        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
-        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
-        if (seen := self._destinations) is not None:
-            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
-
->>>>>>> wire
     def _client_families(self) -> Iterator[Metric]:
         asked = self._clients.values()
         yield _counter(catalogue.TOKEN_ENDPOINT_REQUESTS, token_endpoint.result_samples(asked))
@@ -542,11 +526,8 @@ class Metrics:
         """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
         yield from token_endpoint.circuit_samples(self._clients.values())
-<<<<<<< HEAD
         if self._shared_tokens is not None:
             yield from self._shared_tokens.circuit_samples()
-=======
->>>>>>> wire
         if self._destinations is not None:
             yield from self._destinations.circuit_samples()
 
