@@ -237,7 +237,7 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
-        passes_transaction=destination.transaction_token == "pass",  # noqa: S105 - a word
+        passes_transaction=destination.carries_transaction,
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),
@@ -252,6 +252,7 @@ def proxy_settings(config: model.Config) -> ProxySettings:
     return ProxySettings(
         unlisted=config.outbound.unlisted,
         connect_ports=frozenset(config.outbound.connect_ports),
+        total_timeout_seconds=config.outbound.proxy_limits.total_timeout_seconds,
         issuers=_trusted(config),
         sources=token_sources(config),
     )
@@ -335,6 +336,7 @@ def wire_limits(limits: model.Limits) -> WireLimits:
         upstream_idle_timeout_seconds=limits.upstream_idle_timeout_seconds,
         min_body_bytes_per_second=limits.min_body_bytes_per_second,
         tunnel_idle_timeout_seconds=limits.tunnel_idle_timeout_seconds,
+        connect_retries=limits.connect_retries,
     )
 
 

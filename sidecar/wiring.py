@@ -10,9 +10,10 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from sidecar import settings
+from sidecar import bounding, settings
 from sidecar.config import model
 from sidecar.core.attribution import Attribute, attribute
 from sidecar.core.forwarded import ForwardingFields, classifier
@@ -26,12 +27,14 @@ from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
+from sidecar.outbound.bounded import Bounds
 from sidecar.outbound.exchange import OutboundHandler
 from sidecar.outbound.outside import RelayedOutside
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.standing import Standing
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.decision_settings import decision_callers
+from sidecar.telemetry.destinations import DestinationsView
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import Direction
 from sidecar.tls_endpoints import TlsEndpoints
@@ -133,6 +136,14 @@ class Wiring:
         self._names = NameTable(self._classify)
         self.pools: list[Pool] = []
         self._origins: OriginPools | None = None
+        self._busy: dict[str, list[Pool]] = {} if before is None else before.busy_pools()
+        """To each destination; earlier ones while something is under way on them."""
+        self.bounds: Mapping[str, Bounds] = bounding.bounds(
+            config,
+            self.ledger,
+            self.clock,
+            None if before is None else (before.config, before.bounds),
+        )
         self.rules = settings.policy_rules(config)
         self.inbound = self._inbound_listener()
         handlers = self._outbound_handlers(attribute_over(self.ledger))
@@ -170,6 +181,7 @@ class Wiring:
         self.trust.installed()
         kept = self.config.obtained_tokens
         self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
+        self.standing.sharing.use(self.config.shared_tokens)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -217,6 +229,28 @@ class Wiring:
         if self._origins is not None:
             self._origins.close()
 
+    def busy_pools(self) -> dict[str, list[Pool]]:
+        """Return the connections to each destination, but those on which nothing is under way."""
+        return {
+            name: [pool for pool in pools if pool.connections > pool.idle_connections]
+            for name, pools in self._busy.items()
+        }
+
+    def calls_in_flight(self) -> Mapping[str, int]:
+        """Return the number of connections in use, by destination."""
+        return {
+            name: sum(pool.connections - pool.idle_connections for pool in self._busy[name])
+            for name in self.config.outbound.destinations
+        }
+
+    def circuits(self) -> Mapping[str, str]:
+        """Return the state of each destination's circuit, where it has one."""
+        return {
+            name: each.guard.circuit.state
+            for name, each in self.bounds.items()
+            if each.guard is not None and each.guard.circuit is not None
+        }
+
     def _watch(self) -> None:
         metrics = self.metrics
         metrics.watch_tunnels(
@@ -224,6 +258,9 @@ class Wiring:
                 "inbound": self.inbound.tunnels,
                 "outbound": sum(each.tunnels for each in self.leaving),
             }
+        )
+        metrics.watch_destinations(
+            DestinationsView(in_flight=self.calls_in_flight, circuits=self.circuits)
         )
         metrics.watch_only(
             issuers=self.config.issuers, tls=self.tls.names, clients=self.config.clients
@@ -240,6 +277,7 @@ class Wiring:
         is_off = inbound.listen is None
         tls = None if inbound.tls is None or is_off else self.tls.listener(inbound.tls)
         pool = self._pool(inbound.app, limits, reuse_after_content=inbound.reuse_after_content)
+        pool.connect_retried = partial(self.metrics.connect_retried, "inbound:app")
         handler = self._inbound_handler(
             Policy(self.rules), pool, metrics, self.standing.decision_log
         )
@@ -287,6 +325,9 @@ class Wiring:
             signed=self.identity.signed,
             decisions=decisions,
             transactions=self._transactions(),
+            deadline=bounding.caller_deadline(
+                self.config, self.clock, self.metrics.caller_deadline
+            ),
         )
 
     def _transactions(self) -> TransactionTokens | None:
@@ -324,6 +365,8 @@ class Wiring:
                 wall_clock=self.standing.wall_clock,
                 decisions=self.standing.decision_log,
                 outside=outside,
+                bounds=self.bounds.get(name),
+                transactions=obtaining.transactions(destination),
             )
         return handlers
 
@@ -361,6 +404,7 @@ class Wiring:
             bypassed=Bypasses(
                 self.metrics.connected_past, logging.getLogger("sidecar.outbound").warning
             ),
+            clock=self.clock,
         )
         return self._listener(
             _forwarding(handler, via=config.via, fields=None),
@@ -407,12 +451,16 @@ class Wiring:
         return pool
 
     def _destination_pool(self, destination: model.Destination, limits: WireLimits) -> Pool:
+        pool: Pool
         if destination.upstream.scheme == "http":
-            return self._pool(destination.upstream, limits)
-        pool = self.tls.pool(
-            destination, limits=limits, names=self._names, deadlines=self.deadlines
-        )
-        self.pools.append(pool)
+            pool = self._pool(destination.upstream, limits)
+        else:
+            pool = self.tls.pool(
+                destination, limits=limits, names=self._names, deadlines=self.deadlines
+            )
+            self.pools.append(pool)
+        pool.connect_retried = partial(self.metrics.connect_retried, destination.name)
+        self._busy.setdefault(destination.name, []).append(pool)
         return pool
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from sidecar.config import endpoints, identity_keys, transaction_keys
 from sidecar.config.cors_keys import CORS
+from sidecar.config.deadline_keys import DEADLINE_HEADER
 from sidecar.config.kinds import (
     INVALID,
     NOT_SUPPORTED,
@@ -167,6 +168,11 @@ INBOUND: Final = InboundKind(
         Key("server_timing", Boolean(),
             "Add `Server-Timing: auth;dur=…` to answers: milliseconds before the request was sent "
             "on.", default=default_of(Inbound, "server_timing")),
+        Key("deadline_headers", ListOf(DEADLINE_HEADER),
+            "Headers in which callers say how long they wait, as `grpc-timeout`. The least of "
+            "them and of `limits.total_timeout` ends the request, and the calls that it causes "
+            "([deadlines](deadlines.md)).",
+            default=default_of(Inbound, "deadline_headers"), default_text="none"),
         Key("observe_tokens", Planned(), ""),
         Key("unprotected_ports", Planned(), ""),
     ),

@@ -1,9 +1,10 @@
-"""The keys of ``limits``, the same for the inbound listener and for every destination."""
+"""The keys of ``limits``: of the inbound listener, and what destinations have besides."""
 
+from dataclasses import replace
 from typing import Final
 
 from sidecar.config.kinds import Integer, Kind
-from sidecar.config.model import Limits
+from sidecar.config.model import DestinationLimits, Limits
 from sidecar.config.sections import Key, Section, assemble, default_of
 from sidecar.config.written import duration, size
 
@@ -41,6 +42,24 @@ LIMITS: Final = Section(
                "Pooled connection without a request; keep it under the server's own."),
         _limit("tunnel_idle_timeout", "tunnel_idle_timeout_seconds", duration(1, 86_400),
                "WebSocket or `CONNECT` tunnel in which nothing moves, in either direction."),
+        _limit("total_timeout", "total_timeout_seconds", duration(0.01, 3600),
+               "A request from its head to the end of its answer; over it 504, or the answer is "
+               "cut. Tunnels last longer.", "none"),
+        _limit("connect_retries", "connect_retries", Integer(0, 3),
+               "Further tries to connect behind the listener where nothing was sent."),
     ),
     build=assemble(Limits),
+)  # fmt: skip
+
+_MORE_TRIES: Final = default_of(DestinationLimits, "connect_retries")
+
+DESTINATION_LIMITS: Final = Section(
+    keys=(
+        *(replace(key, default=_MORE_TRIES) if key.name == "connect_retries" else key
+          for key in LIMITS.keys),
+        Key("max_concurrent", Integer(1, 100_000),
+            "Calls to the destination at once; the next one is 503 at once.",
+            default=default_of(DestinationLimits, "max_concurrent"), default_text="unlimited"),
+    ),
+    build=assemble(DestinationLimits),
 )  # fmt: skip

@@ -376,6 +376,32 @@ class Limits:
     """Pooled upstream connection; under the 5 s at which many servers close theirs."""
     tunnel_idle_timeout_seconds: float = 3600.0
     """Upgraded connection, or one made by ``CONNECT``, on which nothing moves either way."""
+    total_timeout_seconds: float | None = None
+    """Head of a request to the end of its answer; ``None``: as long as the others allow."""
+    connect_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationLimits(Limits):
+    """Bounds of the listener for one destination and of the connections to it."""
+
+    connect_retries: int = 1
+    max_concurrent: int | None = None
+    """Calls under way at once; ``None``: as many as there are connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When a destination is left alone."""
+
+    failures: int = 5
+    """In a row."""
+    pause_seconds: float = 1.0
+    longest_pause_seconds: float = 30.0
+    answers: Literal["gateway_errors", "server_errors", "none"] = "gateway_errors"
+    """Which ones are failures."""
+    fair_seconds: float = 1.0
+    """What the destination must have had of a call that was cut by its own deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +481,8 @@ class Inbound:
     cors: Cors | None = None
     resource_metadata: ResourceMetadata | None = None
     server_timing: bool = False
+    deadline_headers: tuple[str, ...] = ()
+    """Where callers say how long they wait; lower-case."""
 
 
 # --- attribution and outbound ---
@@ -517,14 +545,21 @@ class Destination:
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
-    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
-    """Whether calls have the transaction token of the request that caused them."""
+    transaction_token: Literal["none", "pass", "request"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them, and whether one is
+    asked for if it had none."""
+    transaction_request: TokenRequest | None = None
+    """With what; there exactly if one is asked for."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
     allow_plaintext: bool = False
     replay_bytes: int = 64 * 1024
-    limits: Limits = field(default_factory=Limits)
+    limits: DestinationLimits = field(default_factory=DestinationLimits)
+    circuit: CircuitBreaker | None = None
+    """``None``: however often it fails, it is called."""
+    deadline_header: str | None = None
+    """What tells it how much time is left; lower-case."""
     tls: DestinationTls | None = None
     """``None``: the defaults of TLS, where *upstream* is https."""
 
@@ -542,10 +577,15 @@ class Destination:
     @property
     def attaches(self) -> bool:
         """Whether some call gets a token of us, so that whose call it is must be found."""
-        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+        return self.carries_transaction or any(
             token != "none"  # noqa: S105 - a word
             for token in self.tokens
         )
+
+    @property
+    def carries_transaction(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self.transaction_token != "none"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -655,6 +695,41 @@ class ObtainedTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """Where a Redis listens: at a socket's *path*, or else at *host* and *port*."""
+
+    host: str = ""
+    port: int = 6379
+    path: str = ""
+    database: int = 0
+    is_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SharingKey:
+    """What shared tokens are encrypted with. *id* stands beside what was, so that keys rotate."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    """32 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTokens:
+    """Where obtained tokens are shared with other pods, and how they are kept from others."""
+
+    redis: RedisServer
+    keys: tuple[SharingKey, ...]
+    """The first writes, all read."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca: str | None = None
+    """``None``: the authorities of the system, where TLS is spoken."""
+    prefix: str = "jwt-sidecar"
+    timeout_seconds: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -668,6 +743,8 @@ class Config:
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
     obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
+    shared_tokens: SharedTokens | None = None
+    """``None``: each pod obtains its own."""
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

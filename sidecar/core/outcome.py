@@ -333,6 +333,14 @@ class Reason(Enum):
         "overloaded",
         Facts(503, "Too many connections are open", "sidecar", retry_after_seconds=1),
     )
+    DESTINATION_UNAVAILABLE = (
+        "destination_unavailable",
+        Facts(503, "The destination failed too often", "peer", retry_after_seconds=1),
+    )
+    DESTINATION_BUSY = (
+        "destination_busy",
+        Facts(503, "Too many calls to the destination", "peer", retry_after_seconds=1),
+    )
     DRAINING = (
         "draining",
         Facts(503, "The sidecar is shutting down", "sidecar", retry_after_seconds=1),

@@ -642,6 +642,25 @@ TEXTS: Final[Mapping[Reason, ReasonText]] = {
             ("operator", "raise the limit, or run more pods"),
         ),
     ),
+    Reason.DESTINATION_UNAVAILABLE: ReasonText(
+        "forward",
+        "Calls to the destination failed one after the other (`circuit`), and nothing is sent "
+        "until one is tried again; the detail and `Retry-After` say when "
+        "([deadlines](deadlines.md)).",
+        (
+            ("peer", "look at why it fails: `sidecar explain --last` has the calls before"),
+            ("app", "do without its answer for so long"),
+        ),
+    ),
+    Reason.DESTINATION_BUSY: ReasonText(
+        "forward",
+        "As many calls to the destination as `limits.max_concurrent` allows are under way.",
+        (
+            ("peer", "answer faster"),
+            ("app", _RESEND),
+            ("operator", "raise `limits.max_concurrent`"),
+        ),
+    ),
     Reason.DRAINING: ReasonText(
         "message",
         "The sidecar is stopping.",

@@ -164,6 +164,15 @@ class TokenEndpoint:
             _log.exception("client %s: asking for a token broke", self._client.name)
             return self._failure("unavailable", "asking for a token broke")
 
+    @property
+    def circuit(self) -> State:
+        return self._circuit.state
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What cannot be had at present, and why, one line each."""
+        return self._told.troubles
+
     async def close(self) -> None:
         """Ask for nothing any more."""
         self._closed = True

@@ -48,6 +48,11 @@ class TokenEndpointLog:
         self._alone = False
         self._refusals = Rate(REFUSALS_PER_SECOND, clock=clock)
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What does not work at present, and why, one line each."""
+        return tuple(f"{_shown(request)}: {cause}" for request, cause in self._told.items())
+
     def works(self, request: TokenRequest) -> None:
         """A token came."""
         self._alone = False

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from math import inf
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from sidecar.config import model
 from sidecar.core.obtained import Failure, ObtainedToken
@@ -56,16 +56,6 @@ SUBJECT_EXPIRED: Final = Failure(
 _log = logging.getLogger("sidecar.tokens")
 
 
-class SharedTokens(Protocol):
-    """Tokens that other pods have obtained. Whatever is wrong there is a token not found."""
-
-    async def find(
-        self, key: Key, request: TokenRequest, subject: Credential | None
-    ) -> ObtainedToken | None: ...
-    def keep(self, key: Key, subject: Credential | None, token: ObtainedToken) -> None: ...
-    def forget(self, key: Key, token: ObtainedToken) -> None: ...
-
-
 def generation_of(*identity: object) -> bytes:
     """Return a digest of who asks and where: equal configurations share tokens, others do not.
 
@@ -95,12 +85,11 @@ class TokenSource:
         wall_clock: Callable[[], float],
         random: Callable[[], float],
         report: TokenExchangeMetrics,
-        shared: Callable[[], SharedTokens | None] = lambda: None,
     ) -> None:
         """*generation* stands for the client's configuration (``generation_of``).
 
         *clock* is monotonic, *wall_clock* says seconds since the epoch; *random* gives numbers
-        from 0 to 1. *shared* says where other pods' tokens are, if anywhere.
+        from 0 to 1.
         """
         self._request = request
         self._prefix: Key = sha256(generation + repr(request).encode()).digest()
@@ -113,7 +102,6 @@ class TokenSource:
         self._wall_clock = wall_clock
         self._random = random
         self._report = report
-        self._shared = shared
         self._renewals = Rate(MAX_RENEWALS_PER_SECOND, clock=clock)
 
     def get(self, subject: Credential | None) -> ObtainedToken | Failure | Obtaining:
@@ -150,7 +138,7 @@ class TokenSource:
             return False
         self._tokens.discard(key)
         self._tokens.renewed.add(key, token.digest, until=now + RENEWAL_SECONDS)
-        if (shared := self._shared()) is not None:
+        if (shared := self._tokens.shared) is not None:
             shared.forget(key, token)
         return True
 
@@ -230,14 +218,14 @@ class TokenSource:
             self._report.came_to("shared")
             return outcome
         self._report.came_to("obtained" if ahead_of is None else "refreshed")
-        if (shared := self._shared()) is not None:
+        if (shared := self._tokens.shared) is not None:
             shared.keep(key, question.subject, outcome)
         return outcome
 
     async def _found_elsewhere(
         self, key: Key, subject: Credential | None, ahead_of: Held | None
     ) -> ObtainedToken | None:
-        shared = self._shared()
+        shared = self._tokens.shared
         if shared is None:
             return None
         found = await shared.find(key, self._request, subject)

@@ -6,6 +6,7 @@ strength of a ``Permit`` and of nothing else.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, Protocol, assert_never
 
 from sidecar.core.attribution import Entry
@@ -44,6 +45,7 @@ from sidecar.core.verification import (
 )
 from sidecar.credentials.admission import ExclusiveAdmission, Turn
 from sidecar.credentials.ledger import HandleSource, Ledger
+from sidecar.inbound.deadline import CallerDeadline
 from sidecar.inbound.recorded import record
 from sidecar.inbound.transaction import TransactionTokens
 from sidecar.telemetry.decision_log import DecisionLog
@@ -125,6 +127,7 @@ class InboundHandler:
         signed: SignedIdentity | None = None,
         decisions: DecisionLog | None = None,
         transactions: TransactionTokens | None = None,
+        deadline: CallerDeadline | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
         app is told who calls in a signed header too, *transactions* where ``Txn-Token`` is
@@ -147,6 +150,7 @@ class InboundHandler:
         self.signed = signed
         self.decisions = decisions
         self.transactions = transactions
+        self.deadline = deadline
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -193,16 +197,17 @@ class InboundExchange:
     """One request from a caller to the app."""
 
     __slots__ = (
-        "_aliases", "_context", "_credential", "_decision", "_denial", "_enforced", "_entry",
-        "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path", "_permit",
-        "_query", "_route", "_rule", "_sought", "_token", "_transaction", "_transaction_generation",
-        "_transactions_sent", "_turn",
+        "_aliases", "_context", "_credential", "_decision", "_denial", "_ends_at", "_enforced",
+        "_entry", "_generation", "_handler", "_head", "_identity", "_inquiry", "_lines", "_path",
+        "_permit", "_query", "_route", "_rule", "_sought", "_token", "_transaction",
+        "_transaction_generation", "_transactions_sent", "_turn",
     )  # fmt: skip
 
     def __init__(self, handler: InboundHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
         self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
+        self._ends_at = inf if handler.deadline is None else handler.deadline.of(head.lines)
         self._route: RouteMetrics = handler.no_route
         self._path = head.target
         self._query = b""
@@ -341,7 +346,7 @@ class InboundExchange:
         reason = source.refusal(found.kid)
         if reason is None and may_wait:
             self._generation = -1  # whatever was verified is old by then
-            return Pending(source.obtain())
+            return Pending(source.obtain(), self._ends_at)
         denial = Denial(
             reason or Reason.KEYS_UNAVAILABLE,
             f"issuer {found.issuer_name}: {_key_detail(reason)}",
@@ -359,7 +364,7 @@ class InboundExchange:
                 source = handler.keys[issuer]
                 reason = source.refusal(kid)
                 if reason is None and may_wait:
-                    return Pending(source.obtain())
+                    return Pending(source.obtain(), self._ends_at)
                 return self._refuse(
                     Denial(
                         reason or Reason.KEYS_UNAVAILABLE, f"issuer {issuer}: {_key_detail(reason)}"
@@ -375,7 +380,7 @@ class InboundExchange:
         if isinstance(inquiry, Denial):
             return self._refuse(inquiry)
         self._inquiry = inquiry
-        return Pending(inquiry.settled())
+        return Pending(inquiry.settled(), self._ends_at)
 
     def _answered(self, inquiry: Inquiry, rule: PolicyRule) -> Action:
         match inquiry.verdict:
@@ -412,7 +417,7 @@ class InboundExchange:
             return self._forward(permit)
         self._permit = permit
         self._generation = self._transaction_generation = -1  # what was verified is old by then
-        return Pending(turn.decided())
+        return Pending(turn.decided(), self._ends_at)
 
     def _forward(self, permit: Permit) -> Action:
         """Send the request to the app, which only a permit allows."""
@@ -421,7 +426,7 @@ class InboundExchange:
         if permit.unmet is not None:
             self._denial = permit.unmet
             self._enforced = False
-        return Forward(self._handler.pool, self._path + self._query)
+        return Forward(self._handler.pool, self._path + self._query, self._ends_at)
 
     def commit(self) -> bytes | Answer:
         """Enter the request in the ledger; from here on its calls may use its token.
@@ -461,6 +466,7 @@ class InboundExchange:
         self._entry = opened
         opened.decision = self._decision
         opened.transaction = self._transaction
+        opened.deadline = self._ends_at
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice

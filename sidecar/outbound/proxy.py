@@ -6,6 +6,7 @@ credential of ours, and ``CONNECT`` never one: what goes through it cannot be re
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal
 
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
@@ -42,6 +43,8 @@ class ProxySettings:
     """``iss`` of every issuer that is trusted: their tokens go to listed destinations alone."""
     sources: TokenSources | None = None
     """Where callers may have their token; ``None``: in ``Authorization`` alone."""
+    total_timeout_seconds: float | None = None
+    """Of a request to somewhere unlisted."""
 
 
 class ProxyHandler:
@@ -59,6 +62,7 @@ class ProxyHandler:
         reporter: ExchangeReporter,
         ids: HandleSource,
         bypassed: Callable[[str], None],
+        clock: Callable[[], float],
     ) -> None:
         """*listed* has the handler of each ``host:port`` that means a destination.
 
@@ -78,6 +82,7 @@ class ProxyHandler:
         self.reporter = reporter
         self.ids = ids
         self.bypassed = bypassed
+        self.clock = clock
 
     def begin(self, head: RequestHead, peer: str) -> Exchange:
         if head.proxied and head.method != _CONNECT_METHOD:
@@ -120,8 +125,8 @@ class UnlistedExchange:
     """One request to somewhere that is no destination, or a tunnel to anywhere."""
 
     __slots__ = (
-        "_connects", "_decision", "_denial", "_found", "_handler", "_head", "_host", "_port",
-        "_route",
+        "_connects", "_decision", "_denial", "_ends_at", "_found", "_handler", "_head", "_host",
+        "_port", "_route",
     )  # fmt: skip
 
     def __init__(self, handler: ProxyHandler, head: RequestHead) -> None:
@@ -133,6 +138,8 @@ class UnlistedExchange:
         self._host, self._port = _split(head.proxied)
         self._denial: Denial | None = None
         self._found: tuple[str, ...] | Denial | None = None
+        seconds = handler.settings.total_timeout_seconds
+        self._ends_at = inf if seconds is None else handler.clock() + seconds
 
     def start(self) -> Action:
         """Refuse what is not allowed by its name; otherwise find out where it is."""
@@ -161,7 +168,7 @@ class UnlistedExchange:
         self._clean()
         self._found = handler.addresses.known(self._host, self._port)
         if self._found is None:
-            return Pending(self._find())
+            return Pending(self._find(), self._ends_at)
         return self._forward()
 
     async def _find(self) -> None:
@@ -181,7 +188,7 @@ class UnlistedExchange:
             return self._refuse(
                 Denial(Reason.OVERLOADED, "connections to too many origins are in use")
             )
-        return Forward(pool, self._head.target)
+        return Forward(pool, self._head.target, self._ends_at)
 
     def _clean(self) -> None:
         """Remove handles, reserved names and credentials of ours; the app's own may pass."""

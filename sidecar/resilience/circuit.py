@@ -52,6 +52,12 @@ class Circuit:
         """The state as of the last call; a pause that is over ends with the next one."""
         return self._state
 
+    def pause_left(self) -> float:
+        """Return for how many seconds more no call is made; 0 where one might be."""
+        if self._state != "open":
+            return 0.0
+        return max(self._paused_until - self._clock(), 0.0)
+
     def admit(self) -> Ticket | None:
         """Give leave for one call, or say that none may be made now."""
         if self._state == "half_open":

@@ -47,8 +47,26 @@ IN_FLIGHT: Final = Family(
 UPSTREAM_RETRIES: Final = Family(
     "sidecar_upstream_retries_total",
     "counter",
-    "Requests tried once more, because a kept connection turned out to have been closed.",
+    "Requests sent once more: a kept connection turned out to be closed, or another token to do.",
     ("direction",),
+)
+CONNECT_RETRIES: Final = Family(
+    "sidecar_connect_retries_total",
+    "counter",
+    "Connections that were tried once more; the app's are under inbound:app.",
+    ("destination",),
+)
+DESTINATION_IN_FLIGHT: Final = Family(
+    "sidecar_destination_in_flight",
+    "gauge",
+    "Connections to a destination that are in use.",
+    ("destination",),
+)
+CALLER_DEADLINES: Final = Family(
+    "sidecar_caller_deadlines_total",
+    "counter",
+    "Requests whose caller said how long it waits: used, or malformed.",
+    ("result",),
 )
 TUNNELS_OPEN: Final = Family(
     "sidecar_tunnels_open",
@@ -178,6 +196,12 @@ TOKEN_EXCHANGE_DURATION: Final = Family(
 OBTAINED_TOKENS: Final = Family(
     "sidecar_obtained_tokens", "gauge", "Tokens of destinations that are kept."
 )
+SHARED_TOKENS: Final = Family(
+    "sidecar_shared_tokens_total",
+    "counter",
+    "Looks, writes and deletions among the tokens that pods share, by what came of them.",
+    ("result",),
+)
 APP_EXPOSED: Final = Family(
     "sidecar_app_exposed",
     "gauge",
@@ -257,11 +281,12 @@ INJECTOR_CERTIFICATE_EXPIRY: Final = Family(
 
 CATALOGUE: Final = (
     REQUESTS, REQUEST_DURATION, OVERHEAD, IN_FLIGHT, TUNNELS_OPEN, UPSTREAM_RETRIES, REJECTIONS,
+    CONNECT_RETRIES, DESTINATION_IN_FLIGHT, CALLER_DEADLINES,
     ATTRIBUTIONS, CARRIER_CALLS, CONNECTS_PAST, LEDGER_ENTRIES, LEDGER_CAPACITY, ADMISSION_WAITING,
     RELAYED_OUTSIDE,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
-    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS,
+    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS, SHARED_TOKENS,
     TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
     APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,

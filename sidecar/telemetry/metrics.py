@@ -21,7 +21,15 @@ from prometheus_client.registry import Collector
 
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
-from sidecar.telemetry import catalogue, introspection, tls, token_endpoint, token_exchanges
+from sidecar.telemetry import (
+    catalogue,
+    destinations,
+    introspection,
+    shared_tokens,
+    tls,
+    token_endpoint,
+    token_exchanges,
+)
 from sidecar.telemetry.catalogue import Family
 from sidecar.telemetry.histogram import Histogram
 
@@ -228,6 +236,9 @@ class Metrics:
         self._issuers: dict[str, IssuerMetrics] = {}
         self._attributions = Tally()
         self._connects_past = Tally()
+        self._connect_retries = Tally()
+        self._caller_deadlines = Tally()
+        self._destinations: destinations.DestinationsView | None = None
         self._relayed_outside = Tally()
         self._carriers: Callable[[], Mapping[str, int]] | None = None
         self._ledger: tuple[Callable[[], int], int] | None = None
@@ -243,6 +254,7 @@ class Metrics:
         self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
         self._obtained_tokens: Callable[[], int] | None = None
         self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
+        self._shared_tokens: shared_tokens.SharedTokenMetrics | None = None
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._config_since = started_at
@@ -279,6 +291,18 @@ class Metrics:
     def relayed_outside(self, destination: str) -> None:
         """Count one caller's token that went to *destination* without being for it."""
         self._relayed_outside.add(destination)
+
+    def connect_retried(self, destination: str) -> None:
+        """Count one connection to *destination* that is tried once more."""
+        self._connect_retries.add(destination)
+
+    def caller_deadline(self, result: str) -> None:
+        """Count one request whose caller said how long it waits; *result* is of a closed set."""
+        self._caller_deadlines.add(result)
+
+    def watch_destinations(self, view: destinations.DestinationsView) -> None:
+        """Ask *view* at each scrape, in place of the one before."""
+        self._destinations = view
 
     def watch_carriers(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Ask *calls* at each scrape for the calls by each value of the label."""
@@ -352,6 +376,12 @@ class Metrics:
         name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
         return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
 
+    def shared_tokens(self) -> shared_tokens.SharedTokenMetrics:
+        """Return the metrics of what pods share; there is one such store at a time."""
+        if self._shared_tokens is None:
+            self._shared_tokens = shared_tokens.SharedTokenMetrics()
+        return self._shared_tokens
+
     def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
         """Ask *kept* for the number of tokens that are kept at each scrape."""
         self._obtained_tokens = kept
@@ -414,10 +444,13 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
+        if self._shared_tokens is not None:
+            yield _counter(catalogue.SHARED_TOKENS, self._shared_tokens.result_samples())
         if self._token_exchanges:
             yield from self._token_exchange_families()
         if self._clients:
             yield from self._client_families()
+        yield from self._destination_families()
         if circuits := [*self._circuits()]:
             yield _gauge(catalogue.CIRCUIT_STATE, circuits)
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
@@ -483,10 +516,20 @@ class Metrics:
         in_flight = (((each.name,), each.in_flight) for each in asked)
         yield _gauge(catalogue.TOKEN_ENDPOINT_IN_FLIGHT, in_flight)
 
+    def _destination_families(self) -> Iterator[Metric]:
+        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
+        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
+        if (seen := self._destinations) is not None:
+            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
+
     def _circuits(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
         yield from token_endpoint.circuit_samples(self._clients.values())
+        if self._shared_tokens is not None:
+            yield from self._shared_tokens.circuit_samples()
+        if self._destinations is not None:
+            yield from self._destinations.circuit_samples()
 
     def _token_exchange_families(self) -> Iterator[Metric]:
         own = self._token_exchanges.values()

@@ -53,6 +53,30 @@ def test_usable(sidecar: Run) -> None:
     ]
 
 
+def test_tokens_of_destinations(sidecar: Run, tmp_path: Path) -> None:
+    """Who asks, for whom, and which parts get something else."""
+    (tmp_path / "tokens.yaml").write_text(
+        "version: 1\n"
+        "issuers: {shop: {issuer: 'https://idp.example', audiences: [us]}}\n"
+        "clients:\n"
+        "  idp: {issuer: shop, client_id: us, auth: none}\n"
+        "outbound:\n  destinations:\n    d:\n"
+        "      listen: 127.0.0.1:9001\n      upstream: https://d.example\n"
+        "      token: exchange\n      token_request: {client: idp, audience: [d, e]}\n"
+        "      rules:\n"
+        "        - {paths: [/a, /b/**], methods: [GET], token: none}\n"
+        "        - {paths: [/c], token: client_credentials, token_request: {client: idp}}\n"
+    )
+    done = sidecar("check", "--config", "tokens.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2:] == [
+        "  client idp: us at the token endpoint of issuer shop, none",
+        "  destination d: 127.0.0.1:9001 -> https://d.example:443, token exchange by client idp "
+        "for d, e, assurance strict; GET on /a, /b/**: token none; /c: token client_credentials "
+        "by client idp",
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "shown"),
     [("opaque", "opaque tokens"), ("jwt", "its JWTs"), ("all", "opaque tokens and its JWTs")],

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ async def endpoint() -> AsyncIterator[MakeEndpoint]:
             report=TokenEndpointMetrics("c"),
         )
 
-    async with Fetcher() as fetcher:
+    # Reading the system's authorities for each test would take longer than the test.
+    async with Fetcher(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as fetcher:
         yield make
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from tests.support.token_server import NOW, TokenServer, serving, subject_named,
 EXCHANGE = TokenRequest("c", "exchange", audience=("orders",))
 SERVICE = TokenRequest("c", "client_credentials")
 SECRET = "s3cr:t / +ü%"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Reading the system's authorities for each test would take longer than the test."""
 
 
 @dataclass
@@ -68,9 +71,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def benched(server: TokenServer | None = None, **changes: Any) -> AsyncIterator[Bench]:
-    async with serving() as own, Fetcher() as fetcher:
-        server = server or own
+async def benched(**changes: Any) -> AsyncIterator[Bench]:
+    async with serving() as server, Fetcher(ssl_context=NO_TLS) as fetcher:
         usual = {"token_endpoint": server.url, "client_secret": SECRET, "timeout_seconds": 30.0}
         client = Client("c", "user service:1", **{**usual, **changes})
         metrics = TokenEndpointMetrics("c")
@@ -473,6 +475,15 @@ async def test_a_turn_that_does_not_come() -> None:
         assert failure.kind == "limited"
         bench.server.gate.set()
         assert isinstance(await first, ObtainedToken)
+
+
+async def test_whoever_waits_while_the_circuit_opens() -> None:
+    """Their turn comes to nothing: five fail, and the others are told at once."""
+    async with benched(max_concurrent=1) as bench:
+        bench.server.fails(500)
+        kinds = [each.kind for each in await asyncio.gather(*(bench.failure() for _ in range(8)))]
+        assert kinds == ["unavailable"] * 5 + ["circuit_open"] * 3
+        assert bench.server.asked == 5
 
 
 async def test_whoever_leaves_gives_the_turn_back() -> None:

@@ -299,6 +299,27 @@ async def test_no_token_no_call(tmp_path: Path, fault: Any, status: int, reason:
     assert any(each.get("reason") == reason for each in records(running))
 
 
+async def test_what_does_not_work_is_seen(tmp_path: Path) -> None:
+    """In the status, until it works again: what is not had, and why."""
+    async with exchanging(tmp_path) as (running, idp):
+        status = running.sidecar._telling.status
+        alice = await arrive(running, idp.mint.token("alice"))
+        idp.faults.instead = Refusal("invalid_target")
+        assert (await call(running, alice.handle))[0].reason == "exchange_misconfigured"
+        (client,) = status().clients
+        assert (client.name, client.circuit) == ("idp", "closed")
+        trouble = "exchange for profile-service, profile.read: the token endpoint answered"
+        assert client.troubles == (f"{trouble} invalid_target",)
+        assert f"client idp gets no token: {client.troubles[0]}" in status().warnings
+        idp.faults.clear()
+        bob = await arrive(running, idp.mint.token("bob"))
+        assert (await call(running, bob.handle))[0].status == 200
+        assert status().clients[0].troubles == ()
+        assert status().obtained_tokens == 1
+        await alice.end()
+        await bob.end()
+
+
 @pytest.mark.parametrize(
     ("answer", "claims"),
     [

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from sidecar.core.build import COMPILED
 from sidecar.core.outcome import Reason
 from sidecar.telemetry import catalogue
+from sidecar.telemetry.destinations import DestinationsView
 from sidecar.telemetry.metrics import (
     ISSUER_STATES,
     MAX_CODES_PER_ROUTE,
@@ -322,6 +323,11 @@ def everything(metrics: Metrics) -> None:
     metrics.watch_tunnels(lambda: {"inbound": 0, "outbound": 0})
     metrics.connected_past("profiles")
     metrics.relayed_outside("profiles")
+    metrics.connect_retried("profiles")
+    metrics.caller_deadline("used")
+    metrics.watch_destinations(
+        DestinationsView(in_flight=lambda: {"profiles": 0}, circuits=lambda: {"profiles": "open"})
+    )
     metrics.issuer("shop").refreshed("success")
     metrics.introspection("shop").came_to("active")
     exchanges = metrics.token_exchanges("profiles")
@@ -329,6 +335,7 @@ def everything(metrics: Metrics) -> None:
     exchanges.took(0.02)
     metrics.watch_obtained_tokens(lambda: 1)
     metrics.token_endpoint("shop").came_to("success")
+    metrics.shared_tokens().came_to("found")
     tls = metrics.tls("inbound", lambda: 0.0)
     tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))
     tls.handshake_failed("not_tls", "http request", "192.0.2.1")
