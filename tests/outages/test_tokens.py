@@ -1,10 +1,13 @@
 """The identity provider is gone or ill while calls need its tokens."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from sidecar.config.model import RedisServer, SharedTokens, SharingKey
+from sidecar.testbed.ports import free_ports
 from sidecar.testbed.token_faults import Cut, Page, Refusal, Status
 from tests.outages.token_rows import SERVED, TOKEN_ROWS, TokenRow
 from tests.outages.tokens import Depending, depending
@@ -97,6 +100,34 @@ async def test_callers_refused(tmp_path: Path, row: TokenRow) -> None:
     """The caller's to mend, by signing in again."""
     async with depending(tmp_path) as it:
         await ill(it, row, Refusal("invalid_grant"))
+
+
+async def test_redis_killed(tmp_path: Path, row: TokenRow) -> None:
+    """Redis is never needed: each pod asks for itself."""
+    (port,) = free_ports(1)
+    async with depending(tmp_path, shared_tokens=shared(port)) as it:
+        await it.suffers(row)
+
+
+async def test_redis_silent(tmp_path: Path, row: TokenRow) -> None:
+    """Nor is it waited for longer than its own short timeout."""
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while await reader.read(1024):
+                pass
+        writer.close()
+
+    async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with depending(tmp_path, shared_tokens=shared(port)) as it:
+            await it.suffers(row)
+
+
+def shared(port: int) -> SharedTokens:
+    """Say that tokens are shared through what should listen at *port*."""
+    key = SharingKey("one", bytes(32))
+    return SharedTokens(RedisServer("127.0.0.1", port), (key,), timeout_seconds=0.05)
 
 
 async def test_token_for_somebody_else(tmp_path: Path, row: TokenRow) -> None:

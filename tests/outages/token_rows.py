@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SERVED: Final = "served"
+AS_IT_IS: Final = "that answer, as it is"
 NO_ANSWER: Final = "503 `exchange_unavailable`"
 MISCONFIGURED: Final = "500 `exchange_misconfigured`"
 REFUSED: Final = "403 `exchange_refused`"
@@ -105,5 +106,80 @@ TOKEN_ROWS: Final = {
         INVALID,
         "refresh_failed",
         _requests("invalid_answer"),
+    ),
+    "test_redis_killed": TokenRow(
+        "Redis, where pods share tokens, refuses connections",
+        SERVED,
+        SERVED,
+        "refreshed",
+        'sidecar_shared_tokens_total{result="unavailable"}',
+    ),
+    "test_redis_silent": TokenRow(
+        "Redis takes connections and never answers",
+        SERVED,
+        SERVED,
+        "refreshed",
+        'sidecar_shared_tokens_total{result="unavailable"}',
+    ),
+}
+
+
+@dataclass(frozen=True)
+class DestinationRow:
+    """What becomes of calls to a destination that is ill itself."""
+
+    outage: str
+    app_sees: str
+    questions: int
+    """How often the provider is asked for the token of one caller, whatever the number of calls."""
+    look_at: str
+    calls_before: int = 0
+    """How many of it are needed until it counts as ill."""
+
+    def line(self, test: str) -> str:
+        """Return the row as it stands in the document."""
+        kept = "kept" if self.questions == 1 else "obtained once more, then kept"
+        return f"| {self.outage} | {self.app_sees} | {kept} | `{self.look_at}` | `{test}` |"
+
+
+def _rejected(reason: str) -> str:
+    labels = f'direction="outbound",enforced="true",reason="{reason}",route="profiles"'
+    return f"sidecar_rejections_total{{{labels}}}"
+
+
+def _answered(code: int) -> str:
+    labels = f'code="{code}",direction="outbound",method="GET",route="profiles"'
+    return f"sidecar_requests_total{{{labels}}}"
+
+
+DESTINATION_ROWS: Final = {
+    "test_destination_killed": DestinationRow(
+        "Refuses connections",
+        "502 `upstream_unreachable`",
+        1,
+        _rejected("upstream_unreachable"),
+    ),
+    "test_destination_hangs_up": DestinationRow(
+        "Closes connections without an answer",
+        "502 `upstream_reset`",
+        1,
+        _rejected("upstream_reset"),
+    ),
+    "test_destination_silent": DestinationRow(
+        "Does not answer within `total_timeout`, or within what the caller's own deadline leaves",
+        "504 `deadline_exceeded`",
+        1,
+        _rejected("deadline_exceeded"),
+    ),
+    "test_destination_failing": DestinationRow(
+        "Failed as often as `circuit.failures` says",
+        "503 `destination_unavailable`",
+        1,
+        _rejected("destination_unavailable"),
+        calls_before=1,
+    ),
+    "test_destination_errors": DestinationRow("Answers 500 or 429", AS_IT_IS, 1, _answered(500)),
+    "test_destination_refuses_tokens": DestinationRow(
+        "Answers 401 to every token", AS_IT_IS, 2, _answered(401)
     ),
 }

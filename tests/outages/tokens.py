@@ -3,19 +3,19 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sidecar.config.model import Client, DestinationRule, JwksUri
+from sidecar.config.model import Client, DestinationRule, JwksUri, SharedTokens
 from sidecar.core.token_request import TokenRequest
 from sidecar.testbed.identity_provider import IdentityProvider
 from sidecar.testbed.token_mint import TokenMint
 from sidecar.testbed.trusted_tokens import Claims, signed_claims
 from sidecar.testbed.users import SERVICES
-from tests.outages.token_rows import SERVED, TokenRow
+from tests.outages.token_rows import AS_IT_IS, SERVED, DestinationRow, TokenRow
 from tests.support.http import Request, Response, fetch
 from tests.support.pod import AUDIENCE, Pod, pod
 
@@ -111,6 +111,17 @@ class Depending:
         assert f"{row.look_at} " in await self.running.metrics()
         self.nothing_bad_was_sent()
 
+    async def meets(self, row: DestinationRow) -> None:
+        """Assert that calls of one caller, one after the other, come to what *row* says."""
+        token = self.token("alice")
+        for _ in range(row.calls_before):
+            await self.call(token)
+        for _ in range(3):
+            assert await self.call(token) == row.app_sees
+        assert self.provider.token_requests.total == row.questions
+        assert f"{row.look_at} " in await self.running.metrics()
+        self.nothing_bad_was_sent()
+
     async def nears_the_end(self, row: TokenRow) -> None:
         """Assert what becomes of the refresh of a token in use, which serves meanwhile."""
         self.passes(NEAR_THE_END_SECONDS)
@@ -145,12 +156,24 @@ def verified(mint: TokenMint, request: Request) -> Claims:
 
 def said(answer: Response) -> str:
     """Return an answer as the rows have it."""
-    return SERVED if answer.status == 200 else f"{answer.status} `{answer.reason}`"
+    if answer.status == 200:
+        return SERVED
+    return f"{answer.status} `{answer.reason}`" if answer.reason else AS_IT_IS
 
 
 @asynccontextmanager
-async def depending(directory: Path, **client: object) -> AsyncIterator[Depending]:
-    """Run a pod that asks a provider for tokens; *client* replaces fields of how it does."""
+async def depending(
+    directory: Path,
+    *,
+    destination: Mapping[str, object] | None = None,
+    shared_tokens: SharedTokens | None = None,
+    **client: object,
+) -> AsyncIterator[Depending]:
+    """Run a pod that asks a provider for tokens.
+
+    *client* replaces fields of how it does, *destination* of where the app calls, which then is
+    not called beforehand.
+    """
     shift = [0.0]
 
     def wall_clock() -> float:
@@ -178,13 +201,20 @@ async def depending(directory: Path, **client: object) -> AsyncIterator[Dependin
             mint=provider.mint,
             issuer={"keys": JwksUri(provider.jwks_url)},
             clients=[asks],
-            destination={"token": "exchange", "token_request": _EXCHANGE, "rules": rules},
+            destination={
+                "token": "exchange",
+                "token_request": _EXCHANGE,
+                "rules": rules,
+                **(destination or {}),
+            },
             wall_clock=wall_clock,
+            shared_tokens=shared_tokens,
         ) as running:
             running.app.automatic = False
             found = Depending(running, provider, shift)
             serving = asyncio.create_task(found.serve())
-            await found.prepare()
+            if destination is None:
+                await found.prepare()
             yield found
             serving.cancel()
             await asyncio.wait((serving,))
