@@ -287,6 +287,7 @@ class Sidecar:
             await standing.obtained.close()
             if self._wiring.token_endpoints is not None:
                 await self._wiring.token_endpoints.close()
+            await standing.sharing.close()
             await standing.fetcher.close()
             standing.deadlines.stop()
             standing.close_logs()

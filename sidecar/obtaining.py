@@ -13,6 +13,7 @@ from sidecar.config import model
 from sidecar.core.token_request import TokenRequest
 from sidecar.credentials.token_file import TokenFile
 from sidecar.credentials.token_source import TokenSource, generation_of
+from sidecar.credentials.transaction_source import TransactionSource
 from sidecar.outbound.token_choice import Source, TokenChoice, TokenChoices
 from sidecar.standing import Standing
 
@@ -44,6 +45,21 @@ class Obtaining:
                 )
                 for rule in destination.rules
             ],
+        )
+
+    def transactions(self, destination: model.Destination) -> TransactionSource | None:
+        """Return where its calls get a transaction token whose request came without one."""
+        request = destination.transaction_request
+        if request is None:
+            return None
+        standing = self._standing
+        return TransactionSource(
+            request,
+            tokens=standing.obtained,
+            ask=self._endpoints[request.client].ask,
+            clock=standing.clock,
+            wall_clock=standing.wall_clock,
+            report=standing.metrics.token_exchanges(destination.name),
         )
 
     def _choice(

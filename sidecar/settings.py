@@ -237,7 +237,7 @@ def outbound_settings(destination: model.Destination, config: model.Config) -> O
             max_calls=attribution.max_calls,
         ),
         hosts=AcceptedHosts(destination.hosts),
-        passes_transaction=destination.transaction_token == "pass",  # noqa: S105 - a word
+        passes_transaction=destination.carries_transaction,
         swaps_ids=not _carriers(config).isdisjoint(("request_id", "trace_id")),
         observe=(destination.mode or config.outbound.mode) == "observe",
         sources=token_sources(config),

@@ -15,6 +15,7 @@ from sidecar.config import model
 from sidecar.credentials.admission import ExclusiveAdmission
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.credentials.obtained_tokens import ObtainedTokens
+from sidecar.credentials.sharing import Sharing
 from sidecar.fetch.client import Fetcher, Lookup
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.carriers import Carriers
@@ -64,6 +65,12 @@ class Standing:
         self.obtained = ObtainedTokens(
             max_entries=config.obtained_tokens.max_entries,
             max_bytes=config.obtained_tokens.max_bytes,
+        )
+        self.sharing = Sharing(
+            self.obtained,
+            clock=self.clock,
+            wall_clock=wall_clock,
+            report=self.metrics.shared_tokens,
         )
         self.fetcher = Fetcher(lookup=issuer_lookup)
         self.hygiene = TokenHygiene(self.clock, logging.getLogger("sidecar.tokens").warning)

@@ -104,6 +104,8 @@ class Telling:
             config_warnings=warnings,
             started_at=self._started_at,
             last_reload=lambda: condition.last_reload,
+            clients=wiring.token_endpoints,
+            obtained=lambda: len(standing.obtained),
         )
 
     def _explainer(self) -> "Explainer":

@@ -181,6 +181,7 @@ class Wiring:
         self.trust.installed()
         kept = self.config.obtained_tokens
         self.standing.obtained.bound(max_entries=kept.max_entries, max_bytes=kept.max_bytes)
+        self.standing.sharing.use(self.config.shared_tokens)
         if (decisions := self.standing.decision_log) is not None:
             decisions.describe_by(decision_callers(self.config))
         self._watch()
@@ -323,10 +324,10 @@ class Wiring:
             admission=self.standing.admission,
             signed=self.identity.signed,
             decisions=decisions,
+            transactions=self._transactions(),
             deadline=bounding.caller_deadline(
                 self.config, self.clock, self.metrics.caller_deadline
             ),
-            transactions=self._transactions(),
         )
 
     def _transactions(self) -> TransactionTokens | None:
@@ -365,6 +366,7 @@ class Wiring:
                 decisions=self.standing.decision_log,
                 outside=outside,
                 bounds=self.bounds.get(name),
+                transactions=obtaining.transactions(destination),
             )
         return handlers
 

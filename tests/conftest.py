@@ -1,9 +1,14 @@
-"""How tests are spread over processes."""
+"""How tests are spread over processes, and that none of them is timed."""
 
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+# Hypothesis gives each example 200 ms unless told otherwise, and machines have other things to do.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.support.answered_reasons"]
 

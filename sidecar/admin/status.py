@@ -109,6 +109,16 @@ class AttributionStatus(Struct, frozen=True, kw_only=True):
     seen: tuple[CarrierStatus, ...]
 
 
+class ClientStatus(Struct, frozen=True, kw_only=True):
+    """Who asks an authorization server for tokens of destinations."""
+
+    name: str
+    circuit: str
+    """``closed``, ``open`` or ``half_open``."""
+    troubles: tuple[str, ...] = ()
+    """What it does not get at present, and why."""
+
+
 class DestinationStatus(Struct, frozen=True, kw_only=True):
     """One place the app may call."""
 
@@ -158,5 +168,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """It drains and takes no more, as it does from SIGTERM on."""
     app: AppStatus | None = None
     """``None``: it is not looked at."""
+    clients: tuple[ClientStatus, ...] = ()
+    obtained_tokens: int = 0
+    """Tokens of destinations that are kept."""
     warnings: tuple[str, ...] = ()
     """What runs and is not as it should be."""

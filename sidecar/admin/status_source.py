@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from sidecar.admin.app_fence import AppFence
 from sidecar.admin.reload import Outcome
@@ -9,6 +10,7 @@ from sidecar.admin.status import (
     AppStatus,
     AttributionStatus,
     CarrierStatus,
+    ClientStatus,
     ConfigurationStatus,
     DecisionsStatus,
     DestinationStatus,
@@ -19,7 +21,7 @@ from sidecar.admin.status import (
     Status,
     TokenCacheStatus,
 )
-from sidecar.admin.status_warnings import issuer_warnings, other_warnings
+from sidecar.admin.status_warnings import client_warnings, issuer_warnings, other_warnings
 from sidecar.config.model import Address, Config, Destination
 from sidecar.core.keyset import VerificationKey
 from sidecar.core.verification import Verifier
@@ -31,6 +33,15 @@ from sidecar.telemetry.metrics import OTHER, Direction
 
 _LONGEST_TEXT = 500
 _MOST_PROBLEMS = 20
+
+
+class ClientState(Protocol):
+    """What is known of a token endpoint."""
+
+    @property
+    def circuit(self) -> str: ...
+    @property
+    def troubles(self) -> tuple[str, ...]: ...
 
 
 class StatusSource:
@@ -59,6 +70,8 @@ class StatusSource:
         decisions: Decisions,
         started_at: float,
         last_reload: Callable[[], Outcome | None],
+        clients: Mapping[str, ClientState] | None = None,
+        obtained: Callable[[], int] = lambda: 0,
         fence: AppFence | None = None,
         files: Sequence[str] = (),
         config_warnings: Sequence[str] = (),
@@ -68,7 +81,8 @@ class StatusSource:
         *circuits* are those of introspection by issuer, *unclean* the unwise tokens by issuer and
         kind, *draining* the seconds since it began. The configuration was read from *files* just
         now, with *config_warnings*. The sidecar *started_at* that time of *clock*; *last_reload*
-        is what came of the latest reload.
+        is what came of the latest reload. *clients* ask for tokens, of which so many are
+        *obtained* and kept.
         """
         self._config = config
         self._version = version
@@ -93,6 +107,8 @@ class StatusSource:
         self._config_warnings = tuple(config_warnings)
         self._started_at = started_at
         self._last_reload = last_reload
+        self._clients = {} if clients is None else clients
+        self._obtained = obtained
         self._loaded_at = wall_clock()
         self._loaded_clock = clock()
 
@@ -108,6 +124,8 @@ class StatusSource:
             for issuer in issuers
             for warning in issuer_warnings(issuer, self._config.issuers[issuer.name].leeway_seconds)
         ]
+        clients = tuple(self._client(name, state) for name, state in self._clients.items())
+        warnings += [warning for client in clients for warning in client_warnings(client)]
         warnings += other_warnings(
             ledger, attribution, destinations, unclean=self._unclean(),
             lost_lines=self._lost_lines(),
@@ -123,6 +141,8 @@ class StatusSource:
             draining_seconds=_rounded(draining),
             stopping=self._stopping(),
             app=self._app(),
+            clients=clients,
+            obtained_tokens=self._obtained(),
             missing=missing,
             issuers=issuers,
             ledger=ledger,
@@ -139,6 +159,10 @@ class StatusSource:
             decisions=DecisionsStatus(recorded=self._decisions.recorded, kept=self._decisions.kept),
             warnings=tuple(map(_text, warnings)),
         )
+
+    def _client(self, name: str, state: ClientState) -> ClientStatus:
+        troubles = tuple(map(_text, state.troubles[:_MOST_PROBLEMS]))
+        return ClientStatus(name=name, circuit=state.circuit, troubles=troubles)
 
     def _reload(self) -> ReloadStatus | None:
         last = self._last_reload()
@@ -202,7 +226,7 @@ class StatusSource:
             name=destination.name,
             listen=str(self._listening(destination.name) or destination.listen),
             upstream=str(destination.upstream),
-            token=destination.token,
+            token=", ".join(dict.fromkeys(reversed(destination.tokens))),
             min_assurance=destination.min_assurance,
             mode=destination.mode or self._config.outbound.mode,
             calls=None if route.name == OTHER else dict(route.outcomes),

@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.admin.status import (
     AttributionStatus,
+    ClientStatus,
     DestinationStatus,
     IssuerStatus,
     LedgerStatus,
@@ -28,6 +29,14 @@ def issuer_warnings(issuer: IssuerStatus, leeway_seconds: float) -> Iterator[str
         )
     if issuer.circuit not in (None, "closed"):
         yield f"issuer {issuer.name} does not answer introspection: its circuit is {issuer.circuit}"
+
+
+def client_warnings(client: ClientStatus) -> Iterator[str]:
+    """Yield what a client does not get."""
+    for trouble in client.troubles:
+        yield f"client {client.name} gets no token: {trouble}"
+    if client.circuit != "closed":
+        yield f"client {client.name} gets no answer: its circuit is {client.circuit}"
 
 
 def other_warnings(

@@ -6,6 +6,7 @@ from typing import Final
 from sidecar.admin.status import (
     AttributionStatus,
     CarrierStatus,
+    ClientStatus,
     DestinationStatus,
     IssuerStatus,
     KeyStatus,
@@ -37,6 +38,9 @@ def _lines(status: Status) -> Iterator[str]:
     yield f"ledger: {status.ledger.entries:,} of {status.ledger.capacity:,} entries in use"
     yield f"token cache: {_hit_rate(status.token_cache)}"
     yield from _attribution(status.attribution)
+    yield from _some("client", [_client(each) for each in status.clients])
+    if status.clients:
+        yield f"tokens of destinations: {status.obtained_tokens:,} kept"
     yield from _some("destination", [_destination(each) for each in status.destinations])
     if status.app is not None and status.app.exposed is False:
         yield f"app: {status.app.address}, which answers on no address of the pod"
@@ -155,6 +159,11 @@ def _hint(carrier: CarrierStatus, expectation: str) -> str:
     if carrier.grade != _WITHOUT or not expectation:
         return ""
     return "; start the app with what `sidecar carrier env python` prints (docs/attribution.md)"
+
+
+def _client(client: ClientStatus) -> str:
+    troubles = "; ".join(client.troubles) or "no trouble"
+    return f"{client.name}: token endpoint circuit {client.circuit}, {troubles}"
 
 
 def _destination(destination: DestinationStatus) -> str:

@@ -6,9 +6,11 @@ from typing import Final, assert_never
 from sidecar.config.model import (
     Allow,
     ClaimCondition,
+    Client,
     Config,
     Demand,
     Destination,
+    DestinationRule,
     Discovery,
     Inbound,
     Issuer,
@@ -17,14 +19,17 @@ from sidecar.config.model import (
     ListenerTls,
     Rule,
     Scalar,
+    TokenKind,
 )
 from sidecar.config.problems import printable
 from sidecar.config.values import format_duration
 from sidecar.core.claim_paths import show_claim_path
+from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY
 
 MOST_SHOWN: Final = 20
 """Rules, issuers and destinations each; the rest is counted."""
+_MOST_PARTS: Final = 5
 
 
 def summary(config: Config) -> Iterator[str]:
@@ -34,6 +39,9 @@ def summary(config: Config) -> Iterator[str]:
     yield f"  {_inbound(inbound)}"
     if inbound.token_sources != AUTHORIZATION_ONLY:
         yield printable(f"  look for the token in {' or '.join(map(str, inbound.token_sources))}")
+    if (transactions := inbound.transaction_tokens) is not None:
+        need = "demand" if transactions.require else "look for"
+        yield f"  {need} transaction tokens of issuer {transactions.issuer}"
     yield f"  listen on {config.admin.listen} for metrics and probes"
     if config.admin.control is not None:
         yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
@@ -41,6 +49,7 @@ def summary(config: Config) -> Iterator[str]:
         yield f"  listen on {proxy} as forward proxy ({config.outbound.unlisted} what is unlisted)"
     yield from _some("issuer", [_issuer(issuer) for issuer in config.issuers.values()])
     yield from _some("rule", [_rule(rule) for rule in inbound.rules])
+    yield from _some("client", [_client(client) for client in config.clients.values()])
     destinations = config.outbound.destinations.values()
     yield from _some("destination", [_destination(each) for each in destinations])
 
@@ -149,8 +158,39 @@ def _demand(demand: Demand) -> str:
     return (" or " if demand.match == "any" else " and ").join(demand.names)
 
 
+def _client(client: Client) -> str:
+    where = client.token_endpoint or f"the token endpoint of issuer {client.issuer}"
+    return f"{client.name}: {client.client_id} at {where}, {client.auth}"
+
+
 def _destination(destination: Destination) -> str:
+    parts = "".join(
+        f"; {_rule_of(rule)} {_token(rule.token, rule.token_request)}"
+        for rule in destination.rules[:_MOST_PARTS]
+    )
+    if len(destination.rules) > _MOST_PARTS:
+        parts += f"; and {len(destination.rules) - _MOST_PARTS} more rules"
     return (
         f"{destination.name}: {destination.listen} -> {destination.upstream}, "
-        f"token {destination.token}, assurance {destination.min_assurance}"
+        f"{_token(destination.token, destination.token_request)}{_transaction(destination)}, "
+        f"assurance {destination.min_assurance}{parts}"
     )
+
+
+def _transaction(destination: Destination) -> str:
+    request = destination.transaction_request
+    if request is not None:
+        return f", transaction token by client {request.client} for {', '.join(request.audience)}"
+    return ", transaction token passed on" if destination.carries_transaction else ""
+
+
+def _rule_of(rule: DestinationRule) -> str:
+    methods = "" if rule.methods is None else f"{', '.join(rule.methods)} on "
+    return f"{methods}{', '.join(rule.paths)}:"
+
+
+def _token(token: TokenKind, request: TokenRequest | None) -> str:
+    if request is None or token in ("relay", "none", "file"):
+        return f"token {token}"
+    audience = f" for {', '.join(request.audience)}" if request.audience else ""
+    return f"token {token} by client {request.client}{audience}"

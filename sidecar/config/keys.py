@@ -19,6 +19,7 @@ from sidecar.config.positions import MappingNode
 from sidecar.config.reading import Located
 from sidecar.config.rule_checks import check_client_names, check_issuer_names
 from sidecar.config.sections import REQUIRED, Fields, Key, MapOf, Section, assemble, default_of
+from sidecar.config.shared_token_keys import SHARED_TOKENS
 from sidecar.config.transaction_keys import check_transactions, issues_no_access_tokens
 from sidecar.config.values import CONTROL_PATTERN, MAX_SOCKET_PATH_BYTES, control, format_control
 from sidecar.config.written import LISTEN, duration, size
@@ -125,6 +126,9 @@ ROOT: Final = Section(
         Key("token_cache", TOKEN_CACHE, "Bound of the cache of verified tokens."),
         Key("obtained_tokens", OBTAINED_TOKENS,
             "What is kept of the tokens that destinations have of their own."),
+        Key("shared_tokens", SHARED_TOKENS,
+            "Share these tokens among pods through Redis ([how](obtained-tokens.md)).",
+            default=default_of(Config, "shared_tokens"), default_text="off"),
         Key("explain", EXPLAIN, "Which decisions are kept for `sidecar explain`."),
         Key("drain_timeout", duration(0, 600),
             "SIGTERM to the last forced close; keep it under the pod's grace period.",

@@ -201,6 +201,8 @@ class Client:
     """Of that signature; empty: the usual one of such a key."""
     key_id: str = ""
     """Its ``kid``; empty: what the key's own JWK says."""
+    certificate: str = ""
+    """Path of a certificate of that key, for servers that know it by its thumbprint."""
     assertion_audience: str = "token_endpoint"
     """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
     assertion_file: str = ""
@@ -545,8 +547,11 @@ class Destination:
     min_assurance: Assurance = "strict"
     without_context: Literal["refuse", "anonymous", "client_credentials", "file"] = "refuse"
     anonymous_origin: Literal["refuse", "anonymous"] = "refuse"
-    transaction_token: Literal["none", "pass"] = "none"  # noqa: S105 - a word
-    """Whether calls have the transaction token of the request that caused them."""
+    transaction_token: Literal["none", "pass", "request"] = "none"  # noqa: S105 - a word
+    """Whether calls have the transaction token of the request that caused them, and whether one is
+    asked for if it had none."""
+    transaction_request: TokenRequest | None = None
+    """With what; there exactly if one is asked for."""
     app_credentials: Literal["refuse", "keep"] = "refuse"
     mode: Mode | None = None
     """``None``: as ``Outbound`` says."""
@@ -574,10 +579,15 @@ class Destination:
     @property
     def attaches(self) -> bool:
         """Whether some call gets a token of us, so that whose call it is must be found."""
-        return self.transaction_token == "pass" or any(  # noqa: S105 - a word
+        return self.carries_transaction or any(
             token != "none"  # noqa: S105 - a word
             for token in self.tokens
         )
+
+    @property
+    def carries_transaction(self) -> bool:
+        """Whether calls have a transaction token."""
+        return self.transaction_token != "none"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -687,6 +697,41 @@ class ObtainedTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """Where a Redis listens: at a socket's *path*, or else at *host* and *port*."""
+
+    host: str = ""
+    port: int = 6379
+    path: str = ""
+    database: int = 0
+    is_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SharingKey:
+    """What shared tokens are encrypted with. *id* stands beside what was, so that keys rotate."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    """32 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTokens:
+    """Where obtained tokens are shared with other pods, and how they are kept from others."""
+
+    redis: RedisServer
+    keys: tuple[SharingKey, ...]
+    """The first writes, all read."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca: str | None = None
+    """``None``: the authorities of the system, where TLS is spoken."""
+    prefix: str = "jwt-sidecar"
+    timeout_seconds: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One immutable snapshot of everything the operator decided."""
 
@@ -700,6 +745,8 @@ class Config:
     log: Log = field(default_factory=Log)
     token_cache: TokenCache = field(default_factory=TokenCache)
     obtained_tokens: ObtainedTokens = field(default_factory=ObtainedTokens)
+    shared_tokens: SharedTokens | None = None
+    """``None``: each pod obtains its own."""
     explain: Explain = field(default_factory=Explain)
     drain_timeout_seconds: float = 25.0
     """SIGTERM to the last forced close; under Kubernetes' default 30 s."""

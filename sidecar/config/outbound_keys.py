@@ -26,8 +26,10 @@ from sidecar.config.token_request_keys import (
     FILE_KEY,
     REQUEST_KEY,
     TOKEN_KEY,
+    TOKEN_REQUEST,
     settle_token,
 )
+from sidecar.config.transaction_keys import settle_transaction
 from sidecar.config.written import LISTEN, ORIGIN, VIA, duration, free_text, size
 
 
@@ -42,6 +44,7 @@ def _destination(fields: Fields) -> Destination | Invalid:
             fields.error("listen", message)
     _check_upstream(fields)
     settle_token(fields, fields.values.get("without_context", ""))
+    settle_transaction(fields)
     if fields.is_broken:
         return INVALID
     destination = Destination(name=fields.name, **fields.values)
@@ -68,7 +71,7 @@ def _check_upstream(fields: Fields) -> None:
         any(token != "none" for token in tokens)  # noqa: S105 - a word
         or fields.values.get("app_credentials") == "keep"
         or fields.values.get("without_context") in ("client_credentials", "file")
-        or fields.values.get("transaction_token") == "pass"
+        or fields.values.get("transaction_token", "none") != "none"
     ):
         message = (
             "a credential would be sent over http:// beyond loopback; "
@@ -110,10 +113,16 @@ DESTINATION: Final = Section(
         Key("anonymous_origin", Choice(("refuse", "anonymous")),
             "What happens to a call caused by a request without token.",
             default=default_of(Destination, "anonymous_origin")),
-        Key("transaction_token", Choice(("none", "pass")),
+        Key("transaction_token", Choice(("none", "pass", "request")),
             "`pass` sends the `Txn-Token` of the request that caused the call, as it was received; "
-            "whose call it is must then be known, whatever `token` says. One that the app sends is "
-            "always removed.", default=default_of(Destination, "transaction_token")),
+            "`request` obtains one in its name where it came without. Whose call it is must be "
+            "known then, whatever `token` says. One that the app sends is always removed.",
+            default=default_of(Destination, "transaction_token")),
+        Key("transaction_request", TOKEN_REQUEST,
+            "With `transaction_token: request`, what is asked for: `client`, one `audience` (the "
+            "trust domain) and `scopes` (the purpose) are needed. Asked for once per inbound "
+            "request, never shared among them.",
+            default=default_of(Destination, "transaction_request"), default_text="none"),
         Key("app_credentials", Choice(("refuse", "keep")),
             "What happens to an `Authorization` that the app wrote itself.",
             default=default_of(Destination, "app_credentials")),

@@ -5,6 +5,7 @@ and kept like any other's, while nothing it signs is ever an access token.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from sidecar.config import values
@@ -22,7 +23,9 @@ from sidecar.config.positions import MappingNode, under
 from sidecar.config.problems import nearest
 from sidecar.config.reading import Located
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
+from sidecar.core.token_request import TRANSACTION_TOKEN
 
+REQUEST: Final = "transaction_request"
 _OF_ACCESS_TOKENS: Final = (
     "token_types", "roles_from", "scopes_from", "required_claims", "introspection",
 )  # fmt: skip
@@ -70,6 +73,29 @@ def check_issuer(fields: Fields) -> None:
         fields.error("audiences", "must be one trust domain: its tokens are good in no other")
     if fields.values.get("require_exp") is False:
         fields.error("require_exp", "must be true: a transaction has an end")
+
+
+def settle_transaction(fields: Fields) -> None:
+    """Hold a destination's transaction token and what it is asked for with together."""
+    wanted, request = fields.values.get("transaction_token"), fields.values.get(REQUEST)
+    given = fields.entry(REQUEST) is not None
+    if wanted is None or (given and request is None):
+        return
+    if wanted != "request":
+        if given:
+            fields.error(REQUEST, "is for `transaction_token: request`")
+        return
+    if request is None:
+        message = f"needs `{REQUEST}`: the client that asks, the trust domain, and the purpose"
+        fields.error("transaction_token", message)
+        return
+    if len(request.audience) != 1:
+        fields.error(REQUEST, "needs one `audience`: the trust domain")
+    if not request.scopes:
+        fields.error(REQUEST, "needs `scopes`: the purpose of the transaction")
+    if request.requested_type:
+        fields.error(REQUEST, "asks for a transaction token, whatever `requested_type`")
+    fields.values[REQUEST] = replace(request, grant="exchange", requested_type=TRANSACTION_TOKEN)
 
 
 def issues_no_access_tokens(issuers: Mapping[str, Issuer] | None) -> bool:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from math import inf
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.principal import Credential
 from sidecar.core.propagation import Alias
+from sidecar.core.token_request import TokenRequest
 
 HANDLE_PATTERN: Final = rb"%b[0-9a-z]{%d}" % (HANDLE_PREFIX.encode(), HANDLE_RANDOM_LENGTH)
 _HANDLE = re.compile(HANDLE_PATTERN)
@@ -56,7 +57,7 @@ class Entry:
 
     __slots__ = (
         "aliases", "calls", "credential", "deadline", "decision", "ended_at", "handle", "live",
-        "opened_at", "route", "terms", "transaction",
+        "opened_at", "requested", "route", "terms", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -81,16 +82,22 @@ class Entry:
         """When the response was complete, for an entry that lingers."""
         self.calls = 0
         """Outbound attempts so far."""
-        self.deadline = inf
-        """Until when the caller waits, in seconds of the monotonic clock."""
         self.transaction: Credential | None = None
         """The transaction token that the request came with, verified; only beside a credential."""
+        self.deadline = inf
+        """Until when the caller waits, in seconds of the monotonic clock."""
+        self.requested: dict[TokenRequest, Any] = NOTHING_REQUESTED
+        """Transaction tokens that were asked for in its name: their source's business."""
         self.decision = ""
         """Id of the decision that let the request in, by which logs name the request."""
         self.live = True
 
     def __repr__(self) -> str:
         return f"Entry(route={self.route!r}, live={self.live})"
+
+
+NOTHING_REQUESTED: Final[dict[TokenRequest, Any]] = {}
+"""Of all entries in whose name nothing was asked for, which are most; nobody writes to it."""
 
 
 class Gone(Enum):

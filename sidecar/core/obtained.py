@@ -84,3 +84,7 @@ class Failure:
     """What the server, or the circuit, said of when to ask again."""
     code: str = ""
     """``error`` of the answer (RFC 6749, section 5.2), where it is one that is known."""
+    is_about_client: bool = False
+    """Whether the server does not know who asks, so that nothing else will be answered either.
+    Status 401 says so; ``invalid_client`` alone does not: Keycloak has it for an unknown audience.
+    """

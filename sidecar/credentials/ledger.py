@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from mmap import mmap
 from typing import Final
 
-from sidecar.core.attribution import CallTerms, Entry, Gone
+from sidecar.core.attribution import NOTHING_REQUESTED, CallTerms, Entry, Gone
 from sidecar.core.digests import sha256
 from sidecar.core.names import HANDLE_PREFIX, HANDLE_RANDOM_LENGTH
 from sidecar.core.outcome import Reason
@@ -173,6 +173,7 @@ class Ledger:
             self._lingering.pop(entry, None)
         credential, entry.credential = entry.credential, None
         entry.transaction = None
+        entry.requested = NOTHING_REQUESTED
         if credential is None:
             self._anonymous -= 1
             return

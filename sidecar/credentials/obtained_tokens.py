@@ -7,10 +7,11 @@ long an answer may be used, belong to ``sidecar.credentials.token_source``.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from sidecar.core.obtained import Failure, Hold, ObtainedToken
 from sidecar.core.principal import Credential
+from sidecar.core.token_request import TokenRequest
 from sidecar.credentials.lately import Lately
 
 COST_PER_ENTRY: Final = 1_500
@@ -22,6 +23,23 @@ RENEWAL_SECONDS: Final = 10.0
 
 Key = bytes
 """What a token was asked for and the digest of its subject's token."""
+
+
+class Shared(Protocol):
+    """Tokens that other pods have obtained. Whatever is wrong there is a token not found.
+
+    Only ``find`` is waited for; the others are done in the background, as far as possible.
+    """
+
+    async def find(
+        self, key: Key, request: TokenRequest, subject: Credential | None
+    ) -> ObtainedToken | None: ...
+    def keep(self, key: Key, subject: Credential | None, token: ObtainedToken) -> None: ...
+    def forget(self, key: Key, token: ObtainedToken) -> None:
+        """Delete *token*, unless there is another under *key* already."""
+
+    def delete(self, keys: set[Key]) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Held:
@@ -115,6 +133,8 @@ class ObtainedTokens:
         self.failures: Lately[Failure] = Lately(max_remembered)
         self.renewed: Lately[bytes] = Lately(max_remembered)
         """Digests of the tokens that a destination refused."""
+        self.shared: Shared | None = None
+        """What other pods have obtained, if it is shared."""
         self.on_withdrawal: Callable[[bytes, set[Key]], None] = lambda _digest, _keys: None
         """Told the digest of a subject's token and what was kept or asked for with it."""
 

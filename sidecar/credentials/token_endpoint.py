@@ -164,6 +164,15 @@ class TokenEndpoint:
             _log.exception("client %s: asking for a token broke", self._client.name)
             return self._failure("unavailable", "asking for a token broke")
 
+    @property
+    def circuit(self) -> State:
+        return self._circuit.state
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What cannot be had at present, and why, one line each."""
+        return self._told.troubles
+
     async def close(self) -> None:
         """Ask for nothing any more."""
         self._closed = True
@@ -371,7 +380,11 @@ class TokenEndpoint:
         if said.kind == "misconfigured":
             cause = f"the token endpoint answered {said.code}"
             failure = self._misconfigured(
-                request, cause, code=said.code, description=said.description
+                request,
+                cause,
+                code=said.code,
+                description=said.description,
+                is_about_client=status == 401,
             )
             return _Attempt(failure)
         return _Attempt(self._not_for(request, said))
@@ -412,24 +425,34 @@ class TokenEndpoint:
         *,
         code: str = "",
         description: str = "",
+        is_about_client: bool = False,
     ) -> Failure:
         self._report.came_to(result)
-        self._told.misconfigured(request, cause, code, description)
-        return self._failure("misconfigured", cause, code=code)
+        # Keycloak says 400 and invalid_client of an audience that it does not know.
+        is_doubtful = code == "invalid_client" and not is_about_client
+        self._told.misconfigured(request, cause, code, description, is_doubtful=is_doubtful)
+        return self._failure("misconfigured", cause, code=code, is_about_client=is_about_client)
 
     def _circuit_open(self) -> Failure:
         self._report.came_to("circuit_open")
         cause = "the token endpoint failed too often just now, and is asked again soon"
-        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_seconds)
+        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_left() or None)
 
     def _unasked(self, kind: FailureKind, cause: str) -> Failure:
         self._report.came_to("not_asked")
         return self._failure(kind, cause)
 
     def _failure(
-        self, kind: FailureKind, cause: str, *, code: str = "", retry_after: float | None = None
+        self,
+        kind: FailureKind,
+        cause: str,
+        *,
+        code: str = "",
+        retry_after: float | None = None,
+        is_about_client: bool = False,
     ) -> Failure:
-        return Failure(kind, f"client {self._client.name}: {cause}", retry_after, code)
+        detail = f"client {self._client.name}: {cause}"
+        return Failure(kind, detail, retry_after, code, is_about_client)
 
     def _circuit_changed(self, state: State) -> None:
         self._report.circuit_changed(state)

@@ -54,8 +54,8 @@ class TokenFile:
         self._found: ObtainedToken | Failure = Failure("unavailable", "not looked at so far")
         self._told = ""
 
-    def get(self, _subject: Credential | None) -> ObtainedToken | Failure:
-        """Return the token, or why there is none."""
+    def get(self, subject: Credential | None) -> ObtainedToken | Failure:  # noqa: ARG002
+        """Return the token, or why there is none; it is the same for every *subject*."""
         if self._clock() >= self._next_look:
             self._look()
         found = self._found
@@ -75,7 +75,7 @@ class TokenFile:
             self._look()
         return token.hold.live and self._wall_clock() < token.expires_at
 
-    def refused(self, token: ObtainedToken, _subject: Credential | None) -> bool:
+    def refused(self, token: ObtainedToken, subject: Credential | None) -> bool:  # noqa: ARG002
         """Look at the file at once, since *token* was answered with 401; say whether that helps."""
         self._look()
         return isinstance(self._found, ObtainedToken) and self._found.digest != token.digest

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from math import inf
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from sidecar.config import model
 from sidecar.core.obtained import Failure, ObtainedToken
@@ -39,7 +39,7 @@ longer is for its circuit to decide, which knows of more than one key."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """Whatever a server says of when to ask again, and between attempts to refresh."""
 FIRST_PAUSE_SECONDS: Final = 5.0
-"""Least time between two refreshes of one token."""
+"""Between the first attempt to refresh a token that failed and the next."""
 MAX_REFRESHING: Final = 8
 """Refreshes at once: somebody waits for other questions."""
 MAX_RENEWALS_PER_SECOND: Final = 10
@@ -54,16 +54,6 @@ SUBJECT_EXPIRED: Final = Failure(
 )
 
 _log = logging.getLogger("sidecar.tokens")
-
-
-class SharedTokens(Protocol):
-    """Tokens that other pods have obtained. Whatever is wrong there is a token not found."""
-
-    async def find(
-        self, key: Key, request: TokenRequest, subject: Credential | None
-    ) -> ObtainedToken | None: ...
-    def keep(self, key: Key, subject: Credential | None, token: ObtainedToken) -> None: ...
-    def forget(self, key: Key, token: ObtainedToken) -> None: ...
 
 
 def generation_of(*identity: object) -> bytes:
@@ -95,12 +85,11 @@ class TokenSource:
         wall_clock: Callable[[], float],
         random: Callable[[], float],
         report: TokenExchangeMetrics,
-        shared: Callable[[], SharedTokens | None] = lambda: None,
     ) -> None:
         """*generation* stands for the client's configuration (``generation_of``).
 
         *clock* is monotonic, *wall_clock* says seconds since the epoch; *random* gives numbers
-        from 0 to 1. *shared* says where other pods' tokens are, if anywhere.
+        from 0 to 1.
         """
         self._request = request
         self._prefix: Key = sha256(generation + repr(request).encode()).digest()
@@ -113,7 +102,6 @@ class TokenSource:
         self._wall_clock = wall_clock
         self._random = random
         self._report = report
-        self._shared = shared
         self._renewals = Rate(MAX_RENEWALS_PER_SECOND, clock=clock)
 
     def get(self, subject: Credential | None) -> ObtainedToken | Failure | Obtaining:
@@ -150,7 +138,7 @@ class TokenSource:
             return False
         self._tokens.discard(key)
         self._tokens.renewed.add(key, token.digest, until=now + RENEWAL_SECONDS)
-        if (shared := self._shared()) is not None:
+        if (shared := self._tokens.shared) is not None:
             shared.forget(key, token)
         return True
 
@@ -188,7 +176,6 @@ class TokenSource:
         question.begin(task)
         self._tokens.under_way[key] = question
         if ahead_of is not None:
-            ahead_of.refresh_at = inf  # until it is known what comes of this
             self._tokens.refreshing += 1
         task.add_done_callback(lambda task: self._ended(key, question, ahead_of, task))
         return question
@@ -210,8 +197,6 @@ class TokenSource:
             # Whoever waits is refused; that something is wrong with us must be seen.
             _log.error("token for %s: asking broke", self._report.name, exc_info=defect)
             self._put_off(ahead_of, None)
-        elif task.cancelled():
-            self._put_off(ahead_of, None)
 
     async def _settle(
         self, key: Key, question: Obtaining, ahead_of: Held | None
@@ -230,14 +215,14 @@ class TokenSource:
             self._report.came_to("shared")
             return outcome
         self._report.came_to("obtained" if ahead_of is None else "refreshed")
-        if (shared := self._shared()) is not None:
+        if (shared := self._tokens.shared) is not None:
             shared.keep(key, question.subject, outcome)
         return outcome
 
     async def _found_elsewhere(
         self, key: Key, subject: Credential | None, ahead_of: Held | None
     ) -> ObtainedToken | None:
-        shared = self._shared()
+        shared = self._tokens.shared
         if shared is None:
             return None
         found = await shared.find(key, self._request, subject)
@@ -263,7 +248,7 @@ class TokenSource:
             self._report.took(self._clock() - began)
 
     def _keep(self, key: Key, subject: Credential | None, token: ObtainedToken) -> None:
-        refresh_at = max(self._refresh_at(token), self._wall_clock() + FIRST_PAUSE_SECONDS)
+        refresh_at = self._refresh_at(token)
         self._tokens.put(
             key,
             Held(token, subject, usable_until=self._usable_until(token), refresh_at=refresh_at),
@@ -285,7 +270,7 @@ class TokenSource:
     def _failed(self, key: Key, failure: Failure, ahead_of: Held | None) -> None:
         self._report.came_to(failure.kind if ahead_of is None else "refresh_failed")
         if (pause := self._pause_after(failure)) > 0:
-            where = self._client if failure.code == "invalid_client" else key
+            where = self._client if failure.is_about_client else key
             self._tokens.failures.add(where, failure, until=self._clock() + pause)
         self._put_off(ahead_of, failure.retry_after_seconds)
 

@@ -66,7 +66,7 @@ class _Outbound:
     @property
     def passes(self) -> bool:
         """Whether calls have a transaction token."""
-        return self._destination is not None and self._destination.transaction_token == "pass"  # noqa: S105
+        return self._destination is not None and self._destination.carries_transaction
 
     @property
     def _is_nobodys(self) -> bool:

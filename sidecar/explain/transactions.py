@@ -30,9 +30,14 @@ def came_in(case: Case, known: Known, *, anyone: bool) -> Look:
 
 def went_out(case: Case, destination: Destination | None, known: Known) -> Look:
     """Say what of it goes with a call, and what went."""
-    if destination is None or destination.transaction_token == "none":  # noqa: S105 - a word
+    if destination is None or not destination.carries_transaction:
         return Look(note="transaction_token: none", fits=None, outcome="skipped")
     wanted = "that of the request which caused the call, where it had one"
+    if (request := destination.transaction_request) is not None:
+        wanted = (
+            "that of the request which caused the call, or one that the client "
+            f"{request.client} asks for in its name, audience {listed(request.audience)}"
+        )
     if case.transaction is None:
         return Look(wanted, "none", fits=None if case.denial is not None else True)
     return Look(wanted, said(case.transaction, known.redactor))

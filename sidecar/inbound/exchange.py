@@ -126,8 +126,8 @@ class InboundHandler:
         introspection: Mapping[str, Inquirer] | None = None,
         signed: SignedIdentity | None = None,
         decisions: DecisionLog | None = None,
-        deadline: CallerDeadline | None = None,
         transactions: TransactionTokens | None = None,
+        deadline: CallerDeadline | None = None,
     ) -> None:
         """*admission* is there where callers must not be in the app together, *signed* where the
         app is told who calls in a signed header too, *transactions* where ``Txn-Token`` is
@@ -149,8 +149,8 @@ class InboundHandler:
         self.admission = admission
         self.signed = signed
         self.decisions = decisions
-        self.deadline = deadline
         self.transactions = transactions
+        self.deadline = deadline
         self._found: dict[tuple[bytes, bytes, bytes], Found] = {}
         self.no_route = metrics.route(NO_ROUTE)
         authority = f"[{pool.host}]" if ":" in pool.host else pool.host
@@ -465,8 +465,8 @@ class InboundExchange:
             return self._refuse(Denial(opened))
         self._entry = opened
         opened.decision = self._decision
-        opened.deadline = self._ends_at
         opened.transaction = self._transaction
+        opened.deadline = self._ends_at
         if self._turn is not None:
             self._turn.entry = opened
         if self._token and handler.settings.token_to_app != "withhold":  # noqa: S105 - a choice
@@ -558,7 +558,7 @@ class InboundExchange:
             rule=self._rule,
             source=AUTHORIZATION_SOURCE if self._sought is None else self._sought.source,
             token=self._token,
-            transaction=None if self._transaction is None else self._transaction.principal,
+            transaction=self._transaction,
         )
         decisions = self._handler.decisions
         if decisions is not None:

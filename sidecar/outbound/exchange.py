@@ -6,7 +6,7 @@ leaves.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -27,39 +27,31 @@ from sidecar.core.attribution import (
     Attribute,
     Attributed,
     AttributionRules,
-    Claim,
     Entry,
     Evidence,
     Grade,
-    Method,
     Unattributed,
     check,
-    is_handle,
 )
-from sidecar.core.bearer import read_bearer
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED, decision_line
 from sidecar.core.names import HANDLE_PREFIX
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.principal import Credential
-from sidecar.core.propagation import (
-    BAGGAGE,
-    CORRELATION,
-    FIRST_MARK,
-    LISTS,
-    REQUEST_ID,
-    TRACE_ID,
-    TRACEPARENT,
-    TRACESTATE,
-    carried_back,
-)
 from sidecar.core.token_sources import TokenSources
 from sidecar.core.transactions import transaction_id
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.accepted_hosts import AcceptedHosts, AnyHost
 from sidecar.outbound.bounded import BoundedExchange, Bounds
-from sidecar.outbound.passing import lines_with, transaction_of, without_statement
+from sidecar.outbound.evidence import take_out
+from sidecar.outbound.passing import (
+    Question,
+    TransactionRequests,
+    lines_with,
+    transaction_of,
+    without_statement,
+)
 from sidecar.outbound.token_choice import (
     Obtaining,
     Source,
@@ -74,21 +66,12 @@ from sidecar.telemetry.metrics import Metrics, RouteMetrics
 from sidecar.telemetry.records import AttachedRecord, AttributionRecord
 from sidecar.wire.answers import refusal
 from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
-from sidecar.wire.fields import HOST
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pool import Pool
 
 _DECISION_LENGTH: Final = 16
 _PREFIX: Final = HANDLE_PREFIX.encode()
 _HANDLE_ANYWHERE = re.compile(HANDLE_PATTERN)
-_METHODS: Final[Mapping[int, Method]] = {
-    BAGGAGE: "baggage",
-    CORRELATION: "baggage",
-    TRACESTATE: "tracestate",
-    REQUEST_ID: "request_id",
-    TRACEPARENT: "trace_id",
-    TRACE_ID: "trace_id",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +119,18 @@ class OutboundHandler:
         decisions: DecisionLog | None = None,
         outside: Callable[[str, Credential], None] | None = None,
         bounds: Bounds | None = None,
+        transactions: TransactionRequests | None = None,
     ) -> None:
         """*authority* is the upstream's ``host[:port]``, which it will see as ``Host``.
 
         *outside* is told the destination's name and the caller's token when that is sent on
-        without being meant for the destination.
+        without being meant for the destination. *transactions* has transaction tokens for requests
+        that came without one, where those are asked for.
         """
         self.settings = settings
         self.tokens = tokens
         self.outside = outside
+        self.transactions = transactions
         self.attribute = attribute
         self.ledger = ledger
         self.pool = pool
@@ -179,6 +165,7 @@ class OutboundHandler:
             decisions=self.decisions,
             outside=self.outside,
             bounds=self.bounds,
+            transactions=self.transactions,
         )
 
     def begin(self, head: RequestHead, peer: str) -> Exchange:  # noqa: ARG002
@@ -202,6 +189,7 @@ class OutboundExchange:
         "_attachment", "_attribution", "_called", "_cause", "_causes", "_choice", "_committed",
         "_credential", "_decision", "_denial", "_enforced", "_evidence", "_handler", "_head",
         "_obtained", "_obtaining", "_passing", "_sent", "_source", "_subject", "_transaction",
+        "_transaction_asked", "_transaction_for",
     )  # fmt: skip
 
     def __init__(self, handler: OutboundHandler, head: RequestHead) -> None:
@@ -226,6 +214,8 @@ class OutboundExchange:
         self._source: Source | None = None
         self._subject: Credential | None = None
         self._transaction: Credential | None = None
+        self._transaction_asked: Question | None = None
+        self._transaction_for: Entry | None = None
 
     def start(self) -> Action:
         """Collect the evidence, remove everything that must not leave the pod, decide."""
@@ -242,7 +232,8 @@ class OutboundExchange:
         if isinstance(choice, Denial):
             return self._refuse(choice)
         self._choice = choice
-        attachment = self._decide(self._take_out())
+        evidence = take_out(head, handler.ledger.original, swaps_ids=handler.settings.swaps_ids)
+        attachment = self._decide(evidence)
         if handler.settings.observe:
             attachment = self._observe(attachment)
         match attachment:
@@ -259,53 +250,13 @@ class OutboundExchange:
                 assert_never(never)
 
     def resume(self) -> Action:
+        if self._transaction_asked is not None:
+            assert self._attachment is not None
+            return self._forward(self._attachment)
         obtaining = self._obtaining
         assert obtaining is not None
         self._obtaining = None
         return self._take(obtaining.outcome)
-
-    def _take_out(self) -> Evidence:
-        """Drop handles, reserved names and Host; return what the call says about its cause."""
-        head = self._head
-        ledger = self._handler.ledger
-        swaps_ids = self._handler.settings.swaps_ids
-        authorization: tuple[bytes, ...] = ()
-        context: tuple[bytes, ...] = ()
-        carrier: tuple[bytes, ...] = ()
-        claims: tuple[Claim, ...] = ()
-        fault = ""
-        listed = 0  # bits of the list fields that had our member already
-        for mark, index, value in head.marked:
-            line = b""
-            if mark == CONTEXT:
-                context += (value,)
-            elif mark == CARRIER:
-                carrier += (value,)
-            elif mark == AUTHORIZATION:
-                authorization += (value,)
-                continue
-            elif mark >= FIRST_MARK:
-                if not swaps_ids and mark not in LISTS:
-                    continue
-                line, keys = carried_back(mark, head.lines[index], value, ledger.original)
-                if keys:
-                    method = _METHODS[mark]
-                    claims += tuple(Claim(method, key) for key in keys)
-                    if mark <= TRACESTATE:
-                        if len(keys) > 1 or listed & 1 << mark:
-                            fault = f"our member was more than once in {method}"
-                        listed |= 1 << mark
-            elif mark not in (RESERVED, HOST):
-                continue
-            head.lines[index] = line
-        statement: bytes | None = None
-        if authorization:
-            token = read_bearer(authorization)
-            if isinstance(token, bytes) and is_handle(token):
-                claims = (Claim("placeholder", token), *claims)
-            else:
-                statement = token if isinstance(token, bytes) else b""
-        return Evidence(context, carrier, claims, statement, fault)
 
     def _decide(self, evidence: Evidence) -> Attachment:
         handler = self._handler
@@ -324,7 +275,12 @@ class OutboundExchange:
         )
         if passes and isinstance(attachment, (Attach, Accompany)):
             chosen = transaction_of(
-                attachment.entry, attachment.grade, evidence, handler.ledger, self._attribute
+                attachment.entry,
+                attachment.grade,
+                evidence,
+                handler.ledger,
+                self._attribute,
+                requests=handler.transactions is not None,
             )
             if isinstance(chosen, Denial):
                 attachment = Refuse(chosen)
@@ -377,12 +333,35 @@ class OutboundExchange:
         self._obtaining = found
         return Pending(found.settled())
 
-    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Forward:
+    def _forward(self, attachment: Attach | AttachOwn | Accompany | Leave) -> Action:
         """Send the call on, which only a decision to attach or to leave allows."""
         self._attachment = attachment
+        if (
+            self._handler.transactions is not None
+            and self._transaction is None
+            and isinstance(attachment, (Attach, Accompany))
+        ):
+            action = self._request_transaction(self._handler.transactions, attachment.entry)
+            if action is not None:
+                return action
         self._clean(keep_app=isinstance(attachment, (Accompany, Leave)) and attachment.keep_app)
         replay_bytes = 0 if self._source is None else self._handler.settings.replay_bytes
         return Forward(self._handler.pool, self._head.target, replay_bytes=replay_bytes)
+
+    def _request_transaction(
+        self, transactions: TransactionRequests, entry: Entry
+    ) -> Action | None:
+        """Get a transaction token for *entry*; an action means that there is none, or not yet."""
+        asked, self._transaction_asked = self._transaction_asked, None
+        found = transactions.get(entry) if asked is None else asked.found()
+        if isinstance(found, Failure):
+            return self._refuse(denial_of(found))
+        if not isinstance(found, Credential):
+            self._transaction_asked = found
+            return Pending(found.settled())
+        self._transaction = found
+        self._transaction_for = entry
+        return None
 
     def _clean(self, *, keep_app: bool) -> None:
         """Drop the app's credential, unless it may pass, and handles wherever the app put them."""
@@ -448,7 +427,9 @@ class OutboundExchange:
         if entry.credential is None:
             return Denial(Reason.ATTRIBUTION_DEAD, "its request ended while the call was waiting")
         if handler.settings.passes_transaction:
-            passing = lines_with(entry, self._transaction, wall_now)
+            passing = lines_with(
+                entry, self._transaction, wall_now, requested_for=self._transaction_for
+            )
             if isinstance(passing, Denial):
                 return passing
             self._passing = passing
@@ -503,9 +484,7 @@ class OutboundExchange:
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
-        passed = None
-        if self._passing and self._transaction is not None:
-            passed = self._transaction.principal
+        passed = self._transaction if self._passing else None
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -538,7 +517,7 @@ class OutboundExchange:
                 denial=self._denial,
                 enforced=self._enforced,
                 obtained=obtained,
-                transaction="" if passed is None else transaction_id(passed),
+                transaction="" if passed is None else transaction_id(passed.principal),
             )
 
     def _has_credential(self) -> bool:

@@ -196,6 +196,12 @@ TOKEN_EXCHANGE_DURATION: Final = Family(
 OBTAINED_TOKENS: Final = Family(
     "sidecar_obtained_tokens", "gauge", "Tokens of destinations that are kept."
 )
+SHARED_TOKENS: Final = Family(
+    "sidecar_shared_tokens_total",
+    "counter",
+    "Looks, writes and deletions among the tokens that pods share, by what came of them.",
+    ("result",),
+)
 APP_EXPOSED: Final = Family(
     "sidecar_app_exposed",
     "gauge",
@@ -280,7 +286,7 @@ CATALOGUE: Final = (
     RELAYED_OUTSIDE,
     TOKEN_CACHE_LOOKUPS, TOKEN_HYGIENE, ISSUER_STATE, JWKS_REFRESHES, JWKS_LAST_SUCCESS,
     INTROSPECTIONS, INTROSPECTION_DURATION, CIRCUIT_STATE,
-    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS,
+    TOKEN_EXCHANGES, TOKEN_EXCHANGE_DURATION, OBTAINED_TOKENS, SHARED_TOKENS,
     TOKEN_ENDPOINT_REQUESTS, TOKEN_ENDPOINT_DURATION, TOKEN_ENDPOINT_IN_FLIGHT,
     APP_EXPOSED, CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_LAST_RELOAD_SUCCESS,

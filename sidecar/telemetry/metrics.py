@@ -25,6 +25,7 @@ from sidecar.telemetry import (
     catalogue,
     destinations,
     introspection,
+    shared_tokens,
     tls,
     token_endpoint,
     token_exchanges,
@@ -253,6 +254,7 @@ class Metrics:
         self._token_exchanges: dict[str, token_exchanges.TokenExchangeMetrics] = {}
         self._obtained_tokens: Callable[[], int] | None = None
         self._clients: dict[str, token_endpoint.TokenEndpointMetrics] = {}
+        self._shared_tokens: shared_tokens.SharedTokenMetrics | None = None
         self._reloads = {"success": 0, "failure": 0}
         self._last_reload_successful = True
         self._config_since = started_at
@@ -374,6 +376,12 @@ class Metrics:
         name = destination if destination in known or len(known) < MAX_ROUTES else OTHER
         return known.setdefault(name, token_exchanges.TokenExchangeMetrics(name))
 
+    def shared_tokens(self) -> shared_tokens.SharedTokenMetrics:
+        """Return the metrics of what pods share; there is one such store at a time."""
+        if self._shared_tokens is None:
+            self._shared_tokens = shared_tokens.SharedTokenMetrics()
+        return self._shared_tokens
+
     def watch_obtained_tokens(self, kept: Callable[[], int]) -> None:
         """Ask *kept* for the number of tokens that are kept at each scrape."""
         self._obtained_tokens = kept
@@ -436,11 +444,13 @@ class Metrics:
             yield from self._tls_families()
         if self._introspections:
             yield from self._introspection_families()
-        yield from self._destination_families()
+        if self._shared_tokens is not None:
+            yield _counter(catalogue.SHARED_TOKENS, self._shared_tokens.result_samples())
         if self._token_exchanges:
             yield from self._token_exchange_families()
         if self._clients:
             yield from self._client_families()
+        yield from self._destination_families()
         if circuits := [*self._circuits()]:
             yield _gauge(catalogue.CIRCUIT_STATE, circuits)
         if self._app_exposed is not None and (exposed := self._app_exposed()) is not None:
@@ -498,12 +508,6 @@ class Metrics:
         durations = (((each.name,), each.duration) for each in asked)
         yield _histogram(catalogue.INTROSPECTION_DURATION, durations)
 
-    def _destination_families(self) -> Iterator[Metric]:
-        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
-        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
-        if (seen := self._destinations) is not None:
-            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
-
     def _client_families(self) -> Iterator[Metric]:
         asked = self._clients.values()
         yield _counter(catalogue.TOKEN_ENDPOINT_REQUESTS, token_endpoint.result_samples(asked))
@@ -512,10 +516,18 @@ class Metrics:
         in_flight = (((each.name,), each.in_flight) for each in asked)
         yield _gauge(catalogue.TOKEN_ENDPOINT_IN_FLIGHT, in_flight)
 
+    def _destination_families(self) -> Iterator[Metric]:
+        yield _counter(catalogue.CONNECT_RETRIES, self._connect_retries.items())
+        yield _counter(catalogue.CALLER_DEADLINES, self._caller_deadlines.items())
+        if (seen := self._destinations) is not None:
+            yield _gauge(catalogue.DESTINATION_IN_FLIGHT, seen.in_flight_samples())
+
     def _circuits(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Yield the state of every circuit, whatever it is in front of."""
         yield from introspection.circuit_samples(self._introspections.values())
         yield from token_endpoint.circuit_samples(self._clients.values())
+        if self._shared_tokens is not None:
+            yield from self._shared_tokens.circuit_samples()
         if self._destinations is not None:
             yield from self._destinations.circuit_samples()
 

@@ -99,7 +99,7 @@ async def test_a_transaction_token_is_no_bearer_token_in_any_place(tmp_path: Pat
         tmp_path, mint=both, transactions=both, rules=RULES, inbound=inbound,
         issuer={"token_types": ("txntoken+jwt", "at+jwt", "jwt", "absent")},
     ) as running:  # fmt: skip
-        claims = {"iss": both.issuer, "aud": AUDIENCE, "typ": "Bearer"}
+        claims: dict[str, Any] = {"iss": both.issuer, "aud": AUDIENCE, "typ": "Bearer"}
         token = both.transaction("alice", **claims).encode()
         for line in (b"authorization: Bearer ", b"x-token: ", b"cookie: session="):
             answer = await raw_answer(running.bound.inbound, [line + token])
@@ -208,6 +208,6 @@ async def test_the_clock_has_only_the_leeway(seconds: int, tmp_path: Path) -> No
     tts = TransactionMint()
     async with pod(tmp_path, transactions=tts, rules=RULES) as running:
         at = soon(seconds)
-        changes = {"exp": at} if seconds < 0 else {"iat": at + 1, "exp": at + 60}
+        changes: dict[str, Any] = {"exp": at} if seconds < 0 else {"iat": at + 1, "exp": at + 60}
         status, _ = await sent(running, b"txn-token: " + tts.transaction("a", **changes).encode())
         assert status == 403

@@ -53,6 +53,30 @@ def test_usable(sidecar: Run) -> None:
     ]
 
 
+def test_tokens_of_destinations(sidecar: Run, tmp_path: Path) -> None:
+    """Who asks, for whom, and which parts get something else."""
+    (tmp_path / "tokens.yaml").write_text(
+        "version: 1\n"
+        "issuers: {shop: {issuer: 'https://idp.example', audiences: [us]}}\n"
+        "clients:\n"
+        "  idp: {issuer: shop, client_id: us, auth: none}\n"
+        "outbound:\n  destinations:\n    d:\n"
+        "      listen: 127.0.0.1:9001\n      upstream: https://d.example\n"
+        "      token: exchange\n      token_request: {client: idp, audience: [d, e]}\n"
+        "      rules:\n"
+        "        - {paths: [/a, /b/**], methods: [GET], token: none}\n"
+        "        - {paths: [/c], token: client_credentials, token_request: {client: idp}}\n"
+    )
+    done = sidecar("check", "--config", "tokens.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2:] == [
+        "  client idp: us at the token endpoint of issuer shop, none",
+        "  destination d: 127.0.0.1:9001 -> https://d.example:443, token exchange by client idp "
+        "for d, e, assurance strict; GET on /a, /b/**: token none; /c: token client_credentials "
+        "by client idp",
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "shown"),
     [("opaque", "opaque tokens"), ("jwt", "its JWTs"), ("all", "opaque tokens and its JWTs")],
@@ -172,3 +196,26 @@ def test_many_rules_are_counted(sidecar: Run, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.count("\n  rule ") == 20
     assert "  and 80 more rules\n" in done.stdout
+
+
+def test_transaction_tokens(sidecar: Run, tmp_path: Path) -> None:
+    """Whose are looked at, and where they go."""
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(
+        "version: 1\n"
+        "issuers:\n"
+        "  a: {issuer: 'https://a.example', audiences: [d]}\n"
+        "  tts: {issuer: 'https://t.example', audiences: [x], profile: transaction_token}\n"
+        "inbound: {transaction_tokens: {issuer: tts, require: true}}\n"
+        "clients: {c: {client_id: me, auth: none, token_endpoint: 'https://t.example/token'}}\n"
+        "outbound:\n  destinations:\n"
+        "    p: {listen: 127.0.0.1:9001, upstream: 'https://p.example', audiences: [d],\n"
+        "        transaction_token: pass}\n"
+        "    q: {listen: 127.0.0.1:9002, upstream: 'https://q.example', token: none,\n"
+        "        transaction_token: request,\n"
+        "        transaction_request: {client: c, audience: [x], scopes: [y]}}\n"
+    )
+    shown = sidecar("check", "--config", str(file)).stdout
+    assert "  demand transaction tokens of issuer tts\n" in shown
+    assert "token relay, transaction token passed on, assurance" in shown
+    assert "token none, transaction token by client c for x, assurance" in shown

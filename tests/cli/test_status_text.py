@@ -7,6 +7,7 @@ from sidecar.admin.status import (
     AppStatus,
     AttributionStatus,
     CarrierStatus,
+    ClientStatus,
     DestinationStatus,
     IssuerStatus,
     KeyStatus,
@@ -85,6 +86,19 @@ def text(
             )
         )
     )
+
+
+def test_clients() -> None:
+    """What asks for tokens, what it does not get, and how many are kept."""
+    clients = (
+        ClientStatus(name="idp", circuit="closed"),
+        ClientStatus(name="other", circuit="open", troubles=("exchange for a: no", "b: no")),
+    )
+    shown = list(lines(msgspec.structs.replace(EMPTY, clients=clients, obtained_tokens=1234)))
+    assert "client idp: token endpoint circuit closed, no trouble" in shown
+    assert "client other: token endpoint circuit open, exchange for a: no; b: no" in shown
+    assert "tokens of destinations: 1,234 kept" in shown
+    assert not any("token endpoint" in line for line in lines(EMPTY))
 
 
 def test_everything_at_once() -> None:

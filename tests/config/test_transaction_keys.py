@@ -7,6 +7,7 @@ import pytest
 import sidecar
 from sidecar.config.model import TransactionTokens
 from sidecar.core.identity import IdentityHeader
+from sidecar.core.token_request import TRANSACTION_TOKEN, TokenRequest
 from tests.config.cases import lines
 from tests.config.conftest import Examine
 
@@ -20,6 +21,9 @@ TOKENS = "inbound: {transaction_tokens: {issuer: tts"
 DESTINATION = (
     "outbound: {destinations: {p: {listen: '127.0.0.1:9001', upstream: 'https://p.example', "
 )
+
+
+CLIENT = "clients: {c: {client_id: me, auth: none, token_endpoint: 'https://tts.example/token'}}\n"
 
 
 def test_everything(examined: Examine) -> None:
@@ -37,6 +41,23 @@ def test_everything(examined: Examine) -> None:
     assert found.config.outbound.destinations["p"].transaction_token == "pass"
     assert list(found.config.access_issuers) == ["a"]
     assert found.config.transaction_issuer is found.config.issuers["tts"]
+
+
+def test_a_request_of_one(examined: Examine) -> None:
+    """What is asked for is a transaction token; none need be looked at inbound for that."""
+    found = examined(
+        f"{START}{CLIENT}{DESTINATION}audiences: [d], transaction_token: request, "
+        "transaction_request: {client: c, audience: [shop.example], scopes: [trade], "
+        "parameters: {request_details: '{}'}}}}}\n"
+    )
+    assert lines(found.errors) == lines(found.warnings) == []
+    assert found.config is not None
+    destination = found.config.outbound.destinations["p"]
+    assert (destination.transaction_token, destination.carries_transaction) == ("request", True)
+    assert destination.transaction_request == TokenRequest(
+        "c", "exchange", audience=("shop.example",), scopes=("trade",),
+        requested_type=TRANSACTION_TOKEN, parameters=(("request_details", "{}"),),
+    )  # fmt: skip
 
 
 def test_off_unless_written(examined: Examine) -> None:
@@ -99,6 +120,27 @@ CASES = {
         f"{START}{DESTINATION}transaction_token: pass}}}}}}\n",
         ["4:30: outbound.destinations.p: `transaction_token: pass` needs "
          "`inbound.transaction_tokens`: what nobody verified is not passed on"],
+    ),
+    "a request without saying what": (
+        f"{START}{CLIENT}{DESTINATION}transaction_token: request}}}}}}\n",
+        ["5:107: outbound.destinations.p.transaction_token: needs `transaction_request`: the "
+         "client that asks, the trust domain, and the purpose"],
+    ),
+    "a request for nothing": (
+        f"{START}{CLIENT}{DESTINATION}transaction_token: pass, transaction_request: "
+        "{client: c}}}}\n",
+        ["5:134: outbound.destinations.p.transaction_request: is for `transaction_token: "
+         "request`"],
+    ),
+    "a request that lacks nearly all": (
+        f"{START}{CLIENT}{DESTINATION}transaction_token: request, transaction_request: "
+        "{client: c, requested_type: jwt}}}}\n",
+        ["5:137: outbound.destinations.p.transaction_request: needs one `audience`: the trust "
+         "domain",
+         "5:137: outbound.destinations.p.transaction_request: needs `scopes`: the purpose of the "
+         "transaction",
+         "5:137: outbound.destinations.p.transaction_request: asks for a transaction token, "
+         "whatever `requested_type`"],
     ),
     "in the clear": (
         f"{START}{TTS}}}\n{TOKENS}}}}}\n"

@@ -10,7 +10,7 @@ from sidecar.core.obtained import Failure, FailureKind, ObtainedToken
 from sidecar.core.principal import Credential, Principal
 from sidecar.core.token_request import TokenRequest
 from sidecar.credentials.obtained_tokens import ObtainedTokens, Obtaining
-from sidecar.credentials.token_source import SharedTokens, TokenSource, generation_of
+from sidecar.credentials.token_source import TokenSource, generation_of
 from sidecar.telemetry.token_exchanges import TokenExchangeMetrics
 
 NOW = 1_700_000_000.0
@@ -78,7 +78,6 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     kept: model.ObtainedTokens = field(default_factory=model.ObtainedTokens)
     random: Callable[[], float] = lambda: 0.5
-    shared: Callable[[], SharedTokens | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.server = Server(self.clock)
@@ -101,7 +100,6 @@ class Bench:
             wall_clock=self.clock,
             random=self.random,
             report=self.metrics,
-            shared=self.shared,
         )
 
     async def get(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from tests.support.token_server import NOW, TokenServer, serving, subject_named,
 EXCHANGE = TokenRequest("c", "exchange", audience=("orders",))
 SERVICE = TokenRequest("c", "client_credentials")
 SECRET = "s3cr:t / +ü%"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Reading the system's authorities for each test would take longer than the test."""
 
 
 @dataclass
@@ -68,9 +71,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def benched(server: TokenServer | None = None, **changes: Any) -> AsyncIterator[Bench]:
-    async with serving() as own, Fetcher() as fetcher:
-        server = server or own
+async def benched(**changes: Any) -> AsyncIterator[Bench]:
+    async with serving() as server, Fetcher(ssl_context=NO_TLS) as fetcher:
         usual = {"token_endpoint": server.url, "client_secret": SECRET, "timeout_seconds": 30.0}
         client = Client("c", "user service:1", **{**usual, **changes})
         metrics = TokenEndpointMetrics("c")
@@ -156,6 +158,7 @@ async def test_nothing_to_ask_with(bench: Bench) -> None:
     ("code", "status", "hint"),
     [
         ("invalid_client", 401, "check client_id, auth and client_secret of clients.c"),
+        ("invalid_client", 400, "check client_id, auth and client_secret of clients.c"),
         ("unauthorized_client", 400, "check whether this client may use this grant"),
         ("invalid_target", 400, "check audience and resource of the destination"),
         ("invalid_scope", 400, "check scopes of the destination"),
@@ -171,6 +174,7 @@ async def test_a_mistake_of_ours(
     for _ in range(7):
         failure = await bench.failure()
         assert (failure.kind, failure.code) == ("misconfigured", code)
+        assert failure.is_about_client is (status == 401)
         assert "such thing" not in failure.detail
     assert bench.server.asked == 7
     assert bench.metrics.circuit == "closed"
@@ -182,6 +186,19 @@ async def test_a_mistake_of_ours(
     bench.server.answer = None
     await bench.token()
     assert caplog.messages[1:] == ["client c: exchange for orders works again"]
+
+
+async def test_an_audience_that_keycloak_does_not_know(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It calls that an invalid client, with 400: the line names the audience, too."""
+    bench.server.says("invalid_client", 400, "Audience not found")
+    await bench.failure()
+    await bench.failure(SERVICE)
+    bench.server.says("invalid_client", 401)
+    await bench.failure(replace(EXCHANGE, audience=("billing",)))
+    named = ["and audience of the destination" in message for message in caplog.messages]
+    assert named == [True, False, False]
 
 
 async def test_one_destination_s_mistake_is_not_another_s(
@@ -308,12 +325,12 @@ async def test_an_outage_is_said_once(bench: Bench, caplog: pytest.LogCaptureFix
 async def test_repetitions_are_a_share_of_what_is_asked() -> None:
     """An outage that no circuit sees is not answered with three times the load."""
     async with benched(retries=5) as bench:
-        for number in range(100):
+        for number in range(60):
             bench.server.fails(503) if number % 2 else setattr(bench.server, "answer", None)
             await bench.ask(EXCHANGE, subject_named(expires_at=inf))
             bench.now += 60  # whatever the circuit does, it may be asked again
-        # A fifth of a hundred, and ten that were saved up.
-        assert 100 < bench.server.asked <= 130
+        # A fifth of sixty, and ten that were saved up.
+        assert 60 < bench.server.asked <= 82
 
 
 async def test_no_retries() -> None:
@@ -420,6 +437,20 @@ async def test_it_asks_to_be_left_alone(
     assert bench.server.asked == 2
 
 
+async def test_that_it_asks_again_and_again_is_said_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until a token came; then it is news again."""
+    for _ in range(2):
+        for _ in range(3):
+            bench.server.fails(429)
+            await bench.failure()
+            bench.now += 1
+        bench.server.answer = None
+        await bench.token()
+    assert len(caplog.messages) == 2
+
+
 async def test_whoever_waits_leaves_it_alone_too() -> None:
     """Turns that come after ``Retry-After`` are not used."""
     async with benched(max_concurrent=1) as bench:
@@ -471,6 +502,15 @@ async def test_a_turn_that_does_not_come() -> None:
         assert failure.kind == "limited"
         bench.server.gate.set()
         assert isinstance(await first, ObtainedToken)
+
+
+async def test_whoever_waits_while_the_circuit_opens() -> None:
+    """Their turn comes to nothing: five fail, and the others are told at once."""
+    async with benched(max_concurrent=1) as bench:
+        bench.server.fails(500)
+        kinds = [each.kind for each in await asyncio.gather(*(bench.failure() for _ in range(8)))]
+        assert kinds == ["unavailable"] * 5 + ["circuit_open"] * 3
+        assert bench.server.asked == 5
 
 
 async def test_whoever_leaves_gives_the_turn_back() -> None:

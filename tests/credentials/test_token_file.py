@@ -149,6 +149,12 @@ def test_what_only_looks_like_a_jwt(rotated: Rotated, token: str) -> None:
 
 # --- no token ---
 
+
+def instead(file: Rotated, make: Callable[[Path], None]) -> None:
+    file.path.unlink()
+    make(file.path)
+
+
 BAD: dict[str, tuple[Callable[[Rotated], object], str]] = {
     "gone": (lambda file: file.path.unlink(), "cannot be read: No such file or directory"),
     "empty": (lambda file: file.write(""), "is empty"),
@@ -161,9 +167,9 @@ BAD: dict[str, tuple[Callable[[Rotated], object], str]] = {
     "not ASCII": (lambda file: file.write("ä"), "is not one line of visible ASCII characters"),
     "too long": (lambda file: file.write("a" * (MAX_BYTES + 1)), "is larger than 16KiB"),
     "a pipe": (
-        lambda file: (file.path.unlink(), os.mkfifo(file.path)), "is not a regular file"),
+        lambda file: instead(file, os.mkfifo), "is not a regular file"),
     "a directory": (
-        lambda file: (file.path.unlink(), file.path.mkdir()), "cannot be read: Is a directory"),
+        lambda file: instead(file, Path.mkdir), "cannot be read: Is a directory"),
 }  # fmt: skip
 
 

@@ -378,13 +378,22 @@ async def test_one_subject_s_failure_is_its_own() -> None:
 async def test_a_client_that_is_not_known_is_so_for_everybody() -> None:
     """The server is not asked with a wrong secret once per caller."""
     bench = Bench()
-    bench.server.fail("misconfigured", code="invalid_client")
+    bench.server.fails = Failure("misconfigured", "wrong secret", is_about_client=True)
     assert await bench.token() == "misconfigured"
     assert await bench.token(subject("bob")) == "misconfigured"
     assert len(bench.server.asked) == 1
     bench.clock.now += 5
     await bench.token(subject("bob"))
     assert len(bench.server.asked) == 2
+
+
+async def test_a_mistake_about_one_destination_is_no_other_s() -> None:
+    """Keycloak answers ``invalid_client`` for an audience that it does not know."""
+    bench = Bench()
+    bench.server.fail("misconfigured", code="invalid_client")
+    assert await bench.token() == "misconfigured"
+    bench.server.fails = None
+    assert isinstance(await bench.get(source=bench.another(SERVICE)), ObtainedToken)
 
 
 async def test_failures_are_bounded() -> None:

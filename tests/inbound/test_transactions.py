@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.config.model import TransactionTokens
+from sidecar.core.attribution import Entry
 from sidecar.core.identity import IdentityHeader
 from sidecar.testbed.token_mint import ABSENT
 from tests.support.http import Fields, Response, fetch
@@ -181,8 +182,15 @@ async def test_a_request_that_waits_has_its_entry_with_it(tmp_path: Path) -> Non
         token = tts.transaction("bob")
         waiting = await arrive(running, running.mint.token("alice"), fields=[("txn-token", token)])
         entry = running.wiring.ledger.find(waiting.handle.encode())
-        transaction = entry.transaction  # type: ignore[union-attr]
+        assert isinstance(entry, Entry)
+        transaction = entry.transaction
+        assert transaction is not None
         assert transaction.token == token.encode()
         assert token not in repr(transaction)
         await waiting.end()
-        assert entry.transaction is None  # type: ignore[union-attr]
+        assert is_wiped(entry)
+
+
+def is_wiped(entry: Entry) -> bool:
+    """Whether the transaction token of *entry* is wiped."""
+    return entry.transaction is None

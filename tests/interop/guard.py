@@ -29,16 +29,18 @@ _POLL_SECONDS: Final = 0.05
 _IN_FLIGHT: Final = 8
 
 
-def documented(name: str, replaced: Mapping[str, str]) -> dict[str, Any]:
+def documented(
+    name: str, replaced: Mapping[str, str], *, document: Path = DOCUMENT
+) -> dict[str, Any]:
     """Return the configuration that the page gives under *name*, with addresses *replaced*."""
     found = [
         block.split("```")[0]
-        for block in DOCUMENT.read_text().split("```yaml\n")[1:]
+        for block in document.read_text().split("```yaml\n")[1:]
         if block.startswith(f"# {name}\n")
     ]
     (text,) = found
     for written, real in replaced.items():
-        assert written in text, f"{name} in {DOCUMENT} has no {written}"
+        assert written in text, f"{name} in {document} has no {written}"
         text = text.replace(written, real)
     configuration: dict[str, Any] = yaml.safe_load(text)
     return configuration

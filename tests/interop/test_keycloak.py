@@ -10,6 +10,7 @@ import yaml
 
 from sidecar.testbed.grants import ACCESS_TOKEN, JWT
 from tests.interop.asking import OWN, ask_token, exchange, said, signed_by
+from tests.interop.exchanging import KEY_FILE, also, arrived, read, two_services, write_key
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.keycloak_server import DEMO, Keycloak
@@ -173,6 +174,43 @@ async def test_a_client_that_signs(keycloak: Keycloak) -> None:
         assert (status, *said(answer, "azp")) == (200, "signing-service")
     status, _ = await ask_token(url, {**OWN, **signed_by(key, "https://elsewhere.example")})
     assert status == 400
+
+
+async def test_a_token_for_the_next_service(
+    keycloak: Keycloak, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next service's sidecar gets one for itself and the user, or for a client that signs."""
+    monkeypatch.setenv("USER_SERVICE_SECRET", "user-service-secret")
+    place = {"https://keycloak.example": keycloak.public}
+    configured = read("keycloak", place)
+    signed = {**place, KEY_FILE: write_key(keycloak.client_key, tmp_path)}
+    also(configured, "/own/**", read("keycloak-signed", signed))
+    also(configured, "/nobody/**", read("keycloak", place), audience=["nobody"])
+    alice, bob = [await keycloak.user_tokens(user) for user in ("alice", "bob")]
+    async with two_services(tmp_path, configured, "profile-service") as row:
+        for token in (alice["access_token"], bob["access_token"]):
+            for _ in range(2):
+                claims = arrived(await row.visit(token))
+                expected = (claims_of(token)["sub"], "profile-service", "user-service")
+                assert (claims["sub"], claims["aud"], claims["azp"]) == expected
+        own = arrived(await row.visit(alice["access_token"], "/own/x"))
+        assert (own["azp"], "profile-service" in own["aud"]) == ("signing-service", True)
+        visit = await row.visit(alice["access_token"], "/nobody/x")
+        assert visit.seen[1] == {"status": 500, "reason": "exchange_misconfigured"}
+
+        renewed = await keycloak.grant(
+            grant_type="refresh_token", refresh_token=alice["refresh_token"]
+        )
+        again = arrived(await row.visit(renewed["access_token"]))
+        assert again["sub"] == claims_of(alice["access_token"])["sub"]
+        counted = await row.links[0].samples("sidecar_token_exchanges_total")
+        assert counted['{destination="profile-service",result="obtained"}'] == 4
+        assert counted['{destination="profile-service",result="cached"}'] == 2
+
+        signed_out = (await keycloak.user_tokens("bob"))["access_token"]
+        await keycloak.end_session(claims_of(signed_out)["sid"])
+        visit = await row.visit(signed_out)
+        assert visit.seen[1] == {"status": 403, "reason": "exchange_refused"}
 
 
 async def test_keys_rotated_under_load(keycloak: Keycloak, tmp_path: Path) -> None:

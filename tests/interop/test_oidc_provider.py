@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from sidecar.testbed.signing_key import SigningKey
 from tests.interop.asking import OWN, ask_token, said, signed_by
+from tests.interop.exchanging import KEY_FILE, also, arrived, read, two_services, write_key
 from tests.interop.guard import ACCEPTED, documented, guard
 from tests.interop.issuer import claims_of, header_of, several
 from tests.interop.needed import needs_program
@@ -57,7 +58,7 @@ async def test_access_tokens_of_a_resource(
 
 
 async def test_clients_without_a_secret(provider: OidcProvider, tmp_path: Path) -> None:
-    """By plain HTTP: one signs an assertion, one shows its certificate (RFC 8705)."""
+    """One signs an assertion, one shows its certificate (RFC 8705): by plain HTTP, and by us."""
     key, authority = SigningKey.generate("ES256", kid="signing-service"), Authority()
     provider.add_clients(key, authority)
     await provider.start("only:ES256")
@@ -72,6 +73,26 @@ async def test_clients_without_a_secret(provider: OidcProvider, tmp_path: Path) 
         shown.load_cert_chain(*pair.write(tmp_path))
         status, _ = await ask_token(provider.tls_token_url, form, ssl=shown)
         assert status == expected
+
+    place = {"https://op.example": provider.issuer}
+    configured = read("oidc-provider", {**place, KEY_FILE: write_key(key, tmp_path)})
+    certificate, private = authority.issue("certified-service.shop.test", usage="client").write(
+        tmp_path, "client"
+    )
+    shown_by_us = {
+        **place,
+        "https://mtls.op.example/token": provider.tls_token_url,
+        "/run/secrets/client.crt": certificate,
+        "/run/secrets/client.key": private,
+        "/run/secrets/op-ca.crt": authority.write(tmp_path, "op-ca.crt"),
+    }
+    also(configured, "/certificate/**", read("oidc-provider-certificate", shown_by_us))
+    token = await provider.token()
+    there = "https://profile-service.example"
+    async with two_services(tmp_path, configured, there) as row:
+        for path, client in (("/x", "signing-service"), ("/certificate/x", "certified-service")):
+            claims = arrived(await row.visit(token, path))
+            assert (claims["sub"], claims["aud"]) == (client, there)
 
 
 async def test_keys_rotated_by_restarts_under_load(provider: OidcProvider, tmp_path: Path) -> None:

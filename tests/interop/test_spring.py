@@ -9,8 +9,9 @@ import pytest_asyncio
 
 from sidecar.testbed.grants import ACCESS_TOKEN
 from tests.interop.asking import OWN, ask_token, exchange, said, signed_by
+from tests.interop.exchanging import also, arrived, read, two_services
 from tests.interop.guard import ACCEPTED, documented, guard
-from tests.interop.issuer import claims_of, header_of, several
+from tests.interop.issuer import claims_of, header_of, post_form, several
 from tests.interop.needed import needs_program
 from tests.interop.programs import SPRING
 from tests.interop.spring_server import SpringServer
@@ -100,6 +101,32 @@ async def test_a_client_that_signs(spring: SpringServer) -> None:
     del signed["client_id"]
     status, answer = await ask_token(spring.token_url, signed)
     assert (status, answer["error"]) == (400, "invalid_request")
+
+
+async def test_a_token_for_the_next_service(
+    spring: SpringServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next service's sidecar gets one for itself and the user, which says who acts."""
+    monkeypatch.setenv("USER_SERVICE_SECRET", "user-service-secret")
+    place = {"https://auth.example": spring.issuer}
+    configured = read("spring", place)
+    also(configured, "/alone/**", read("spring", place), actor="none")
+    alice = await spring.user_tokens("alice")
+    token = alice["access_token"]
+    async with two_services(tmp_path, configured, "profile-service") as row:
+        for path, act in (
+            ("/x", {"iss": spring.issuer, "sub": "user-service"}),
+            ("/alone/x", None),
+        ):
+            claims = arrived(await row.visit(token, path))
+            assert (claims["sub"], claims["aud"]) == ("alice", "profile-service")
+            assert claims.get("act") == act
+        renewed = await post_form(
+            spring.token_url,
+            {"grant_type": "refresh_token", "refresh_token": alice["refresh_token"]},
+            client=("shop-web", "shop-web-secret"),
+        )
+        assert arrived(await row.visit(renewed["access_token"]))["sub"] == "alice"
 
 
 async def test_keys_rotated_under_load(spring: SpringServer, tmp_path: Path) -> None:

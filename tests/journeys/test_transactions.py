@@ -4,9 +4,12 @@ import asyncio
 import random
 from pathlib import Path
 
-from sidecar.config.model import Origin, TransactionTokens
+from sidecar.config.model import Client, Origin, TransactionTokens
+from sidecar.core.token_request import TRANSACTION_TOKEN, TokenRequest
+from sidecar.testbed.identity_provider import IdentityProvider
+from sidecar.testbed.users import SERVICES
 from tests.support.http import Request, fetch
-from tests.support.pod import Pod, pod
+from tests.support.pod import AUDIENCE, TRUST_DOMAIN, Pod, pod
 from tests.support.transactions import TransactionMint
 
 USERS = [f"user{number}" for number in range(100)]
@@ -88,3 +91,59 @@ async def test_the_destination_gets_exactly_the_bytes_that_came_in(tmp_path: Pat
         assert received.values("txn-token") == [transaction]
         request.answer()
         assert (await asking).status == 200
+
+
+async def test_one_that_is_asked_for_at_the_edge_lets_in_at_the_next_service(
+    tmp_path: Path,
+) -> None:
+    """Callers come with access tokens alone; the next pod demands a transaction token, and judges
+    what a real token service issued for the edge.
+    """
+    for name in ("near", "far"):
+        (tmp_path / name).mkdir()
+    async with IdentityProvider(audience=[AUDIENCE], algorithms=("ES256",)) as tts:
+        client = Client(
+            "tts",
+            SERVICES[0].client_id,
+            token_endpoint=tts.token_url,
+            client_secret=SERVICES[0].client_secret,
+        )
+        async with pod(
+            tmp_path / "far", mint=tts.mint, transactions=tts.mint, inbound=REQUIRED
+        ) as far:
+            upstream = Origin("http", far.bound.inbound.host, far.bound.inbound.port)
+            async with pod(
+                tmp_path / "near", automatic=False, mint=tts.mint, clients=[client],
+                destination={
+                    "upstream": upstream,
+                    "transaction_token": "request",
+                    "transaction_request": TokenRequest(
+                        "tts", "exchange", audience=(TRUST_DOMAIN,), scopes=("profile.read",),
+                        requested_type=TRANSACTION_TOKEN,
+                    ),
+                },
+            ) as near:  # fmt: skip
+                users = USERS[:20]
+
+                async def app() -> None:
+                    rng = random.Random(3)
+                    async with asyncio.TaskGroup() as group:
+                        while True:
+                            group.create_task(serve(near, await near.app.next(), rng))
+
+                async def call(user: str) -> int:
+                    token = near.mint.token(user)
+                    return (await fetch(near.bound.inbound, f"/users/{user}", bearer=token)).status
+
+                serving = asyncio.create_task(app())
+                assert await asyncio.gather(*map(call, users)) == [200] * len(users)
+                serving.cancel()
+                await asyncio.wait((serving,))
+                of: dict[str, set[str]] = {user: set() for user in users}
+                for request in far.app.received:
+                    (subject,) = request.values("x-auth-subject")
+                    assert request.target == f"/users/{subject}"
+                    of[subject].update(request.values("x-auth-transaction"))
+        assert tts.token_requests.total == len(users)
+    assert {len(each) for each in of.values()} == {1}
+    assert len(set.union(*of.values())) == len(users)

@@ -335,6 +335,7 @@ def everything(metrics: Metrics) -> None:
     exchanges.took(0.02)
     metrics.watch_obtained_tokens(lambda: 1)
     metrics.token_endpoint("shop").came_to("success")
+    metrics.shared_tokens().came_to("found")
     tls = metrics.tls("inbound", lambda: 0.0)
     tls.valid_until(datetime(2030, 1, 1, tzinfo=UTC))
     tls.handshake_failed("not_tls", "http request", "192.0.2.1")
