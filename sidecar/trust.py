@@ -20,8 +20,8 @@ from sidecar.issuers.keys import IssuerKeys
 from sidecar.standing import Standing
 
 TRANSACTIONS_KEPT: Final = 1024
-"""Verified transaction tokens that are remembered: each comes once or a few times in short order, so
-that more would be memory for nothing."""
+"""Verified transaction tokens that are remembered: each comes once or a few times in short order,
+so that more would be memory for nothing."""
 TRANSACTION_BYTES_KEPT: Final = 4 * 1024 * 1024
 
 
