@@ -69,6 +69,8 @@ COMPILED: Final = (
     "sidecar/outbound/evidence.py",
     "sidecar/outbound/exchange.py",
     "sidecar/outbound/proxy.py",
+    "sidecar/resilience/circuit.py",
+    "sidecar/resilience/destination.py",
     "sidecar/outbound/token_choice.py",
     "sidecar/telemetry/access_log.py",
     "sidecar/telemetry/carriers.py",
@@ -110,6 +112,7 @@ COMPILED: Final = (
 
 INTERPRETED: Final = {
     "sidecar/wire/around.py": "runs only where something wraps exchanges, and is subclassed there",
+    "sidecar/wire/connecting.py": "mypyc cannot compile a class that inherits from ConnectionError",
     "sidecar/wire/server_timing.py": "runs only where Server-Timing is configured",
     "sidecar/core/cors.py": "runs only where CORS is configured",
     "sidecar/core/resource_metadata.py": "amends refusals only",
@@ -147,6 +150,10 @@ INTERPRETED: Final = {
     "sidecar/credentials/admission.py": "runs only where callers take turns",
     "sidecar/credentials/transaction_source.py": "asks once per inbound request, where configured",
     "sidecar/outbound/passing.py": "runs only where transaction tokens are passed on",
+    "sidecar/resilience/backoff.py": "runs once per failure",
+    "sidecar/resilience/budget.py": "runs once per token that is asked for",
+    "sidecar/resilience/rate.py": "runs once per question to an issuer",
+    "sidecar/resilience/retry_after.py": "runs once per failure",
     "sidecar/telemetry/catalogue.py": "names and texts",
     "sidecar/telemetry/decision_callers.py": "runs once per token",
     "sidecar/telemetry/decision_records.py": "mypyc cannot compile a class with keywords (Struct)",

@@ -39,6 +39,9 @@ def summary(config: Config) -> Iterator[str]:
     yield f"  {_inbound(inbound)}"
     if inbound.token_sources != AUTHORIZATION_ONLY:
         yield printable(f"  look for the token in {' or '.join(map(str, inbound.token_sources))}")
+    if (transactions := inbound.transaction_tokens) is not None:
+        need = "demand" if transactions.require else "look for"
+        yield f"  {need} transaction tokens of issuer {transactions.issuer}"
     yield f"  listen on {config.admin.listen} for metrics and probes"
     if config.admin.control is not None:
         yield printable(f"  listen on unix:{config.admin.control} for `sidecar status`")
@@ -169,9 +172,16 @@ def _destination(destination: Destination) -> str:
         parts += f"; and {len(destination.rules) - _MOST_PARTS} more rules"
     return (
         f"{destination.name}: {destination.listen} -> {destination.upstream}, "
-        f"{_token(destination.token, destination.token_request)}, "
+        f"{_token(destination.token, destination.token_request)}{_transaction(destination)}, "
         f"assurance {destination.min_assurance}{parts}"
     )
+
+
+def _transaction(destination: Destination) -> str:
+    request = destination.transaction_request
+    if request is not None:
+        return f", transaction token by client {request.client} for {', '.join(request.audience)}"
+    return ", transaction token passed on" if destination.carries_transaction else ""
 
 
 def _rule_of(rule: DestinationRule) -> str:

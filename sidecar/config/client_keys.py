@@ -33,6 +33,7 @@ _ALLOWED: Final = {
     "key": ("private_key_jwt",),
     "algorithm": ("private_key_jwt",),
     "key_id": ("private_key_jwt",),
+    "certificate": ("private_key_jwt",),
     "assertion_audience": ("private_key_jwt",),
     "assertion_file": ("client_assertion_file",),
 }
@@ -98,38 +99,50 @@ def _check_authentication(fields: Fields) -> None:
 
 def _check_files(fields: Fields) -> None:
     """Make paths absolute as seen from the file, and look into what they name."""
-    for name in ("key", "assertion_file", "ca"):
+    for name in ("key", "certificate", "assertion_file", "ca"):
         if fields.values.get(name):
             fields.values[name] = fields.place(name).resolve(fields.values[name])
     if fields.reading.is_elsewhere:
         return
     if path := fields.values.get("key"):
         algorithm = fields.values.get("algorithm", "")
-        if problem := _problem_with_key(path, algorithm):
-            fields.error("key", problem)
-    if (path := fields.values.get("ca")) and (problem := problem_with_authorities(path)):
-        fields.error("ca", problem)
+        certificate = fields.values.get("certificate", "")
+        if (found := _problem_with_key(path, algorithm, certificate)) is not None:
+            fields.error(*found)
+    if (path := fields.values.get("ca")) and (cause := problem_with_authorities(path)):
+        fields.error("ca", cause)
     if path := fields.values.get("assertion_file"):
         try:
             read_regular_file(path, MAX_ASSERTION_BYTES)
-        except ReferenceProblem as problem_:
+        except ReferenceProblem as problem:
             # Whoever writes it may start after us.
             fields.reading.findings.warn(
                 fields.place("assertion_file"),
                 fields.path_of("assertion_file"),
-                f"{problem_}; until it can be, no token is obtained",
+                f"{problem}; until it can be, no token is obtained",
             )
 
 
-def _problem_with_key(path: str, algorithm: str) -> str:
+def _problem_with_key(path: str, algorithm: str, certificate: str) -> tuple[str, str] | None:
+    """Return which of the keys names a file that cannot be used, and why."""
     # cryptography comes with it; a configuration without such a key does not need it here.
-    from sidecar.core.assertion_key import MAX_KEY_FILE_BYTES, read_assertion_key
+    from sidecar.core.assertion_key import (
+        MAX_KEY_FILE_BYTES,
+        read_assertion_key,
+        read_key_certificate,
+    )
 
+    at = "key"
     try:
-        read_assertion_key(read_regular_file(path, MAX_KEY_FILE_BYTES), algorithm=algorithm)
+        key = read_assertion_key(read_regular_file(path, MAX_KEY_FILE_BYTES), algorithm=algorithm)
+        if certificate:
+            at = "certificate"
+            held = read_key_certificate(read_regular_file(certificate, MAX_KEY_FILE_BYTES))
+            if not key.fits(held):
+                return at, "is not one of `key`"
     except (ReferenceProblem, ValueError) as problem:
-        return str(problem)
-    return ""
+        return at, str(problem)
+    return None
 
 
 def check_client_issuers(
@@ -171,6 +184,9 @@ CLIENT: Final = Section(
             default_text="that of the JWK, else RS256, EdDSA or the curve's"),
         Key("key_id", free_text("string"), "`kid` of that signature.",
             default_text="that of the JWK, else none"),
+        Key("certificate", _PATH,
+            "Certificate (PEM) of that key, whose thumbprint goes along (`x5t#S256`): Entra knows "
+            "keys by it."),
         Key("assertion_audience", free_text("`token_endpoint`, `issuer` or string"),
             "`aud` of that assertion: the URL of the token endpoint or of the issuer, or what "
             "is written.", default=default_of(Client, "assertion_audience")),

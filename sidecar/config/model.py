@@ -201,6 +201,8 @@ class Client:
     """Of that signature; empty: the usual one of such a key."""
     key_id: str = ""
     """Its ``kid``; empty: what the key's own JWK says."""
+    certificate: str = ""
+    """Path of a certificate of that key, for servers that know it by its thumbprint."""
     assertion_audience: str = "token_endpoint"
     """``token_endpoint`` and ``issuer`` stand for their URLs; anything else for itself."""
     assertion_file: str = ""

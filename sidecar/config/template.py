@@ -45,7 +45,8 @@ inbound:
 #     profile-service:
 #       listen: 127.0.0.1:9001
 #       upstream: http://profile-service:8080
-#       token: relay                 # or none
+#       token: relay                 # or exchange, client_credentials, …: docs/token-exchange.md
+#       audiences: [profile-service] # what it takes as `aud`; tokens for others are counted
 #       allow_plaintext: true        # a credential over http:// beyond loopback
 
 admin:

@@ -5,13 +5,16 @@ to ``sidecar.credentials.client_authentication``, where the file is to ``sidecar
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from sidecar.core.encoding import EncodingError, json_object
+from sidecar.core.digests import sha256
+from sidecar.core.encoding import EncodingError, base64url_encode, json_object
 
 MAX_KEY_FILE_BYTES: Final = 64 * 1024
 LEAST_RSA_BITS: Final = 2048  # RFC 7518, sections 3.3 and 3.5
@@ -33,12 +36,41 @@ class AssertionKey:
 
     def __init__(self, key: _PrivateKey, algorithm: str, key_id: str) -> None:
         self._key = key
-        self._headers = {"kid": key_id} if key_id else None
+        self._headers = {"kid": key_id} if key_id else {}
         self.algorithm: Final = algorithm
 
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return *claims* as a compact JWS (RFC 7519)."""
-        return jwt.encode(dict(claims), self._key, self.algorithm, headers=self._headers)
+    def fits(self, certificate: "KeyCertificate") -> bool:
+        """Whether *certificate* is one of this key."""
+        return bool(self._key.public_key() == certificate.public_key)
+
+    def sign(self, claims: Mapping[str, Any], certificate: "KeyCertificate | None" = None) -> str:
+        """Return *claims* as a compact JWS (RFC 7519) that names *certificate*, if there is one."""
+        headers = dict(self._headers)
+        if certificate is not None:
+            headers["x5t#S256"] = certificate.thumbprint  # RFC 7515, section 4.1.8
+        return jwt.encode(dict(claims), self._key, self.algorithm, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCertificate:
+    """What a certificate says of a key, and the name by which servers know it."""
+
+    public_key: Any
+    thumbprint: str
+
+
+def read_key_certificate(content: bytes) -> KeyCertificate:
+    """Return the first certificate in *content*, which is PEM.
+
+    Raises ``ValueError`` with words that follow a path.
+    """
+    try:
+        first = x509.load_pem_x509_certificates(content)[0]
+        key = first.public_key()
+    except Exception:  # cryptography has several, one for each kind of key it does not know
+        raise ValueError("holds no usable certificate in PEM") from None
+    digest = sha256(first.public_bytes(Encoding.DER))
+    return KeyCertificate(key, base64url_encode(digest).decode("ascii"))
 
 
 def read_assertion_key(content: bytes, *, algorithm: str = "", key_id: str = "") -> AssertionKey:

@@ -125,18 +125,16 @@ def decide(rules: DestinationRules, result: Attributed | Unattributed) -> Attach
 
 
 def decide_accompanied(
-    rules: DestinationRules, left: Leave, result: Attributed | Unattributed, *, requests: bool
+    rules: DestinationRules, left: Leave, result: Attributed | Unattributed
 ) -> Accompany | Leave | Refuse:
-    """Decide on a call with no credential of ours (*left*) that has a transaction token to carry.
+    """Decide on a call with no credential of ours (*left*) that may have a transaction token.
 
-    Whose it is must be known as surely as with a credential. *requests*: one is asked for where
-    the request came without.
+    Whose it is must be known as surely as with a credential, also where *result* names a request
+    without one: another may be meant that has one (``sidecar.outbound.passing``).
     """
     match result:
         case Attributed(entry=entry, grade=grade):
-            if entry.transaction is None and not (requests and entry.credential is not None):
-                return left
-            return Accompany(entry, grade, left.keep_app)
+            return left if entry.credential is None else Accompany(entry, grade, left.keep_app)
         case Unattributed(denial=denial):
             may_lack_a_cause = rules.anonymous_without_context or rules.own_without_context
             if denial.reason is Reason.ATTRIBUTION_MISSING and may_lack_a_cause:

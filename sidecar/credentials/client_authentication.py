@@ -18,7 +18,7 @@ from sidecar.core.token_form import Form
 from sidecar.credentials.changing_file import ChangingFile, FileProblem
 
 if TYPE_CHECKING:
-    from sidecar.core.assertion_key import AssertionKey
+    from sidecar.core.assertion_key import AssertionKey, KeyCertificate
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS: Final = 60
@@ -88,6 +88,8 @@ class ClientAuthentication:
         self._issuer = issuer
         self._wall_clock = wall_clock
         self._key: ChangingFile[AssertionKey] | None = None
+        self._certificate: ChangingFile[KeyCertificate] | None = None
+        self._pair: tuple[AssertionKey, KeyCertificate] | None = None
         self._assertion = JwtFile("assertion_file", client.assertion_file, wall_clock)
 
     def add_to(self, form: Form, endpoint: str) -> str | None:
@@ -119,7 +121,8 @@ class ClientAuthentication:
         client = self._client
         stands_for = {"token_endpoint": endpoint, "issuer": self._issuer}
         audience = client.assertion_audience
-        return self._signing_key().sign(
+        key, certificate = self._signing_pair()
+        return key.sign(
             {
                 "iss": client.client_id,
                 "sub": client.client_id,
@@ -127,8 +130,34 @@ class ClientAuthentication:
                 "jti": secrets.token_urlsafe(16),
                 "iat": now,
                 "exp": now + ASSERTION_SECONDS,
-            }
+            },
+            certificate,
         )
+
+    def _signing_pair(self) -> "tuple[AssertionKey, KeyCertificate | None]":
+        """Return the key, and its certificate where one is to be named."""
+        key = self._signing_key()
+        if not self._client.certificate:
+            return key, None
+        certificate = self._named_certificate()
+        # Two files do not change at once: until they fit each other, the old ones do.
+        if self._pair is None or key.fits(certificate):
+            if not key.fits(certificate):
+                raise AuthenticationError("the file of `certificate` is not one of `key`")
+            self._pair = key, certificate
+        return self._pair
+
+    def _named_certificate(self) -> "KeyCertificate":
+        if self._certificate is None:
+            from sidecar.core.assertion_key import MAX_KEY_FILE_BYTES, read_key_certificate
+
+            self._certificate = ChangingFile(
+                self._client.certificate, MAX_KEY_FILE_BYTES, read_key_certificate
+            )
+        try:
+            return self._certificate.value()
+        except FileProblem as problem:
+            raise AuthenticationError(f"the file of `certificate` {problem}") from None
 
     def _signing_key(self) -> "AssertionKey":
         if self._key is None:

@@ -428,13 +428,15 @@ class TokenEndpoint:
         is_about_client: bool = False,
     ) -> Failure:
         self._report.came_to(result)
-        self._told.misconfigured(request, cause, code, description)
+        # Keycloak says 400 and invalid_client of an audience that it does not know.
+        is_doubtful = code == "invalid_client" and not is_about_client
+        self._told.misconfigured(request, cause, code, description, is_doubtful=is_doubtful)
         return self._failure("misconfigured", cause, code=code, is_about_client=is_about_client)
 
     def _circuit_open(self) -> Failure:
         self._report.came_to("circuit_open")
         cause = "the token endpoint failed too often just now, and is asked again soon"
-        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_seconds)
+        return self._failure("circuit_open", cause, retry_after=self._circuit.pause_left() or None)
 
     def _unasked(self, kind: FailureKind, cause: str) -> Failure:
         self._report.came_to("not_asked")

@@ -34,6 +34,7 @@ _HINTS: Final = {
     "unsupported_token_type": "check the token types of the destination",
     "invalid_request": "check what the destination asks for",
 }
+_OR_AUDIENCE: Final = ", and audience of the destination, which some servers mean by that"
 
 
 class TokenEndpointLog:
@@ -59,16 +60,25 @@ class TokenEndpointLog:
         if self._told and self._told.pop(request, None) is not None:
             _log.info("client %s: %s works again", self._client.name, _shown(request))
 
-    def misconfigured(self, request: TokenRequest, cause: str, code: str, description: str) -> None:
-        """Asking again does not mend it."""
+    def misconfigured(
+        self,
+        request: TokenRequest,
+        cause: str,
+        code: str,
+        description: str,
+        *,
+        is_doubtful: bool = False,
+    ) -> None:
+        """Asking again does not mend it. *is_doubtful*: it may not be about the client at all."""
         if self._is_new(request, cause):
             _log.error(
-                "client %s: %s: %s%s%s; calls that need this token are refused",
+                "client %s: %s: %s%s%s%s; calls that need this token are refused",
                 self._client.name,
                 _shown(request),
                 cause,
                 _quoted(description),
                 self._hint(code),
+                _OR_AUDIENCE if is_doubtful and request.audience else "",
             )
 
     def invalid(self, request: TokenRequest, cause: str) -> None:

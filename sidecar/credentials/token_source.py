@@ -39,7 +39,7 @@ longer is for its circuit to decide, which knows of more than one key."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
 """Whatever a server says of when to ask again, and between attempts to refresh."""
 FIRST_PAUSE_SECONDS: Final = 5.0
-"""Least time between two refreshes of one token."""
+"""Between the first attempt to refresh a token that failed and the next."""
 MAX_REFRESHING: Final = 8
 """Refreshes at once: somebody waits for other questions."""
 MAX_RENEWALS_PER_SECOND: Final = 10
@@ -176,7 +176,6 @@ class TokenSource:
         question.begin(task)
         self._tokens.under_way[key] = question
         if ahead_of is not None:
-            ahead_of.refresh_at = inf  # until it is known what comes of this
             self._tokens.refreshing += 1
         task.add_done_callback(lambda task: self._ended(key, question, ahead_of, task))
         return question
@@ -197,8 +196,6 @@ class TokenSource:
         if not task.cancelled() and (defect := task.exception()) is not None:
             # Whoever waits is refused; that something is wrong with us must be seen.
             _log.error("token for %s: asking broke", self._report.name, exc_info=defect)
-            self._put_off(ahead_of, None)
-        elif task.cancelled():
             self._put_off(ahead_of, None)
 
     async def _settle(
@@ -251,7 +248,7 @@ class TokenSource:
             self._report.took(self._clock() - began)
 
     def _keep(self, key: Key, subject: Credential | None, token: ObtainedToken) -> None:
-        refresh_at = max(self._refresh_at(token), self._wall_clock() + FIRST_PAUSE_SECONDS)
+        refresh_at = self._refresh_at(token)
         self._tokens.put(
             key,
             Held(token, subject, usable_until=self._usable_until(token), refresh_at=refresh_at),

@@ -22,10 +22,6 @@ from sidecar.credentials.obtained_tokens import Key, ObtainedTokens, Obtaining
 from sidecar.credentials.token_source import LONGEST_QUESTION_SECONDS, SUBJECT_EXPIRED, Ask
 from sidecar.telemetry.token_exchanges import TokenExchangeMetrics
 
-ENDED: Final = Failure(
-    "subject_expired",
-    "the transaction token of the request has expired, and a transaction has no second one",
-)
 _STANDS: Final = frozenset({"misconfigured", "refused", "invalid_answer"})
 """Failures that asking again for the same request does not mend."""
 
@@ -57,7 +53,10 @@ class TransactionSource:
         self._report = report
 
     def get(self, entry: Entry) -> "Credential | Failure | TransactionQuestion":
-        """Return the transaction token of *entry*, why there is none, or what to wait for."""
+        """Return the transaction token of *entry*, why there is none, or what to wait for.
+
+        One that has expired is returned as it is, for a transaction has no second one.
+        """
         known = entry.requested.get(self._request)
         if isinstance(known, TransactionQuestion):
             if not known.is_over:
@@ -65,8 +64,6 @@ class TransactionSource:
                 return known
             found = known.found()
             if isinstance(found, Credential):
-                if self._wall_clock() >= found.expires_at:
-                    return ENDED
                 self._report.cached += 1
                 return found
             if found.kind in _STANDS:

@@ -61,7 +61,7 @@ class Trust:
     def _keep(self, seen: tuple[_Seen, _Seen, _Seen], error: files.TlsFileError) -> None:
         """Go on with what there is, unless whom we trust changed."""
         kept = self._context is not None and self._taken is not None and self._taken[0] == seen[0]
-        if not kept or error.role == "ca":
+        if not kept:
             self._context = None
             raise TrustError(str(error), error.role) from None
         path = getattr(self._paths, error.role)

@@ -558,7 +558,7 @@ class InboundExchange:
             rule=self._rule,
             source=AUTHORIZATION_SOURCE if self._sought is None else self._sought.source,
             token=self._token,
-            transaction=None if self._transaction is None else self._transaction.principal,
+            transaction=self._transaction,
         )
         decisions = self._handler.decisions
         if decisions is not None:

@@ -271,9 +271,7 @@ class OutboundExchange:
             evidence = self._evidence = without_statement(evidence)
         result = self._attribute(evidence)
         attachment = (
-            decide(rules, result)
-            if early is None
-            else decide_accompanied(rules, early, result, requests=handler.transactions is not None)
+            decide(rules, result) if early is None else decide_accompanied(rules, early, result)
         )
         if passes and isinstance(attachment, (Attach, Accompany)):
             chosen = transaction_of(
@@ -486,9 +484,7 @@ class OutboundExchange:
         if fault is not None:
             self._enforced = True
             self._denial = Denial(fault, "the response was begun and could not be completed")
-        passed = None
-        if self._passing and self._transaction is not None:
-            passed = self._transaction.principal
+        passed = self._transaction if self._passing else None
         handler.reporter.ended(
             method=self._head.method,
             path=self._head.target,
@@ -521,7 +517,7 @@ class OutboundExchange:
                 denial=self._denial,
                 enforced=self._enforced,
                 obtained=obtained,
-                transaction="" if passed is None else transaction_id(passed),
+                transaction="" if passed is None else transaction_id(passed.principal),
             )
 
     def _has_credential(self) -> bool:

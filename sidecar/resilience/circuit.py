@@ -68,11 +68,6 @@ class Circuit:
             self._enter("half_open")
         return self._generation
 
-    @property
-    def pause_seconds(self) -> float:
-        """How long no call may be made yet; 0 where one may."""
-        return max(0.0, self._paused_until - self._clock()) if self._state == "open" else 0.0
-
     def holds(self, ticket: Ticket) -> bool:
         """Whether a call for which leave was given some time ago may still be made."""
         return ticket == self._generation

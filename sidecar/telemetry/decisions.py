@@ -122,6 +122,15 @@ def _bounded(credential: Credential) -> Principal:
     )
 
 
+def _of_transaction(transaction: Credential) -> Principal:
+    """Return what is kept of a transaction token: of a large one, what names the transaction."""
+    principal = transaction.principal
+    if len(transaction.token) <= MAX_SAID_BYTES:
+        return principal
+    named = {name: principal.claims.get(name) for name in ("txn", "sub", "req_wl")}
+    return Principal(principal.issuer_name, principal.issuer, principal.subject, claims=named)
+
+
 _Kind = tuple[str, str, str]
 """Direction, route and reason."""
 
@@ -176,7 +185,7 @@ class Decisions:
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
         attached: AttachedRecord | None = None,
-        transaction: Principal | None = None,
+        transaction: Credential | None = None,
     ) -> None:
         """Keep one. *path* may have its query, which is not kept; nor are *token* and handles."""
         self.recorded += 1
@@ -211,7 +220,7 @@ class Decisions:
         kept.attribution = attribution
         kept.destination = destination
         kept.attached = attached
-        kept.transaction = transaction
+        kept.transaction = None if transaction is None else _of_transaction(transaction)
         kept.rule = rule
         kept.source = source
         kept.causes = causes

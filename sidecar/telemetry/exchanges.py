@@ -6,7 +6,7 @@ from sidecar.core.actors import actor_chain
 from sidecar.core.attribution import NO_EVIDENCE, Evidence
 from sidecar.core.outcome import Denial
 from sidecar.core.policy import PolicyRule
-from sidecar.core.principal import Credential, Principal
+from sidecar.core.principal import Credential
 from sidecar.core.token_sources import TokenSource
 from sidecar.core.transactions import transaction_id
 from sidecar.telemetry.access_log import AccessLog
@@ -57,14 +57,14 @@ class ExchangeReporter:
         causes: tuple[str, ...] = (),
         evidence: Evidence = NO_EVIDENCE,
         attached: AttachedRecord | None = None,
-        transaction: Principal | None = None,
+        transaction: Credential | None = None,
     ) -> None:
         """Count one exchange, keep the decision and write its line.
 
         *path* may still have its query. *source* is where *token* was found, *evidence* what an
         outbound call says of the requests that caused it, whose decisions are *causes*. *attached*
-        is the token that went with it, where that is not the caller's own; *transaction* is what
-        the transaction token says, which came with the request or went with the call.
+        is the token that went with it, where that is not the caller's own; *transaction* is the
+        transaction token that came with the request or went with the call.
 
         A *tunnel*, such as whatever ends with 101, is open for as long as its two sides like: its
         duration is in the log, and would say nothing among those of answers.
@@ -134,7 +134,7 @@ class ExchangeReporter:
                 if len(chain) > 1:
                     record.actors = list(chain)
         if transaction is not None:
-            record.transaction = transaction_id(transaction)
+            record.transaction = transaction_id(transaction.principal)
         if denial is not None:
             record.reason = denial.reason.code
             record.detail = denial.detail

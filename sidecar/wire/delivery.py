@@ -34,11 +34,12 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.connecting import is_lasting
 from sidecar.wire.deadlines import NEVER
 from sidecar.wire.exchange import Action, Answer, Exchange, Forward, Pending, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 from sidecar.wire.pacing import COMPLETE, MAX_HELD_BYTES
-from sidecar.wire.pool import Pool, PoolFullError, is_lasting
+from sidecar.wire.pool import Pool, PoolFullError
 from sidecar.wire.reception import RequestReception
 from sidecar.wire.upstream import Requester, UpstreamConnection
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -16,17 +15,6 @@ from sidecar.wire.upstream import UpstreamConnection
 
 class PoolFullError(Exception):
     """Every connection that the pool may have is busy."""
-
-
-class HandshakeError(ConnectionError):
-    """TLS came to nothing: the two sides do not agree, and would not the next time."""
-
-
-def is_lasting(error: OSError) -> bool:
-    """Whether there would be no connection a moment later either."""
-    if isinstance(error, socket.gaierror):
-        return error.errno != socket.EAI_AGAIN
-    return isinstance(error, HandshakeError)
 
 
 class Pool:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import cast
 
 from sidecar.core.outcome import Reason
+from sidecar.wire.connecting import HandshakeError
 from sidecar.wire.deadlines import Deadlines
 from sidecar.wire.fields import NameTable
 from sidecar.wire.limits import WireLimits
-from sidecar.wire.pool import HandshakeError, Pool
+from sidecar.wire.pool import Pool
 from sidecar.wire.tls import describe, limit_reading
 from sidecar.wire.upstream import UpstreamConnection
 

@@ -196,3 +196,26 @@ def test_many_rules_are_counted(sidecar: Run, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.count("\n  rule ") == 20
     assert "  and 80 more rules\n" in done.stdout
+
+
+def test_transaction_tokens(sidecar: Run, tmp_path: Path) -> None:
+    """Whose are looked at, and where they go."""
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(
+        "version: 1\n"
+        "issuers:\n"
+        "  a: {issuer: 'https://a.example', audiences: [d]}\n"
+        "  tts: {issuer: 'https://t.example', audiences: [x], profile: transaction_token}\n"
+        "inbound: {transaction_tokens: {issuer: tts, require: true}}\n"
+        "clients: {c: {client_id: me, auth: none, token_endpoint: 'https://t.example/token'}}\n"
+        "outbound:\n  destinations:\n"
+        "    p: {listen: 127.0.0.1:9001, upstream: 'https://p.example', audiences: [d],\n"
+        "        transaction_token: pass}\n"
+        "    q: {listen: 127.0.0.1:9002, upstream: 'https://q.example', token: none,\n"
+        "        transaction_token: request,\n"
+        "        transaction_request: {client: c, audience: [x], scopes: [y]}}\n"
+    )
+    shown = sidecar("check", "--config", str(file)).stdout
+    assert "  demand transaction tokens of issuer tts\n" in shown
+    assert "token relay, transaction token passed on, assurance" in shown
+    assert "token none, transaction token by client c for x, assurance" in shown

@@ -95,6 +95,7 @@ def key_file(tmp_path: Path) -> Path:
     """A key for ES256, where the configuration is."""
     path = tmp_path / "key.pem"
     path.write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
+    (tmp_path / "other.crt").write_bytes(Authority().issue("other").certificate)
     return path
 
 
@@ -183,6 +184,14 @@ CASES = {
     "a key that is not there": (
         f"{HERE}, auth: private_key_jwt, key: kex.pem",
         [f"{IS.format(95)}.key: cannot be read: No such file or directory"],
+    ),
+    "a certificate of another key": (
+        f"{HERE}, auth: private_key_jwt, key: key.pem, certificate: other.crt",
+        [f"{IS.format(117)}.certificate: is not one of `key`"],
+    ),
+    "a certificate that is none": (
+        f"{HERE}, auth: private_key_jwt, key: key.pem, certificate: key.pem",
+        [f"{IS.format(117)}.certificate: holds no usable certificate in PEM"],
     ),
     "whose issuer": (
         f"{HERE}, auth: private_key_jwt, key: key.pem, assertion_audience: issuer",

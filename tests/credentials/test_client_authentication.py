@@ -5,24 +5,28 @@ import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from aiohttp import web
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import ECAlgorithm
 
 from sidecar.config.model import Client, ClientTls
+from sidecar.core.encoding import base64url_encode
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.token_request import TokenRequest
 from sidecar.credentials.token_endpoint import Surroundings, TokenEndpoint
 from sidecar.fetch.client import Fetcher
 from sidecar.issuers.endpoints import GivenEndpoint
 from sidecar.telemetry.token_endpoint import TokenEndpointMetrics
-from tests.support.certificates import Authority, server_context
+from tests.support.certificates import Authority, Pair, server_context
 from tests.support.token_server import NOW, TokenServer, serving, subject_named, unsigned
 
 SERVICE = TokenRequest("c", "client_credentials")
@@ -166,6 +170,35 @@ async def test_a_key_that_is_replaced(
     (tmp_path / "key").symlink_to("new")
     await signs(new)
     assert jwt.get_unverified_header(server.last["client_assertion"])["kid"] == "new"
+
+
+async def test_a_key_by_its_certificate(
+    server: TokenServer, endpoint: MakeEndpoint, tmp_path: Path
+) -> None:
+    """Its thumbprint is named, as Entra wants it; half a new pair is not used."""
+    authority = Authority()
+    certificate, key = authority.issue("me").write(tmp_path)
+    client = endpoint(server, auth="private_key_jwt", key=key, certificate=certificate)
+
+    async def signs_with(pair: Pair) -> None:
+        await obtain(client)
+        held = x509.load_pem_x509_certificate(pair.certificate)
+        assertion = server.last["client_assertion"]
+        thumbprint = base64url_encode(held.fingerprint(SHA256())).decode()
+        assert jwt.get_unverified_header(assertion)["x5t#S256"] == thumbprint
+        options: Any = {"verify_exp": False, "verify_aud": False}
+        jwt.decode(assertion, held.public_key(), ["ES256"], options=options)  # type: ignore[arg-type]
+
+    old = Pair(Path(certificate).read_bytes(), Path(key).read_bytes(), datetime.now(UTC))
+    new = authority.issue("me")
+    await signs_with(old)
+    Path(key).write_bytes(new.key)
+    await signs_with(old)
+    Path(certificate).write_bytes(new.certificate)
+    await signs_with(new)
+    other = endpoint(server, auth="private_key_jwt", key=key, certificate=certificate)
+    Path(certificate).write_bytes(old.certificate)
+    assert (await refusal(other)).detail.endswith("the file of `certificate` is not one of `key`")
 
 
 async def test_a_key_that_never_was(

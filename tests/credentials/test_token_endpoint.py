@@ -188,6 +188,19 @@ async def test_a_mistake_of_ours(
     assert caplog.messages[1:] == ["client c: exchange for orders works again"]
 
 
+async def test_an_audience_that_keycloak_does_not_know(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It calls that an invalid client, with 400: the line names the audience, too."""
+    bench.server.says("invalid_client", 400, "Audience not found")
+    await bench.failure()
+    await bench.failure(SERVICE)
+    bench.server.says("invalid_client", 401)
+    await bench.failure(replace(EXCHANGE, audience=("billing",)))
+    named = ["and audience of the destination" in message for message in caplog.messages]
+    assert named == [True, False, False]
+
+
 async def test_one_destination_s_mistake_is_not_another_s(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,12 +325,12 @@ async def test_an_outage_is_said_once(bench: Bench, caplog: pytest.LogCaptureFix
 async def test_repetitions_are_a_share_of_what_is_asked() -> None:
     """An outage that no circuit sees is not answered with three times the load."""
     async with benched(retries=5) as bench:
-        for number in range(100):
+        for number in range(60):
             bench.server.fails(503) if number % 2 else setattr(bench.server, "answer", None)
             await bench.ask(EXCHANGE, subject_named(expires_at=inf))
             bench.now += 60  # whatever the circuit does, it may be asked again
-        # A fifth of a hundred, and ten that were saved up.
-        assert 100 < bench.server.asked <= 130
+        # A fifth of sixty, and ten that were saved up.
+        assert 60 < bench.server.asked <= 82
 
 
 async def test_no_retries() -> None:
@@ -422,6 +435,20 @@ async def test_it_asks_to_be_left_alone(
     bench.now += 0.1
     await bench.token()
     assert bench.server.asked == 2
+
+
+async def test_that_it_asks_again_and_again_is_said_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until a token came; then it is news again."""
+    for _ in range(2):
+        for _ in range(3):
+            bench.server.fails(429)
+            await bench.failure()
+            bench.now += 1
+        bench.server.answer = None
+        await bench.token()
+    assert len(caplog.messages) == 2
 
 
 async def test_whoever_waits_leaves_it_alone_too() -> None:

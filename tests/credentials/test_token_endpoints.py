@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.load import load
+from sidecar.config.load import examine, load
 from sidecar.config.model import Client, ClientTls, Config
+from sidecar.config.watching import digests
 from sidecar.core.obtained import Failure, ObtainedToken
 from sidecar.core.token_request import TokenRequest
 from sidecar.standing import Standing
@@ -41,7 +42,7 @@ async def server() -> AsyncIterator[TokenServer]:
 DISCOVERED = Client("c", "me", issuer="shop", auth="none", retries=0)
 
 
-async def standing_for(config: Config) -> Standing:
+async def standing_for(config: Config) -> Standing:  # which wants a loop
     return Standing(config, write_access_log=lambda _: None)
 
 
@@ -103,6 +104,23 @@ async def test_the_alias_for_certificates(tmp_path: Path) -> None:
         await standing.fetcher.close()
 
 
+async def test_metadata_lead_nobody_out_of_tls(server: TokenServer, tmp_path: Path) -> None:
+    """What an https server names is asked over https, loopback or not."""
+    authority = Authority()
+    ca = authority.write(tmp_path)
+    context = server_context(authority.issue("127.0.0.1"), tmp_path)
+    async with serving(context) as secured:
+        secured.metadata = {"token_endpoint": server.url}
+        settings = config(secured, DISCOVERED, tmp_path=tmp_path, ca=ca)
+        standing = await standing_for(settings)
+        got = await ask(TokenEndpoints(settings, standing))
+        assert isinstance(got, Failure)
+        assert got.kind == "misconfigured"
+        assert "named a plain http URL" in got.detail
+        assert server.asked == 0
+        await standing.fetcher.close()
+
+
 async def test_what_did_not_change_is_kept(server: TokenServer, tmp_path: Path) -> None:
     """With what is known of it; a changed client, or issuer of a client, is another one."""
     other = replace(DISCOVERED, name="d")
@@ -123,6 +141,29 @@ async def test_what_did_not_change_is_kept(server: TokenServer, tmp_path: Path) 
     await elsewhere.close()
     for each in (before, after, elsewhere):
         assert isinstance(await ask(each, "d"), Failure)
+    await standing.fetcher.close()
+
+
+async def test_a_secret_that_rotates(server: TokenServer, tmp_path: Path) -> None:
+    """Its file is one that a reload looks at, and what is asked after one has the new secret."""
+    path, secret = tmp_path / "clients.yaml", tmp_path / "secret"
+    path.write_text(
+        f"version: 1\nclients: {{c: {{token_endpoint: '{server.url}', client_id: me, "
+        "client_secret: 'file:secret'}}\ninbound: {rules: [{paths: [/**], allow: anyone}]}\n"
+    )
+    secret.write_text("old\n")
+    first = examine([str(path)])
+    assert first.config is not None
+    standing = await standing_for(first.config)
+    before = TokenEndpoints(first.config, standing)
+    await ask(before)
+    assert server.basic == ("me", "old")
+    secret.write_text("new\n")
+    assert digests(first.files) != first.files
+    second = examine([str(path)])
+    assert second.config is not None
+    await ask(TokenEndpoints(second.config, standing, before))
+    assert server.basic == ("me", "new")
     await standing.fetcher.close()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from sidecar.config.model import Client, ClientTls
 from sidecar.core.digests import sha256
@@ -31,7 +31,6 @@ from sidecar.testbed.users import Service
 from tests.support.certificates import Authority, server_context
 
 POD = "system:serviceaccount:shop:orders"
-EC = ec.generate_private_key(ec.SECP256R1())
 ACTING = TokenRequest("c", "exchange", audience=("billing",), actor="client")
 EXCHANGE = TokenRequest("c", "exchange", audience=("billing",))
 
@@ -110,7 +109,7 @@ async def test_a_secret(auth: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("audience", "algorithm"), [("token_endpoint", "PS256"), ("issuer", "ES256")]
+    ("audience", "algorithm"), [("token_endpoint", "EdDSA"), ("issuer", "ES256")]
 )
 async def test_an_assertion_and_a_key_that_rotates(
     tmp_path: Path, audience: str, algorithm: str
@@ -120,16 +119,14 @@ async def test_an_assertion_and_a_key_that_rotates(
     path = tmp_path / "key.pem"
 
     def rotate() -> None:
-        key = EC if algorithm == "ES256" and not published else fresh()
-        writes: Any = ECAlgorithm if algorithm == "ES256" else RSAAlgorithm
+        if algorithm == "ES256":
+            key: Any = ec.generate_private_key(ec.SECP256R1())
+            writes: Any = ECAlgorithm
+        else:
+            key, writes = ed25519.Ed25519PrivateKey.generate(), OKPAlgorithm
         jwk = json.loads(writes.to_jwk(key.public_key()))
         published["keys"] = [{**jwk, "use": "sig", "alg": algorithm, "kid": "k"}]
         path.write_bytes(pem(key))
-
-    def fresh() -> Any:
-        if algorithm == "ES256":
-            return ec.generate_private_key(ec.SECP256R1())
-        return rsa.generate_private_key(65537, 2048)
 
     rotate()
     async with (

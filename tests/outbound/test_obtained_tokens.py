@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ async def exchanging(
     *,
     provider: dict[str, Any] | None = None,
     automatic: bool = False,
+    wall_clock: Callable[[], float] = time.time,
     **destination: Any,
 ) -> AsyncIterator[tuple[Pod, IdentityProvider]]:
     """Run a pod whose destination gets tokens of a real identity provider."""
@@ -45,7 +46,12 @@ async def exchanging(
             retries=0,
         )
         async with pod(
-            directory, mint=idp.mint, clients=[client], destination=keys, automatic=automatic
+            directory,
+            mint=idp.mint,
+            clients=[client],
+            destination=keys,
+            automatic=automatic,
+            wall_clock=wall_clock,
         ) as running:
             yield running, idp
 
@@ -366,6 +372,44 @@ async def test_a_caller_who_leaves_meanwhile(tmp_path: Path) -> None:
         answer = await pending
         assert (answer.status, answer.reason) == (403, "attribution_dead")
         assert running.destination.received == []
+
+
+async def test_a_token_that_ends_during_the_request(tmp_path: Path) -> None:
+    """Another one is obtained as long as the caller's own lives, and then there is none."""
+    ahead = [0.0]
+    async with exchanging(tmp_path, wall_clock=lambda: time.time() + ahead[0]) as (running, idp):
+        idp.faults.answer = {"expires_in": 60}
+        alice = await arrive(running, idp.mint.token("alice"))
+        _, first = await call(running, alice.handle)
+        assert first is not None
+        ahead[0] = 61.0
+        _, second = await call(running, alice.handle)
+        assert second is not None
+        assert second.values("authorization") != first.values("authorization")
+        assert idp.token_requests.total == 2
+        ahead[0] = idp.mint.lifetime_seconds + 1
+        answer, third = await call(running, alice.handle)
+        assert (answer.status, answer.reason, third) == (401, "token_expired", None)
+        assert answer.values("www-authenticate") == []
+        assert idp.token_requests.total == 2
+        await alice.end()
+
+
+async def test_a_token_that_ends_while_the_provider_is_down(tmp_path: Path) -> None:
+    """It serves to its end, and is not sent after that."""
+    ahead = [0.0]
+    async with exchanging(tmp_path, wall_clock=lambda: time.time() + ahead[0]) as (running, idp):
+        idp.faults.answer = {"expires_in": 60}
+        alice = await arrive(running, idp.mint.token("alice"))
+        assert (await call(running, alice.handle))[0].status == 200
+        idp.faults.clear()
+        idp.faults.instead = Status(500)
+        ahead[0] = 50.0
+        assert (await call(running, alice.handle))[0].status == 200
+        ahead[0] = 60.0
+        answer, received = await call(running, alice.handle)
+        assert (answer.status, answer.reason, received) == (503, "exchange_unavailable", None)
+        await alice.end()
 
 
 async def test_a_fresh_token_after_401(tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ async def test_a_reload_that_judges_differently(tmp_path: Path) -> None:
         assert not alice[0].still_good(alice[1])
 
 
+async def test_an_issuer_of_another_name(tmp_path: Path) -> None:
+    """Nobody looks after the keys of the old one, by which its tokens were judged."""
+    async with pod(tmp_path) as running:
+        source, token = await obtained(
+            running.wiring, verified(running, running.mint.token("alice"))
+        )
+        config = running.sidecar.wiring.config
+        renamed = replace(config.issuers["shop"], name="store")
+        await running.sidecar.install(replace(config, issuers={"store": renamed}), ())
+        assert not source.still_good(token)
+
+
 async def test_a_reload_changes_the_bounds(tmp_path: Path) -> None:
     """They hold from then on."""
     async with pod(tmp_path) as running:

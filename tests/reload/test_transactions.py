@@ -1,9 +1,12 @@
 """Transaction tokens under one configuration after another."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.config.model import TransactionTokens
+import pytest
+
+from sidecar.config.model import JwksFile, TransactionTokens
 from tests.reload.test_install import install
 from tests.support.http import fetch
 from tests.support.inflight import arrive, call
@@ -37,7 +40,10 @@ async def test_what_is_demanded_changes_and_requests_in_progress_keep_theirs(
         await alice.end()
 
 
-async def test_another_trust_domain_ends_what_the_old_one_let_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved", ["trust domain", "keys"])
+async def test_another_trust_domain_ends_what_the_old_one_let_in(
+    moved: str, tmp_path: Path
+) -> None:
     """A token that is good no more causes no call, neither with it nor without."""
     tts = TransactionMint()
     async with pod(tmp_path, transactions=tts, destination=PASS, automatic=False) as running:
@@ -45,8 +51,13 @@ async def test_another_trust_domain_ends_what_the_old_one_let_in(tmp_path: Path)
         alice = await arrive(running, running.mint.token("alice"), fields=[("txn-token", token)])
         bob = await arrive(running, running.mint.token("bob"))
         before = running.sidecar.wiring.config
-        moved = replace(before.issuers["tts"], audiences=("other.example",))
-        await running.sidecar.install(replace(before, issuers={**before.issuers, "tts": moved}), ())
+        tts_now = replace(before.issuers["tts"], audiences=("other.example",))
+        if moved == "keys":
+            elsewhere = tmp_path / "elsewhere.json"
+            elsewhere.write_text(json.dumps(TransactionMint().jwks()))
+            tts_now = replace(before.issuers["tts"], keys=JwksFile(str(elsewhere)))
+        issuers = {**before.issuers, "tts": tts_now}
+        await running.sidecar.install(replace(before, issuers=issuers), ())
         answer, request = await call(running, alice.handle)
         assert (answer.reason, request) == ("attribution_dead", None)
         _, request = await call(running, bob.handle)

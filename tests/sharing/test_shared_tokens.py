@@ -14,7 +14,7 @@ from sidecar.config.model import ObtainedTokens, RedisServer, SharedTokens, Shar
 from sidecar.core.obtained import ObtainedToken
 from sidecar.core.principal import Credential
 from sidecar.credentials import shared_tokens
-from sidecar.credentials.sealed_tokens import MAX_VALUE_BYTES, Seal
+from sidecar.credentials.sealed_tokens import MAX_VALUE_BYTES, Seal, SealError
 from sidecar.credentials.shared_tokens import MAX_LOOKS, MAX_WRITES
 from sidecar.credentials.sharing import Sharing
 from sidecar.credentials.withdrawals import MAX_SKEW_SECONDS, Withdrawals
@@ -184,6 +184,24 @@ async def test_a_refresh_takes_what_is_newer(shared_server: Redis, redis: Client
         assert other.server.asked == []
 
 
+async def test_a_refresh_does_not_take_what_it_has(shared_server: Redis, redis: Client) -> None:
+    """However the moments fall, the token that is to be replaced is no replacement."""
+    drawn = iter([0.5, 0.5, *[0.0] * 2, *[1.0] * 9])
+    clock = Clock()
+    await stored(shared_server, "alice")
+    bench = PodBench(clock, random=lambda: next(drawn))
+    bench.sharing.use(shared_server.configured())
+    await bench.token()
+    held = bench.tokens.peek(bench.source._prefix + subject().digest)
+    assert held is not None
+    clock.now = held.refresh_at
+    await bench.token()
+    await bench.idle()
+    assert bench.server.asked != []
+    await bench.written()
+    await bench.sharing.close()
+
+
 # --- what a reader of Redis learns ---
 
 
@@ -331,6 +349,16 @@ async def test_what_is_checked_again(
         assert len(bench.server.asked) == (0 if usable else 1)
 
 
+def test_a_value_is_bound_to_its_name_and_to_its_place() -> None:
+    """Each alone: to where it lay, and to what it was asked for."""
+    seal = Seal([KEY, OLD], "jwt-sidecar")
+    name, value = seal.close(b"place", of(b"token"))
+    assert seal.open(b"place", name, value).token == b"token"
+    for place, lay in ((b"place", seal.names(b"place")[1]), (b"another", name)):
+        with pytest.raises(SealError):
+            seal.open(place, lay, value)
+
+
 async def test_odd_values_are_told_once(
     shared_server: Redis, redis: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -408,23 +436,34 @@ async def test_what_could_not_be_deleted_is_not_read_back(tmp_path: Path) -> Non
             assert bench.saw("withdrawn") == 1
 
 
-async def test_withdrawn_while_it_is_stored(tmp_path: Path) -> None:
+async def test_withdrawn_while_it_is_stored(shared_server: Redis, redis: Client) -> None:
     """The deletion overtakes the value, which then goes after it."""
-    with redis_server(tmp_path) as server:
-        async with pod(server.configured()) as bench, redis_of(server) as redis:
-            store = bench.tokens.shared
-            assert isinstance(store, shared_tokens.SharedTokens)
-            token = await bench.get()
-            assert isinstance(token, ObtainedToken)
-            await bench.written()
-            server.pause()
-            key = bench.source._prefix + subject().digest
-            store.keep(key, subject(), token)
+    async with pod(shared_server.configured()) as bench:
+        store = bench.tokens.shared
+        assert isinstance(store, shared_tokens.SharedTokens)
+        client, store._redis = store._redis, Overtaken(store._redis, bench)  # type: ignore[assignment]
+        await bench.token()
+        await bench.written()
+        store._redis = client
+        assert bench.saw("stored") == 1
+        assert await names_in(redis) == []
+
+
+class Overtaken:
+    """Redis, to which what is stored comes last."""
+
+    def __init__(self, client: Client, bench: PodBench) -> None:
+        self.pipeline = client.pipeline
+        self.delete = client.delete
+        self._client = client
+        self._bench = bench
+
+    async def set(self, name: bytes, value: bytes, *, px: int) -> bool:
+        self._bench.tokens.forget_subject(subject().digest)
+        while self._bench.saw("deleted") == 0:
             await asyncio.sleep(0)
-            bench.tokens.forget_subject(subject().digest)
-            server.resume()
-            await bench.written()
-            assert await names_in(redis) == []
+        await self._client.set(name, value, px=px)
+        return True
 
 
 def test_withdrawals_are_bounded() -> None:

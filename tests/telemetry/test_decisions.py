@@ -145,3 +145,24 @@ def test_evidence_is_named_and_not_shown() -> None:
     assert shown(Evidence()) == ""
     assert shown(Evidence(carrier=(b"<script>",))) == "an unreadable carrier report"
     assert shown(Evidence(statement=b"x")) == "an Authorization of the app's own"
+
+
+def test_of_a_large_transaction_token_its_name_is_kept() -> None:
+    """The token is bounded by kilobytes, and so many decisions are kept."""
+    claims = {"txn": "t", "sub": "s", "req_wl": "w", "scope": "x", "tctx": ["y" * 5000]}
+    principal = Principal("tts", "https://t.example", "s", claims=claims)
+    small, large = (
+        Credential(principal, b"t" * size, b"d" * 32, 0.0, 0.0)
+        for size in (MAX_SAID_BYTES, MAX_SAID_BYTES + 1)
+    )
+    ring = decisions()
+    add(ring, "small", transaction=small)
+    add(ring, "large", transaction=large)
+    for name, kept_claims in (
+        ("small", claims), ("large", {"txn": "t", "sub": "s", "req_wl": "w"}),
+    ):  # fmt: skip
+        found = ring.find(name)
+        assert found is not None
+        assert found.transaction is not None
+        assert found.transaction.claims == kept_claims
+        assert not any(isinstance(each, bytes) and b"ttt" in each for each in vars_of(found))

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from sidecar.wire.connecting import HandshakeError, is_lasting
 from sidecar.wire.deadlines import NEVER
 from sidecar.wire.delivery import FIRST_PAUSE_SECONDS
 from sidecar.wire.exchange import Action, Forward
-from sidecar.wire.pool import HandshakeError, is_lasting
 from tests.support.wire_exchange import FakeExchange
 from tests.support.wire_peer import full_backlog, until
 from tests.support.wire_proxy import Origin, Proxy, answer_each, proxied, serving
