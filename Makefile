@@ -30,7 +30,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two goals may need the same .venv, and pip locks nothing
 .PHONY: help install compiled dev demo test interop cluster lint check format matrix image
-.PHONY: test-image bench bench-quick bench-carrier soak rolling goodput clean
+.PHONY: test-image bench bench-quick bench-carrier soak rolling goodput outage clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -114,6 +114,9 @@ soak: install ## 300,000 attributed calls: none wrong, memory flat (Linux, a qua
 
 rolling: install ## replace pods and configurations under load: no call fails (a minute)
 	@'$(BIN)/python' -m bench.rolling $(ARGS)
+
+outage: install ## kill the identity provider under load: no token past its end (a minute and a half)
+	@'$(BIN)/python' -m bench.outage $(ARGS)
 
 goodput: install ## a destination is broken: what an app still gets done, with and without bounds (two minutes)
 	@'$(BIN)/python' -m bench.goodput $(ARGS)

@@ -34,7 +34,7 @@ from sidecar.core.keyset import parse_jwks
 from sidecar.core.policy import Policy
 from sidecar.core.verification import IssuerPolicy, Verifier
 from sidecar.credentials.ledger import HandleSource, Ledger
-from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.handler import InboundHandler
 from sidecar.settings import inbound_settings, policy_rules, wire_limits
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.decisions import Decisions

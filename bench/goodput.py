@@ -151,11 +151,11 @@ class Destination:
 class App:
     """Asks the destination that its path names, for which it needs a worker."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, found: Found) -> None:
         self._workers = asyncio.Semaphore(workers)
+        self._found = found
+        self._held = 0
         self.ports: dict[str, int] = {}
-        self.held = 0
-        self.most_held = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -168,8 +168,8 @@ class App:
         writer.close()
 
     async def _call(self, name: str, context: bytes) -> bytes:
-        self.held += name == "broken"
-        self.most_held = max(self.most_held, self.held)
+        self._held += name == "broken"
+        self._found.most_held = max(self._found.most_held, self._held)
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[name])
             writer.write(
@@ -181,7 +181,7 @@ class App:
         except ConnectionError:
             return b"502"
         finally:
-            self.held -= name == "broken"
+            self._held -= name == "broken"
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -210,10 +210,16 @@ async def _serving(serve: Serve) -> AsyncIterator[int]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def measure(way: str, bound: str, terms: Terms) -> Found:
-    """Run one cell: a destination that is broken in this *way*, under these bounds."""
-    app, good, broken = App(terms.workers), Destination("answers"), Destination(way)
+Until = Callable[[Found], bool]
+
+
+async def measure(way: str, bound: str, terms: Terms, until: Until = lambda _found: False) -> Found:
+    """Run one cell: a destination that is broken in this *way*, under these bounds.
+
+    It lasts for the seconds of *terms*, or until enough is *found*.
+    """
     found = Found()
+    app, good, broken = App(terms.workers, found), Destination("answers"), Destination(way)
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="goodput-")))
         app_port = await stack.enter_async_context(_serving(app.serve))
@@ -238,15 +244,19 @@ async def measure(way: str, bound: str, terms: Terms) -> Found:
         host, _, port = running.listener("inbound").rpartition(":")
         began = time.monotonic()
         ends_at = began + terms.seconds
+
+        def is_over() -> bool:
+            return time.monotonic() >= ends_at or until(found)
+
         await asyncio.gather(
             *(
-                _caller((host, int(port)), ends_at, found, terms, first=number)
+                _caller((host, int(port)), is_over, found, terms, first=number)
                 for number in range(terms.callers)
             )
         )
         found.seconds = time.monotonic() - began
         found.outlived = await _left_open(broken)
-        found.broken_calls, found.most_held = broken.calls, app.most_held
+        found.broken_calls = broken.calls
     return found
 
 
@@ -260,10 +270,15 @@ async def _left_open(broken: Destination) -> int:
 
 
 async def _caller(
-    address: tuple[str, int], ends_at: float, found: Found, terms: Terms, *, first: int
+    address: tuple[str, int],
+    is_over: Callable[[], bool],
+    found: Found,
+    terms: Terms,
+    *,
+    first: int,
 ) -> None:
     for number in count(first):
-        if time.monotonic() >= ends_at:
+        if is_over():
             return
         name = ("good", "broken")[number % 2]
         found.outcomes[f"{name} {await _ask(address, name, terms.patience)}"] += 1

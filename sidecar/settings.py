@@ -33,9 +33,9 @@ from sidecar.core.routes import named_segments
 from sidecar.core.token_request import TokenRequest
 from sidecar.core.token_sources import AUTHORIZATION_ONLY, TokenSources
 from sidecar.core.verification import IssuerPolicy
-from sidecar.inbound.exchange import InboundSettings
+from sidecar.inbound.handler import InboundSettings
 from sidecar.outbound.accepted_hosts import AcceptedHosts
-from sidecar.outbound.exchange import OutboundSettings
+from sidecar.outbound.handler import OutboundSettings
 from sidecar.outbound.proxy import ProxySettings
 from sidecar.tls.files import TlsPaths
 from sidecar.wire.limits import WireLimits

@@ -95,6 +95,7 @@ class Telling:
             circuits=lambda: {
                 name: wiring.metrics.introspection(name).circuit for name in wiring.introspection
             },
+            destination_circuits=wiring.circuits,
             unclean=lambda: dict(standing.hygiene.counts()),
             lost_lines=lambda: standing.access_log.dropped,
             decisions=wiring.decisions,

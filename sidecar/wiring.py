@@ -21,14 +21,14 @@ from sidecar.core.policy import Policy
 from sidecar.credentials.ledger import Ledger
 from sidecar.fetch.client import Lookup
 from sidecar.inbound.cors import CorsHandler
-from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.handler import InboundHandler
 from sidecar.inbound.resource_metadata import MetadataHandler
 from sidecar.inbound.transaction import TransactionTokens
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.obtaining import Obtaining
 from sidecar.outbound.addresses import Addresses, system_lookup, why_refused
 from sidecar.outbound.bounded import Bounds
-from sidecar.outbound.exchange import OutboundHandler
+from sidecar.outbound.handler import OutboundHandler
 from sidecar.outbound.outside import RelayedOutside
 from sidecar.outbound.proxy import CONNECT, UNLISTED, Bypasses, ProxyHandler
 from sidecar.standing import Standing

@@ -132,6 +132,8 @@ class DestinationStatus(Struct, frozen=True, kw_only=True):
     calls: dict[str, int] | None
     """By outcome: ``attached``, ``anonymous``, ``forwarded`` or the reason of the refusal.
     ``None`` for destinations past the bound on metric labels, which are counted together."""
+    circuit: str | None = None
+    """``closed``, ``open`` or ``half_open``; ``None``: it has none."""
 
 
 class AppStatus(Struct, frozen=True, kw_only=True):

@@ -64,6 +64,7 @@ class StatusSource:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         circuits: Callable[[], Mapping[str, str]],
+        destination_circuits: Callable[[], Mapping[str, str]],
         unclean: Callable[[], Mapping[tuple[str, str], int]],
         lost_lines: Callable[[], int],
         decisions: Decisions,
@@ -97,6 +98,7 @@ class StatusSource:
         self._clock = clock
         self._wall_clock = wall_clock
         self._circuits = circuits
+        self._destination_circuits = destination_circuits
         self._unclean = unclean
         self._lost_lines = lost_lines
         self._decisions = decisions
@@ -228,6 +230,7 @@ class StatusSource:
             min_assurance=destination.min_assurance,
             mode=destination.mode or self._config.outbound.mode,
             calls=None if route.name == OTHER else dict(route.outcomes),
+            circuit=self._destination_circuits().get(destination.name),
         )
 
 

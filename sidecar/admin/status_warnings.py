@@ -56,6 +56,8 @@ def other_warnings(
     for destination in destinations:
         if destination.mode == "observe":
             yield f"destination {destination.name} is only observed: no token is attached"
+        if destination.circuit not in (None, "closed"):
+            yield f"destination {destination.name} fails: its circuit is {destination.circuit}"
     for (issuer, kind), count in unclean.items():
         yield f"good tokens of issuer {issuer} that are unwise ({kind}): {count:,}"
     if lost_lines:

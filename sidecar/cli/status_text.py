@@ -170,7 +170,8 @@ def _destination(destination: DestinationStatus) -> str:
     return (
         f"{destination.name}: {destination.listen} -> {destination.upstream}, "
         f"token {destination.token}, min_assurance {destination.min_assurance}"
-        f"{', only observed' if destination.mode == 'observe' else ''}; "
+        f"{', only observed' if destination.mode == 'observe' else ''}"
+        f"{'' if destination.circuit is None else f', circuit {destination.circuit}'}; "
         f"{_outcomes(destination.calls)}"
     )
 

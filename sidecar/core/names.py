@@ -25,6 +25,8 @@ REASON_HEADER: Final = "x-sidecar-reason"
 
 DECISION_HEADER: Final = "x-sidecar-decision"
 """On answers the sidecar itself wrote: the decision id, also in the access log."""
+DECISION_LENGTH: Final = 16
+"""Characters of ``[0-9a-z]`` in such an id."""
 
 SIDECAR_PREFIX: Final = "x-sidecar-"
 IDENTITY_PREFIX: Final = "x-auth-"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidecar.config.model import Destination, DestinationRule
-from sidecar.core.outcome import Denial
+from sidecar.core.outcome import Denial, Reason
 from sidecar.core.parts import REST, Parts
 from sidecar.core.reason_texts import Step
 from sidecar.explain.case import Case
@@ -170,9 +170,28 @@ class _Outbound:
         status = self._case.status
         if answered_here(self._case.denial, self._case.enforced):
             return Look(f"the answer of {where}", "nothing is sent", fits=None, outcome="skipped")
-        return Look(
-            f"the answer of {where}", f"status {status}", fits=None if status == 499 else True
-        )
+        wanted = f"the answer of {where}{_bounds(self._destination)}"
+        if self._case.denial is not None and self._case.denial.reason in _KEPT_OUT:
+            return Look(wanted, "nothing is sent")
+        return Look(wanted, f"status {status}", fits=None if status == 499 else True)
+
+
+_KEPT_OUT: Final = (Reason.DESTINATION_UNAVAILABLE, Reason.DESTINATION_BUSY)
+
+
+def _bounds(destination: Destination | None) -> str:
+    """Return what has to be so for a call to be made and to go on."""
+    if destination is None:
+        return ""
+    limits = destination.limits
+    bounds = []
+    if limits.total_timeout_seconds is not None:
+        bounds.append(f"within {span(limits.total_timeout_seconds)}")
+    if limits.max_concurrent is not None:
+        bounds.append(f"with at most {limits.max_concurrent:,} calls at once")
+    if destination.circuit is not None:
+        bounds.append(f"after fewer than {destination.circuit.failures:,} failures in a row")
+    return "".join(f", {each}" for each in bounds)
 
 
 _KINDS: Final[Mapping[str, str]] = {

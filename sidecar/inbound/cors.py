@@ -6,7 +6,7 @@ for a token would refuse each. Passing one lets the app answer it, in nobody's n
 
 from sidecar.core.cors import Cors, origin_of, requested_method
 from sidecar.core.outcome import Denial, Reason
-from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.handler import InboundHandler
 from sidecar.wire.around import AroundExchange
 from sidecar.wire.exchange import Answer, Exchange, Handler
 from sidecar.wire.heads import RequestHead

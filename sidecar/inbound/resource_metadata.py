@@ -4,16 +4,16 @@ In front of the rules: a client reads it before it has a token. A handler of its
 where it is configured.
 """
 
+from sidecar.core.names import DECISION_LENGTH
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.resource_metadata import ResourceMetadata
-from sidecar.inbound.exchange import InboundHandler
+from sidecar.inbound.handler import InboundHandler
 from sidecar.wire.around import AroundExchange
 from sidecar.wire.exchange import Action, Answer, Exchange, Handler, Timing
 from sidecar.wire.heads import RequestHead, ResponseHead
 
 _LINES = b"content-type: application/json\r\ncache-control: max-age=3600\r\n"
 _READING = (b"GET", b"HEAD")
-_DECISION_LENGTH = 16
 
 
 class MetadataHandler:
@@ -83,7 +83,7 @@ class MetadataExchange:
             status=status,
             duration_seconds=timing.duration,
             overhead_seconds=timing.overhead,
-            decision=handler.ids.draw(_DECISION_LENGTH).decode(),
+            decision=handler.ids.draw(DECISION_LENGTH).decode(),
             credential=None,
             denial=None if fault is None else Denial(fault),
         )

@@ -10,13 +10,15 @@ from math import inf
 from typing import Final, Literal
 
 from sidecar.core.headers import AUTHORIZATION, CARRIER, CONTEXT, RESERVED
+from sidecar.core.names import DECISION_LENGTH
 from sidecar.core.outcome import Denial, Reason
 from sidecar.core.own_credentials import is_ours
 from sidecar.core.propagation import FIRST_MARK, carried_back
 from sidecar.core.token_sources import TokenSources
 from sidecar.credentials.ledger import HandleSource, Ledger
 from sidecar.outbound.addresses import Addresses
-from sidecar.outbound.exchange import OutboundHandler, drop_handles
+from sidecar.outbound.exchange import drop_handles
+from sidecar.outbound.handler import OutboundHandler
 from sidecar.telemetry.exchanges import ExchangeReporter
 from sidecar.telemetry.metrics import RouteMetrics
 from sidecar.wire.answers import refusal
@@ -28,7 +30,6 @@ UNLISTED: Final = "unlisted"
 CONNECT: Final = "connect"
 """Routes of the metrics, beside the destinations."""
 
-_DECISION_LENGTH: Final = 16
 _CONNECT_METHOD: Final = b"CONNECT"
 _ESTABLISHED: Final = 200
 
@@ -95,7 +96,7 @@ class ProxyHandler:
 
     def malformed(self, reason: Reason, detail: str) -> Answer:
         denial = Denial(reason, detail, public=True)
-        decision = self.ids.draw(_DECISION_LENGTH).decode()
+        decision = self.ids.draw(DECISION_LENGTH).decode()
         self.reporter.refused_message(denial, self.unlisted, decision)
         return refusal(denial, decision=decision, to_app=True)
 
@@ -132,7 +133,7 @@ class UnlistedExchange:
     def __init__(self, handler: ProxyHandler, head: RequestHead) -> None:
         self._handler = handler
         self._head = head
-        self._decision = handler.ids.draw(_DECISION_LENGTH).decode()
+        self._decision = handler.ids.draw(DECISION_LENGTH).decode()
         self._connects = head.method == _CONNECT_METHOD
         self._route = handler.connect if self._connects else handler.unlisted
         self._host, self._port = _split(head.proxied)

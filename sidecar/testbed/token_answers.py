@@ -30,7 +30,7 @@ def granted(
     if grant.is_exchanged:
         answer["issued_token_type"] = grant.token_type
     if grant.token_type == TRANSACTION_TOKEN:
-        answer["access_token"] = mint.token(subject, kind="txntoken+jwt", **claims)
+        answer["access_token"] = mint.typed("txntoken+jwt", subject, **claims)
         answer["token_type"] = "N_A"  # noqa: S105 - it is none (RFC 8693, section 2.2.1)
     elif grant.token_type == ACCESS_TOKEN and opaque is not None:
         answer["access_token"] = opaque.issue(subject, **claims)

@@ -62,15 +62,16 @@ class TokenMint:
         """The published key set (RFC 7517, section 5), newest keys first."""
         return {"keys": [key.public_jwk() for key in (*self._current, *self._previous)]}
 
-    def token(
-        self, subject: str, *, algorithm: str = "", kind: str = "JWT", **claims: object
-    ) -> str:
+    def token(self, subject: str, *, algorithm: str = "", **claims: object) -> str:
         """Return a token for *subject*; *claims* replace or (``ABSENT``) remove what it says.
 
-        *kind* is ``typ`` of its header. Raises ``KeyError`` for an algorithm this issuer has no
-        key for.
+        Raises ``KeyError`` for an algorithm this issuer has no key for.
         """
-        return self._key(algorithm).sign(self._claims(subject, claims), header={"typ": kind})
+        return self._key(algorithm).sign(self._claims(subject, claims))
+
+    def typed(self, kind: str, subject: str, **claims: object) -> str:
+        """Return the same with *kind* as ``typ`` of its header."""
+        return self._key("").sign(self._claims(subject, claims), header={"typ": kind})
 
     def expired(self, subject: str) -> str:
         """Return a token that was good until a minute ago, out of the reach of usual leeway."""

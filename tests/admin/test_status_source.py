@@ -48,6 +48,7 @@ async def test_a_quiet_pod(tmp_path: Path) -> None:
             "token": "relay",
             "min_assurance": "strict",
             "mode": "enforce",
+            "circuit": None,
             "calls": {},
         }
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.model import Demand, Explain, Require, Rule
+from sidecar.config.model import (
+    CircuitBreaker,
+    Demand,
+    DestinationLimits,
+    Explain,
+    Origin,
+    Require,
+    Rule,
+)
 from tests.cli.conftest import command, environment
 from tests.support.http import fetch
 from tests.support.pod import RULES, Pod, pod
@@ -289,3 +297,30 @@ async def test_the_command(tmp_path: Path) -> None:
             "`sidecar explain --all` lists what is kept\n"
         )
         assert json.loads((await explain(running, decision, "--output", "json"))[1])["steps"]
+
+
+async def test_a_destination_that_is_left_alone(tmp_path: Path) -> None:
+    """What bounds its calls, what the guard said of this one, and that nothing was sent."""
+    limits = DestinationLimits(connect_retries=0, total_timeout_seconds=5.0, max_concurrent=9)
+    nobody = Origin("http", "127.0.0.1", 1)
+    async with pod(
+        tmp_path,
+        control=tmp_path / "c.sock",
+        destination={
+            "upstream": nobody,
+            "token": "none",
+            "limits": limits,
+            "circuit": CircuitBreaker(failures=1),
+        },
+    ) as running:
+        for _ in range(2):
+            answer = await fetch(running.bound.outbound["profiles"])
+        told = await ask(running, f"/decisions/{answer.values('x-sidecar-decision')[0]}")
+        assert (told["status"], told["reason"]) == (503, "destination_unavailable")
+        forward = step(told, "forward")
+        assert forward["outcome"] == "refused"
+        assert forward["wanted"].endswith(
+            ", within 5 s, with at most 9 calls at once, after fewer than 1 failures in a row"
+        )
+        assert forward["found"] == "nothing is sent"
+        assert "it is tried again in" in forward["note"]

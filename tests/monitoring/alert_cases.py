@@ -56,6 +56,16 @@ def _state(state: str, values: str) -> Series:
     return {f'sidecar_issuer_state{{issuer="idp",state="{state}",{POD}}}': values}
 
 
+def _needs(result: str, values: str) -> Series:
+    labels = f'destination="profiles",result="{result}",{POD}'
+    return {f"sidecar_token_exchanges_total{{{labels}}}": values}
+
+
+def _asked(result: str, values: str) -> Series:
+    labels = f'client="idp",result="{result}",{POD}'
+    return {f"sidecar_token_endpoint_requests_total{{{labels}}}": values}
+
+
 CASES = (
     Case(
         "SidecarKeysMissing",
@@ -78,6 +88,26 @@ CASES = (
         {f'sidecar_circuit_state{{destination="idp",state="open",{POD}}}': "1 0 1 0 1 0 1 0 1 0"},
         {f'sidecar_circuit_state{{destination="idp",state="open",{POD}}}': "1 0 0 0 1 0 0 0 0 0"},
         {"namespace": "shop", "pod": "web-1", "destination": "idp", "severity": "warning"},
+    ),
+    Case(
+        "SidecarTokensNotObtained",
+        10,
+        # Calls whose token is at hand hide nothing.
+        {**_needs("unavailable", "0+6x20"), **_needs("cached", "0+900x20")},
+        # What callers are refused for their own tokens is another matter.
+        {
+            **_needs("unavailable", "0+6x20"),
+            **_needs("obtained", "0+60x20"),
+            **_needs("refused", "0+60x20"),
+        },
+        {"namespace": "shop", "destination": "profiles", "severity": "critical"},
+    ),
+    Case(
+        "SidecarClientMisconfigured",
+        8,
+        _asked("misconfigured", "0+1x20"),
+        {**_asked("refused", "0+9x20"), **_asked("misconfigured", "7x20")},
+        {"namespace": "shop", "client": "idp", "severity": "critical"},
     ),
     Case(
         "SidecarRejectionsJumped",

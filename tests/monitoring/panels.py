@@ -343,6 +343,26 @@ ROWS = (
                 "s",
             ),
             Panel(
+                "Tokens of destinations",
+                (
+                    Query(
+                        _rate("sidecar_token_exchanges_total", "destination, result"),
+                        "{{destination}} {{result}}",
+                    ),
+                ),
+                "ops",
+            ),
+            Panel(
+                "Questions to token endpoints",
+                (
+                    Query(
+                        _rate("sidecar_token_endpoint_requests_total", "client, result"),
+                        "{{client}} {{result}}",
+                    ),
+                ),
+                "ops",
+            ),
+            Panel(
                 "Circuits that are open",
                 (
                     Query(

@@ -42,6 +42,11 @@ issuers:
     introspection:
       client_id: {client.client_id}
       client_secret: file:secret
+clients:
+  shop:
+    issuer: shop
+    client_id: {client.client_id}
+    client_secret: file:secret
 inbound:
   listen: 127.0.0.1:0
   app: http://127.0.0.1:{app}
@@ -56,6 +61,13 @@ outbound:
       listen: 127.0.0.1:{out}
       upstream: https://localhost:{profile}
       hosts: [profile-service]
+      tls: {{ca: ca.pem}}
+    nightly:
+      listen: 127.0.0.1:0
+      upstream: https://127.0.0.1:{profile}
+      token: client_credentials
+      without_context: client_credentials
+      token_request: {{client: shop}}
       tls: {{ca: ca.pem}}
 admin:
   listen: 127.0.0.1:0
@@ -112,6 +124,7 @@ class Stage:
         await self._call("opaque", f"{users}/users/alice", self.opaque.opaque.issue("alice"))
         await self._call("unknown opaque", f"{users}/users/alice", "not-a-token-of-anybody")
         await self._call("no admin", f"{profiles}/admin/profiles", bob)
+        await self._call("nightly", f"http://{self.user.listener('outbound', 'nightly')}/admin/x")
         await self._call("background", f"{users}/reports", bob, method="POST")
         await self._tunnel()
         await self._plain_to_tls()

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from sidecar.core.outcome import REASONS_BY_CODE
 from sidecar.kubernetes.admission import RESULTS
+from sidecar.telemetry import token_endpoint, token_exchanges
 from sidecar.telemetry.catalogue import CATALOGUE
 from sidecar.telemetry.introspection import CIRCUIT_STATES
 from sidecar.telemetry.metrics import ISSUER_STATES
@@ -31,7 +32,12 @@ KNOWN_VALUES = {
     "reason": set(REASONS_BY_CODE),
     "outcome": set(REASONS_BY_CODE),
     "state": {*ISSUER_STATES, *CIRCUIT_STATES},
-    "result": {*RESULTS, "hit"},
+    "result": {
+        *RESULTS,
+        "hit",
+        *get_args(token_endpoint.Result),
+        *get_args(token_exchanges.Result),
+    },
     "direction": {"inbound", "outbound"},
     "enforced": {"true", "false"},
 }

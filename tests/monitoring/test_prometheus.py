@@ -77,6 +77,7 @@ async def test_every_query_of_the_dashboard_and_every_alert(tmp_path: Path) -> N
         "opaque": {502},
         "unknown opaque": {401},
         "no admin": {403},
+        "nightly": {403},
         "background": {202},
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 import h11
 import pytest
 
+from sidecar.cli.status_text import lines
 from sidecar.config import model
 from sidecar.config.model import CircuitBreaker, DestinationLimits, Limits
 from tests.support.http import Response, fetch
@@ -329,6 +330,10 @@ async def test_a_destination_that_fails_is_left_alone(
         assert len(origin.peers) == connections
         metrics = await running.metrics()
         assert 'sidecar_circuit_state{destination="profiles",state="open"} 1.0' in metrics
+        status = running.sidecar._telling.status()
+        assert status.destinations[0].circuit == "open"
+        assert "destination profiles fails: its circuit is open" in status.warnings
+        assert "circuit open" in "\n".join(lines(status))
     assert records(running)[-1]["detail"].startswith("calls to profiles failed one after the other")
 
 

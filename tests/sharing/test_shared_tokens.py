@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -311,7 +312,7 @@ async def test_values_that_were_exchanged(shared_server: Redis, redis: Client) -
             assert bench.saw("unreadable") == 1
 
 
-def jwt(exp: int = int(NOW) + 300, **claims: object) -> bytes:
+def jwt(exp: int = int(NOW) + 300, **claims: Any) -> bytes:
     mint = TokenMint("https://idp.test", audience=["orders"], algorithms=("ES256",))
     return mint.token("alice", algorithm="", kind="at+jwt", exp=exp, **claims).encode()
 

@@ -19,6 +19,8 @@ from sidecar.testbed.processes import RunningSidecar, sidecar
 from tests.support.http import App, Request, Response, fetch
 
 _READY_SECONDS = 30.0
+_LIMIT_SECONDS = 60.0
+"""Of a call through all of them, when hundreds are made at once."""
 _POLL_SECONDS = 0.02
 _CARRIER = ("x-sidecar-carrier", "python/0.1; grade=strict")
 
@@ -69,7 +71,9 @@ class Chain:
 
     async def visit(self, token: str, target: str = "/users/x") -> Visit:
         """Call the first service with *token*."""
-        answer = await fetch(self.links[0].address("inbound"), target, bearer=token)
+        answer = await fetch(
+            self.links[0].address("inbound"), target, bearer=token, limit_seconds=_LIMIT_SECONDS
+        )
         if answer.reason:
             return Visit(answer.status, [_refusal(answer)])
         return Visit(answer.status, json.loads(answer.body))
@@ -148,7 +152,7 @@ async def _answer(request: Request, onward: Address | None) -> None:
     ]
     if onward is not None:
         fields = [_CARRIER, ("x-sidecar-context", request.handle)]
-        answer = await fetch(onward, request.target, fields=fields)
+        answer = await fetch(onward, request.target, fields=fields, limit_seconds=_LIMIT_SECONDS)
         seen += [_refusal(answer)] if answer.status != 200 else json.loads(answer.body)
     request.answer(body=json.dumps(seen).encode())
 

@@ -306,6 +306,7 @@ async def test_a_connection_of_no_more_use_is_closed(no: bytes, most: int) -> No
         await client.send(GET)
         assert (await client.message()).status == 200
         assert origin.connections == 2
+        assert proxy.handler.exchanges[0].commits == 2  # at once, on the second one
         await until(lambda: proxy.pool.connections == 1)
 
 
