@@ -19,7 +19,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 # Dependencies first: they change less often than the code.
 COPY constraints.txt pyproject.toml README.md ./
 RUN python3 -m venv --without-pip /opt/sidecar \
- && python3 -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" > requirements.txt \
+ && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['redis']))" > requirements.txt \
  && python3 -m pip --python /opt/sidecar/bin/python install --only-binary :all: --no-compile --constraint constraints.txt --requirement requirements.txt
 COPY setup.py ./
 COPY sidecar sidecar

@@ -121,6 +121,7 @@ class Obtaining:
             wall_clock=standing.wall_clock,
             random=standing.jitter,
             report=standing.metrics.token_exchanges(destination),
+            is_bound=client.tls is not None,
         )
 
     def _issuer(self, client: model.Client) -> str:

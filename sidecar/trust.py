@@ -6,6 +6,7 @@ tokens where nothing about judging them has changed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from sidecar import settings
 from sidecar.config import model
@@ -17,6 +18,11 @@ from sidecar.credentials.app_identity import AppIdentity
 from sidecar.issuers.introspection import IntrospectionClient
 from sidecar.issuers.keys import IssuerKeys
 from sidecar.standing import Standing
+
+TRANSACTIONS_KEPT: Final = 1024
+"""Verified transaction tokens that are remembered: each comes once or a few times in short order,
+so that more would be memory for nothing."""
+TRANSACTION_BYTES_KEPT: Final = 4 * 1024 * 1024
 
 
 def trust(config: model.Config, standing: Standing, before: "Trust | None" = None) -> "Trust":
@@ -149,8 +155,8 @@ class Trust:
             (settings.issuer_policy(issuer),),
             render=self.identity.render_transaction,
             max_token_bytes=config.inbound.max_token_bytes,
-            cache_max_entries=config.token_cache.max_entries,
-            cache_max_bytes=config.token_cache.max_bytes,
+            cache_max_entries=min(config.token_cache.max_entries, TRANSACTIONS_KEPT),
+            cache_max_bytes=min(config.token_cache.max_bytes, TRANSACTION_BYTES_KEPT),
             unclean_token=self._standing.hygiene.saw,
         )
 

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import isfinite
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -27,6 +26,8 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 
 _VERSION: Final = b"1"
 _NONCE_BYTES: Final = 12
+_END: Final = 1e15
+"""Of time, in seconds: an integer may be too long to become a float."""
 _PURPOSE: Final = b"jwt-sidecar shared token 1"
 
 
@@ -145,6 +146,6 @@ def _read(members: dict[str, Any], place: bytes) -> ObtainedToken:
 
 
 def _instant(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_END < value < _END:
         raise SealError("holds a time that is none")
     return float(value)

@@ -23,6 +23,7 @@ from sidecar.credentials.obtained_tokens import (
     Key,
     ObtainedTokens,
     Obtaining,
+    Shared,
 )
 from sidecar.resilience.rate import Rate
 from sidecar.telemetry.token_exchanges import TokenExchangeMetrics
@@ -85,11 +86,13 @@ class TokenSource:
         wall_clock: Callable[[], float],
         random: Callable[[], float],
         report: TokenExchangeMetrics,
+        is_bound: bool = False,
     ) -> None:
         """*generation* stands for the client's configuration (``generation_of``).
 
         *clock* is monotonic, *wall_clock* says seconds since the epoch; *random* gives numbers
-        from 0 to 1.
+        from 0 to 1. *is_bound*: the server may bind its tokens to this pod's own certificate
+        (RFC 8705), so that they are of no use to other pods.
         """
         self._request = request
         self._prefix: Key = sha256(generation + repr(request).encode()).digest()
@@ -102,7 +105,12 @@ class TokenSource:
         self._wall_clock = wall_clock
         self._random = random
         self._report = report
+        self._is_bound = is_bound
         self._renewals = Rate(MAX_RENEWALS_PER_SECOND, clock=clock)
+
+    @property
+    def _shared(self) -> Shared | None:
+        return None if self._is_bound else self._tokens.shared
 
     def get(self, subject: Credential | None) -> ObtainedToken | Failure | Obtaining:
         """Return the token for *subject*, why there is none, or the question to wait for."""
@@ -138,7 +146,7 @@ class TokenSource:
             return False
         self._tokens.discard(key)
         self._tokens.renewed.add(key, token.digest, until=now + RENEWAL_SECONDS)
-        if (shared := self._tokens.shared) is not None:
+        if (shared := self._shared) is not None:
             shared.forget(key, token)
         return True
 
@@ -215,14 +223,14 @@ class TokenSource:
             self._report.came_to("shared")
             return outcome
         self._report.came_to("obtained" if ahead_of is None else "refreshed")
-        if (shared := self._tokens.shared) is not None:
+        if (shared := self._shared) is not None:
             shared.keep(key, question.subject, outcome)
         return outcome
 
     async def _found_elsewhere(
         self, key: Key, subject: Credential | None, ahead_of: Held | None
     ) -> ObtainedToken | None:
-        shared = self._tokens.shared
+        shared = self._shared
         if shared is None:
             return None
         found = await shared.find(key, self._request, subject)

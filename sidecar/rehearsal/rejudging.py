@@ -4,7 +4,7 @@ Owns what can be known of it: whatever depends on something that was not recorde
 never guessed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,7 +79,9 @@ def _principal(caller: Caller) -> Principal:
         if (value := getattr(caller, name)) is not None:
             claims[name] = value
     if caller.act is not None:
-        claims["act"] = {"sub": caller.act} if caller.act else {}
+        # Where they are hashed, what is deeper than the outermost says nothing.
+        whole = caller.actors and "act.sub" not in caller.redacted
+        claims |= _chain(caller.actors if whole else [caller.act])
     for shown, value in caller.claims.items():
         _put(claims, parse_claim_path(shown), value)
     return Principal(
@@ -91,6 +93,14 @@ def _principal(caller: Caller) -> Principal:
         claims=claims,
         client_roles={each: frozenset(held) for each, held in caller.client_roles.items()},
     )
+
+
+def _chain(actors: Sequence[str]) -> dict[str, Any]:
+    """Return ``act`` as a token has it, from its actors, the outermost first."""
+    claims: dict[str, Any] = {}
+    for actor in reversed(actors):
+        claims = {"act": {"sub": actor, **claims} if actor else claims}
+    return claims
 
 
 def _put(claims: dict[str, Any], path: ClaimPath, value: Any) -> None:

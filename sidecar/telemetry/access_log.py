@@ -109,7 +109,7 @@ def _make_encodable(record: AccessRecord) -> None:
         value = getattr(record, name)
         if isinstance(value, str):
             setattr(record, name, _encodable(value))
-    record.actors = [_encodable(each) for each in record.actors]
+    record.actors = tuple(_encodable(each) for each in record.actors)
 
 
 def _encodable(text: str) -> str:

@@ -132,7 +132,7 @@ class ExchangeReporter:
                 chain = actor_chain(principal.claims)
                 record.actor = chain[0]
                 if len(chain) > 1:
-                    record.actors = list(chain)
+                    record.actors = chain
         if transaction is not None:
             record.transaction = transaction_id(transaction.principal)
         if denial is not None:

@@ -56,7 +56,7 @@ class AccessRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     actor: str | None = None
     """Who uses the token for its subject: ``sub`` of the outermost ``act`` (RFC 8693), empty for
     one without a name; ``None``: nobody does."""
-    actors: list[str] = []
+    actors: tuple[str, ...] = ()
     """That one and those before it, the outermost first, where there is more than one."""
     transaction: str = ""
     """``txn`` of the transaction token, verified or passed on."""

@@ -58,12 +58,13 @@ class IdentityProvider:
         issues_opaque: bool = False,
         services: Iterable[Service] = SERVICES,
         tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """*issuer* is its URL where that is not the address it listens on.
 
         *issues_opaque*: the token endpoint gives tokens that only introspection can read.
         *services* are its clients. With *tls* it speaks HTTPS; a context that asks for
-        certificates is what ``tls_client_auth`` needs.
+        certificates is what ``tls_client_auth`` needs. *clock* says seconds since the epoch.
         """
         self.key_set_requests = 0
         """How often the key set was asked for."""
@@ -82,6 +83,7 @@ class IdentityProvider:
         self._lifetime_seconds = lifetime_seconds
         self._services = tuple(services)
         self._tls = tls
+        self._clock = clock
         self._runner: web.AppRunner | None = None
 
     @property
@@ -131,13 +133,14 @@ class IdentityProvider:
             algorithms=self._algorithms,
             lifetime_seconds=self._lifetime_seconds,
             principals=(*USERS, *self._services),
+            clock=self._clock,
         )
-        self.opaque = OpaqueTokens(self.mint)
-        self._tokens = TrustedTokens(self.mint, opaque=self.opaque, clock=time.time)
-        self._workloads = TrustedTokens(clock=time.time)
+        self.opaque = OpaqueTokens(self.mint, clock=self._clock)
+        self._tokens = TrustedTokens(self.mint, opaque=self.opaque, clock=self._clock)
+        self._workloads = TrustedTokens(clock=self._clock)
         recipients = (self.issuer, self.token_url)
         self._clients = ClientAuthentication(
-            self._services, recipients=recipients, workloads=self._workloads, clock=time.time
+            self._services, recipients=recipients, workloads=self._workloads, clock=self._clock
         )
         self._endpoint = TokenEndpoint(USERS, self._clients, self._tokens, recipients=recipients)
 
@@ -247,7 +250,7 @@ class IdentityProvider:
                 return refused(error)
             case Grant() as grant:
                 opaque = self.opaque if self._issues_opaque else None
-                return granted(grant, faults, now=time.time(), mint=self.mint, opaque=opaque)
+                return granted(grant, faults, now=self._clock(), mint=self.mint, opaque=opaque)
 
     async def _introspect(self, request: web.Request) -> web.Response:
         form = await _form(request)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from sidecar.config import model
 from sidecar.core.obtained import Failure, FailureKind, ObtainedToken
 from sidecar.core.principal import Credential, Principal
-from sidecar.core.token_request import TokenRequest
+from sidecar.core.token_request import ACCESS_TOKEN, TokenRequest
 from sidecar.credentials.obtained_tokens import ObtainedTokens, Obtaining
 from sidecar.credentials.token_source import TokenSource, generation_of
 from sidecar.telemetry.token_exchanges import TokenExchangeMetrics
@@ -62,7 +62,10 @@ class Server:
         if self.fails is not None:
             return self.fails
         token = ObtainedToken(
-            f"obtained-{number}-for-{name}".encode(), asked_at, asked_at + self.lifetime
+            f"obtained-{number}-for-{name}".encode(),
+            asked_at,
+            asked_at + self.lifetime,
+            ACCESS_TOKEN if request.grant == "exchange" else "",
         )
         self.answered.append(token)
         return token
@@ -88,7 +91,11 @@ class Bench:
         self.source = self.another()
 
     def another(
-        self, request: TokenRequest = EXCHANGE, generation: bytes = generation_of("idp")
+        self,
+        request: TokenRequest = EXCHANGE,
+        generation: bytes = generation_of("idp"),
+        *,
+        is_bound: bool = False,
     ) -> TokenSource:
         return TokenSource(
             request,
@@ -100,6 +107,7 @@ class Bench:
             wall_clock=self.clock,
             random=self.random,
             report=self.metrics,
+            is_bound=is_bound,
         )
 
     async def get(

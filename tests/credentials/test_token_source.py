@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -469,6 +470,38 @@ async def test_a_withdrawn_subject_ends_what_is_under_way() -> None:
     await bench.idle()
     assert len(bench.tokens) == 1
     assert bench.count("withdrawn") == 1
+
+
+async def test_who_comes_after_a_withdrawal_asks_anew() -> None:
+    """At once, with the same token: somebody has vouched for it again."""
+    bench = Bench()
+    bench.server.gate.clear()
+    first = bench.source.get(subject())
+    bench.tokens.forget_subject(subject().digest)
+    second = bench.source.get(subject())
+    assert second is not first
+    bench.server.gate.set()
+    assert said(await settled(second)).startswith("obtained-")
+    assert said(await settled(first)) == "subject_expired"
+    await bench.idle()
+    assert len(bench.tokens) == 1
+
+
+async def test_an_answer_that_comes_in_spite_of_a_withdrawal() -> None:
+    """Whoever asks may not notice that it is to end; its answer is dropped."""
+    bench = Bench()
+
+    async def insists(_: TokenRequest, __: Credential | None) -> ObtainedToken | Failure:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return ObtainedToken(b"late", NOW, NOW + 300)
+
+    bench.source._ask = insists
+    got = bench.source.get(subject())
+    await asyncio.sleep(0)
+    bench.tokens.forget_subject(subject().digest)
+    assert said(await settled(got)) == "subject_expired"
+    assert len(bench.tokens) == 0
 
 
 async def test_withdrawn_as_the_answer_came() -> None:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.config.model import TransactionTokens
+from sidecar.config.model import Decisions, Log, TransactionTokens
 from sidecar.core.attribution import Entry
 from sidecar.core.identity import IdentityHeader
-from sidecar.testbed.token_mint import ABSENT
+from sidecar.testbed.token_mint import ABSENT, TokenMint
 from tests.support.http import Fields, Response, fetch
-from tests.support.inflight import arrive
-from tests.support.pod import Pod, pod, records, soon
+from tests.support.inflight import arrive, call
+from tests.support.introspection import serving
+from tests.support.pod import AUDIENCE, ISSUER, Pod, pod, records, soon
 from tests.support.transactions import TransactionMint
 
 
@@ -189,6 +190,56 @@ async def test_a_request_that_waits_has_its_entry_with_it(tmp_path: Path) -> Non
         assert token not in repr(transaction)
         await waiting.end()
         assert is_wiped(entry)
+
+
+async def test_beside_an_opaque_token_and_with_a_key_to_fetch(tmp_path: Path) -> None:
+    """The issuer is asked about one and for the key of the other, one after the other."""
+    mint, tts = TokenMint(ISSUER, audience=[AUDIENCE], algorithms=("ES256",)), TransactionMint()
+    async with (
+        serving(mint) as endpoint,
+        pod(
+            tmp_path, mint=mint, transactions=tts, introspection=endpoint.configured(),
+            cooldown_seconds=1.0,
+        ) as running,
+    ):  # fmt: skip
+        running.wiring.keys["tts"]._finished_at = 0.0  # long ago
+        tts.rotate()
+        (tmp_path / "tts.json").write_text(json.dumps(tts.jwks()))
+        opaque = endpoint.opaque.issue("alice")
+        for _ in range(2):
+            token = tts.transaction("alice", txn="t-1")
+            assert (await send(running, token, bearer=opaque)).status == 200
+        for received in running.app.received:
+            assert received.values("x-auth-subject") == ["alice"]
+            assert received.values("x-auth-transaction") == ["t-1"]
+
+
+async def test_observing_rules_takes_no_bad_token(tmp_path: Path) -> None:
+    """``mode: observe`` is about what rules refuse, not about tokens."""
+    tts = TransactionMint()
+    async with pod(tmp_path, transactions=tts, inbound={"mode": "observe"}) as running:
+        answer = await send(running, tts.transaction("alice", aud="other.example"))
+        assert (answer.status, answer.reason) == (403, "transaction_token_invalid")
+
+
+async def test_recorded_decisions_have_its_txn(tmp_path: Path) -> None:
+    """Of the request and of its calls; and a refusal for its sake is none of the rules'."""
+    tts = TransactionMint()
+    file = tmp_path / "decisions"
+    keys = Log(level="error", decisions=Decisions(file=str(file)))
+    destination = {"transaction_token": "pass"}
+    async with pod(
+        tmp_path, transactions=tts, destination=destination, log_keys=keys, automatic=False
+    ) as running:
+        token = tts.transaction("alice", txn="t-1")
+        alice = await arrive(running, running.mint.token("alice"), fields=[("txn-token", token)])
+        await call(running, alice.handle)
+        await alice.end()
+        await send(running, "rubbish")
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each.get("transaction") for each in found] == ["t-1", "t-1", None]
+    assert (found[2]["presented"], found[2]["allowed"]) == ("verified", False)
+    assert token not in file.read_text()
 
 
 def is_wiped(entry: Entry) -> bool:

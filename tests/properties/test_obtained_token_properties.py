@@ -312,5 +312,5 @@ async def test_a_long_walk_gives_many_and_never_wrongly(seed: int) -> None:
 
 TestObtainedTokens = ObtainedTokenMachine.TestCase
 TestObtainedTokens.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
 )

@@ -5,7 +5,9 @@ later, access tokens are shared by requests of different transactions, and the a
 by a handle, by relaying the access token alone, or by both.
 """
 
+import json
 import random
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -13,14 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.config.model import Limits
 from sidecar.core.attribution import CallTerms, Entry
+from sidecar.core.claims import IssuerPolicy
+from sidecar.core.keyset import parse_jwks
+from sidecar.core.outcome import Denial
 from sidecar.core.principal import Credential, Principal
+from sidecar.core.verification import KeyNeeded, Verified, Verifier
+from sidecar.inbound.transaction import TransactionTokens
 from sidecar.settings import wire_limits
 from sidecar.wire.exchange import Answer, Exchange, Forward
 from sidecar.wire.request_head import parse_request_head
-from tests.support.pod import Pod, pod
+from tests.support.pod import TRUST_DOMAIN, Pod, pod
 from tests.support.transactions import TransactionMint
 
 STEPS = 2_000
@@ -106,3 +115,31 @@ async def test_never_anothers(token: str, seed: int, tmp_path: Path) -> None:
                 case _:
                     pass
     assert min(sent.values()) > 5, sent
+
+
+def tokens_for(tts: TransactionMint) -> TransactionTokens:
+    """Return what judges the tokens of *tts*."""
+    policy = IssuerPolicy("tts", tts.issuer, frozenset({TRUST_DOMAIN}), profile="transaction_token")
+    verifier = Verifier(
+        (policy,), render=lambda _principal: b"", max_token_bytes=4096, cache_max_entries=10,
+        cache_max_bytes=1 << 20,
+    )  # fmt: skip
+    verifier.install("tts", parse_jwks(json.dumps(tts.jwks()).encode()))
+    return TransactionTokens(verifier, required=True, same_subject=False)
+
+
+TTS = TransactionMint()
+JUDGE = tokens_for(TTS)
+CALLER = Credential(Principal("s", "i", "alice"), b"t", b"d" * 32, inf, -inf)
+_PARTS = st.sampled_from(TTS.transaction("alice", exp=1 << 40).encode().split(b"."))
+_VALUES = st.one_of(st.binary(max_size=64), st.lists(_PARTS, max_size=4).map(b".".join))
+
+
+@given(st.lists(_VALUES, max_size=3))
+def test_any_bytes_give_a_value(sent: list[bytes]) -> None:
+    """Nothing raises; and what is not exactly the one good token is refused, or needs a key."""
+    now = time.time()
+    found = JUDGE.judge(sent, CALLER, now)
+    assert isinstance(found, Verified | Denial | KeyNeeded)
+    if isinstance(found, Verified):
+        assert sent == [found.credential.token]

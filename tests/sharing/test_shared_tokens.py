@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -13,6 +14,7 @@ from redis.asyncio import Redis as Client
 from sidecar.config.model import ObtainedTokens, RedisServer, SharedTokens, SharingKey
 from sidecar.core.obtained import ObtainedToken
 from sidecar.core.principal import Credential
+from sidecar.core.token_request import ACCESS_TOKEN, JWT
 from sidecar.credentials import shared_tokens
 from sidecar.credentials.sealed_tokens import MAX_VALUE_BYTES, Seal, SealError
 from sidecar.credentials.shared_tokens import MAX_LOOKS, MAX_WRITES
@@ -202,6 +204,17 @@ async def test_a_refresh_does_not_take_what_it_has(shared_server: Redis, redis: 
     await bench.sharing.close()
 
 
+async def test_a_token_that_is_bound_to_a_certificate(shared_server: Redis, redis: Client) -> None:
+    """Of which each pod has its own (RFC 8705): nobody else could use it."""
+    async with pod(shared_server.configured()) as bench:
+        bound = bench.another(is_bound=True)
+        token = await bench.get(source=bound)
+        assert isinstance(token, ObtainedToken)
+        assert bound.refused(token, subject())
+        await bench.written()
+        assert (await names_in(redis), bench.shared.results) == ([], {})
+
+
 # --- what a reader of Redis learns ---
 
 
@@ -299,18 +312,27 @@ async def test_values_that_were_exchanged(shared_server: Redis, redis: Client) -
             assert bench.saw("unreadable") == 1
 
 
-def jwt(exp: int = int(NOW) + 300, **claims: object) -> bytes:
+def jwt(exp: int = int(NOW) + 300, **claims: Any) -> bytes:
     mint = TokenMint("https://idp.test", audience=["orders"], algorithms=("ES256",))
-    return mint.token("alice", algorithm="ES256", exp=exp, **claims).encode()
+    return mint.token("alice", algorithm="", kind="at+jwt", exp=exp, **claims).encode()
 
 
-def of(token: bytes, asked_at: float = NOW, ends: float = NOW + 300) -> ObtainedToken:
-    return ObtainedToken(token, asked_at, ends, "", "alice")
+def of(
+    token: bytes,
+    asked_at: float = NOW,
+    ends: float = NOW + 300,
+    *,
+    kind: str = ACCESS_TOKEN,
+    actor: str = "",
+) -> ObtainedToken:
+    name = "" if token == OPAQUE else "alice"
+    return ObtainedToken(token, asked_at, ends, kind, name, actor)
 
 
+OPAQUE = b"opaque"
 JUDGED = {
     "as it should be": (of(jwt()), EXCHANGE, "found"),
-    "opaque": (of(b"opaque"), EXCHANGE, "found"),
+    "opaque": (of(OPAQUE), EXCHANGE, "found"),
     "of somebody else": (of(jwt(sub="bob")), EXCHANGE, "mismatch"),
     "of nobody": (of(jwt(sub=None)), EXCHANGE, "mismatch"),
     "for somebody else": (of(jwt(aud=["billing"])), EXCHANGE, "mismatch"),
@@ -318,12 +340,19 @@ JUDGED = {
         of(jwt(aud="billing")), replace(EXCHANGE, accepted_audiences=("billing",)), "found"),
     "for nobody": (of(jwt(aud=None)), EXCHANGE, "mismatch"),
     "ends before it is said to": (of(jwt(exp=int(NOW) + 100)), EXCHANGE, "mismatch"),
+    "of another type": (of(OPAQUE, kind="urn:x"), EXCHANGE, "mismatch"),
+    "without type": (of(OPAQUE, kind=""), EXCHANGE, "mismatch"),
+    "no JWT, as which it was issued": (of(OPAQUE, kind=JWT), EXCHANGE, "mismatch"),
+    "of no actor": (of(jwt(), actor="user-service"), EXCHANGE, "mismatch"),
+    "of its actor": (
+        of(jwt(act={"sub": "user-service"}), actor="user-service"), EXCHANGE, "found"),
+    "two tokens": (of(b"two tokens"), EXCHANGE, "mismatch"),
     "ended": (of(jwt(), NOW - 600, NOW), EXCHANGE, "expired"),
     "from the future": (of(jwt(), NOW + MAX_SKEW_SECONDS + 1), EXCHANGE, "too_new"),
     "a little from the future": (of(jwt(), NOW + MAX_SKEW_SECONDS), EXCHANGE, "found"),
     "about to end": (of(jwt(exp=int(NOW) + 1), NOW - 300, NOW + 1), EXCHANGE, "found"),
     "of another name for her": (
-        ObtainedToken(jwt(sub="pairwise"), NOW, NOW + 300, "", "pairwise"),
+        ObtainedToken(jwt(sub="pairwise"), NOW, NOW + 300, ACCESS_TOKEN, "pairwise"),
         replace(EXCHANGE, subject_may_change=True), "found"),
 }  # fmt: skip
 
@@ -501,7 +530,7 @@ async def test_another_pod_s_newer_one_stays(shared_server: Redis, redis: Client
         first = await one.get()
         await one.written()
         assert isinstance(first, ObtainedToken)
-        newer = ObtainedToken(b"newer", NOW + 1, NOW + 301)
+        newer = ObtainedToken(b"newer", NOW + 1, NOW + 301, ACCESS_TOKEN)
         name, value = Seal([KEY], "jwt-sidecar").close(one.source._prefix + subject().digest, newer)
         await redis.set(name, value)
         assert one.source.refused(first, subject())

@@ -165,9 +165,10 @@ async def fetch(
     bearer: str | None = None,
     body: bytes = b"",
     host: str | None = None,
+    limit_seconds: float = LIMIT_SECONDS,
 ) -> Response:
     """Send one request on a connection of its own and return the answer."""
-    async with asyncio.timeout(LIMIT_SECONDS):
+    async with asyncio.timeout(limit_seconds):
         reader, writer = await asyncio.open_connection(address.host, address.port)
         try:
             connection = h11.Connection(h11.CLIENT)

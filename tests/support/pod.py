@@ -27,6 +27,7 @@ from sidecar.config.model import (
     Outbound,
     Require,
     Rule,
+    SharedTokens,
     TransactionTokens,
 )
 from sidecar.testbed.token_mint import TokenMint
@@ -103,6 +104,7 @@ async def pod(
     addresses: Sequence[str] | None = None,
     app_ends_too: bool = False,
     clients: Sequence[Client] = (),
+    shared_tokens: SharedTokens | None = None,
 ) -> AsyncIterator[Pod]:
     """Run a pod; *inbound*, *destination*, *outbound* and *issuer* replace fields of the model.
 
@@ -144,6 +146,7 @@ async def pod(
                 ),
                 **(outbound or {}),  # type: ignore[arg-type]
             ),
+            shared_tokens=shared_tokens,
             log=log_keys or Log(level="error"),
             explain=explain or Explain(),
             drain_timeout_seconds=2.0,

@@ -157,3 +157,15 @@ def test_an_explanation_says_both_in_words() -> None:
 def replace_row(found: Explanation) -> Explanation:
     values = {name: getattr(found, name) for name in found.__struct_fields__}
     return Explanation(**(values | {"actors": (), "attached": None}))
+
+
+def test_half_a_surrogate_pair_in_a_chain_does_not_break_a_line() -> None:
+    """No UTF-8 can say it, and claims may hold it."""
+    batches: list[bytes] = []
+    log = AccessLog(batches.append)
+    claims = {"sub": "alice", "act": {"sub": "a\ud800", "act": {"sub": "\udc00b"}}}
+    principal = Principal("shop", "https://idp.example", "alice", claims=claims)
+    ended(log, credential=Credential(principal, b"t", b"d" * 32, 0.0, 0.0))
+    log.close()
+    found = json.loads(b"".join(batches))
+    assert (found["actor"], found["actors"]) == ("a?", ["a?", "?b"])
