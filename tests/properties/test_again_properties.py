@@ -54,6 +54,7 @@ class Origin:
     answers=st.lists(st.sampled_from(ANSWERS), max_size=6),
     replay_bytes=st.sampled_from([0, 30, 2_000]),
     pieces=st.integers(1, 8),
+    turns=st.sampled_from([1, 40]),
 )
 def test_each_request_has_one_answer_and_is_sent_whole_at_most_twice(
     new_loop: Any,
@@ -61,8 +62,12 @@ def test_each_request_has_one_answer_and_is_sent_whole_at_most_twice(
     answers: list[bytes],
     replay_bytes: int,
     pieces: int,
+    turns: int,
 ) -> None:
-    """Twice exactly if the first answer was a 401 and the exchange was asked."""
+    """Twice exactly if the first answer was a 401 and the exchange was asked.
+
+    Between the *pieces* the loop has so many *turns*: some content comes after its head was sent.
+    """
 
     async def conversation() -> None:
         origin = Origin(answers)
@@ -76,7 +81,8 @@ def test_each_request_has_one_answer_and_is_sent_whole_at_most_twice(
             size = len(raw) // pieces + 1
             for start in range(0, len(raw), size):
                 await client.send(raw[start : start + size])
-                await asyncio.sleep(0)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
             statuses = []
             for _ in sent:
                 while (answer := await client.message()).status < 200:
