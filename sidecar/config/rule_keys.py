@@ -17,6 +17,7 @@ from sidecar.config.kinds import (
     Schema,
     Text,
 )
+from sidecar.config.mentions import Mention
 from sidecar.config.model import Allow, Require, Rule
 from sidecar.config.positions import MappingNode, Node, ScalarNode, SequenceNode, under
 from sidecar.config.problems import nearest
@@ -35,26 +36,6 @@ def _require(fields: Fields) -> Require | Invalid:
         )
         return INVALID
     return INVALID if fields.is_broken else Require(**fields.values)
-
-
-class IssuerName:
-    """The name of an issuer, noted to be looked for among those that there are."""
-
-    label = "name"
-    bounds = ""
-    _text: Final = Text("name", values.name, values.NAME_PATTERN)
-
-    def read(self, node: Node, path: str, reading: Reading) -> str | Invalid:
-        name = self._text.read(node, path, reading)
-        if not isinstance(name, Invalid):
-            reading.draft.issuer_names.append(Located(name, node.place, path))
-        return name
-
-    def schema(self) -> Schema:
-        return self._text.schema()
-
-    def show(self, value: object) -> object:
-        return value
 
 
 class ActorKind:
@@ -100,7 +81,7 @@ class RequireKind:
             Key("scopes", DemandKind(Text("string", values.scope, is_free=True)),
                 "Scopes the token must carry."),
             Key("roles", DemandKind(free_text("string")), "Roles the token must carry."),
-            Key("issuers", ListOf(IssuerName()),
+            Key("issuers", ListOf(Mention(lambda draft: draft.issuer_names)),
                 "Names under `issuers`: only tokens of one of them will do."),
             Key("audiences", ListOf(free_text("string")),
                 "One of them must be in `aud`, beside one of the issuer's own `audiences`."),

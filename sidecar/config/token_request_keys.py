@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from sidecar.config import values
 from sidecar.config.kinds import INVALID, Boolean, Choice, Invalid, ListOf, Schema, Text
+from sidecar.config.mentions import Mention
 from sidecar.config.model import DestinationRule
 from sidecar.config.positions import BrokenNode, MappingNode, Node, under
 from sidecar.config.problems import nearest
-from sidecar.config.reading import Located, Reading
+from sidecar.config.reading import Reading
 from sidecar.config.sections import REQUIRED, Fields, Key, Section, default_of
 from sidecar.config.values import Complaint
 from sidecar.config.written import free_text
@@ -69,26 +70,6 @@ def _resource(value: str) -> str:
     if not re.fullmatch(_URI, value) or "#" in value:
         raise Complaint("must be an absolute URI without fragment (RFC 8707, section 2)")
     return value
-
-
-class ClientName:
-    """The name of a client, noted to be looked for among those that there are."""
-
-    label = "name"
-    bounds = ""
-    _text: Final = Text("name", values.name, values.NAME_PATTERN)
-
-    def read(self, node: Node, path: str, reading: Reading) -> str | Invalid:
-        name = self._text.read(node, path, reading)
-        if not isinstance(name, Invalid):
-            reading.draft.client_names.append(Located(name, node.place, path))
-        return name
-
-    def schema(self) -> Schema:
-        return self._text.schema()
-
-    def show(self, value: object) -> object:
-        return value
 
 
 class _ParametersKind:
@@ -157,7 +138,8 @@ _AUDIENCES: Final = ListOf(free_text("string"))
 
 TOKEN_REQUEST: Final = Section(
     keys=(
-        Key("client", ClientName(), "Who asks: a name under `clients`.", default=REQUIRED),
+        Key("client", Mention(lambda draft: draft.client_names),
+            "Who asks: a name under `clients`.", default=REQUIRED),
         Key("audience", _AUDIENCES, "For whom the token is to be (`audience`, RFC 8693).",
             default=default_of(TokenRequest, "audience"), default_text="not sent"),
         Key("resource", ListOf(_URIS), "Where it is to be used (`resource`, RFC 8707).",
