@@ -349,6 +349,8 @@ class TokenEndpoint:
         self._circuit.succeeded(ticket)
         self._report.came_to("success")
         self._told.works(request)
+        if request.actor != "none" and token.subject and not token.actor:
+            self._told.lacks_actor(request)
         return _Attempt(token)
 
     def _refused(

@@ -45,6 +45,7 @@ class TokenEndpointLog:
         self._client = client
         self._told: dict[TokenRequest, str] = {}
         """What does not work, and why."""
+        self._without_actor: set[TokenRequest] = set()
         self._failing = False
         self._alone = False
         self._refusals = Rate(REFUSALS_PER_SECOND, clock=clock)
@@ -59,6 +60,17 @@ class TokenEndpointLog:
         self._alone = False
         if self._told and self._told.pop(request, None) is not None:
             _log.info("client %s: %s works again", self._client.name, _shown(request))
+
+    def lacks_actor(self, request: TokenRequest) -> None:
+        """A token came for its subject, and does not say who acts for it."""
+        if request not in self._without_actor and len(self._without_actor) < MAX_TOLD:
+            self._without_actor.add(request)
+            _log.warning(
+                "client %s: %s: the actor's token was sent, and what came has no `act`: the server "
+                "may not know actors; whoever requires one refuses such tokens",
+                self._client.name,
+                _shown(request),
+            )
 
     def misconfigured(
         self,

@@ -15,6 +15,7 @@ from sidecar.config.model import Client, DestinationRule
 from sidecar.core.token_request import TokenRequest
 from sidecar.testbed.identity_provider import IdentityProvider
 from sidecar.testbed.token_faults import Cut, Page, Refusal, Status
+from sidecar.testbed.token_mint import ABSENT
 from sidecar.testbed.users import SERVICES
 from tests.support.http import Request, Response, fetch
 from tests.support.inflight import Inflight, arrive, call, call_with
@@ -130,6 +131,20 @@ async def test_the_actor(tmp_path: Path) -> None:
     assert line["attached"]["actor"] == SERVICES[0].client_id
     assert line["attached"]["audience"] == "profile-service"
     assert line["attached"]["token"] != line["token"]
+
+
+async def test_an_actor_that_the_provider_does_not_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The token is used, and that it does not say who acts is said once."""
+    async with exchanging(tmp_path, replace(EXCHANGE, actor="client")) as (running, idp):
+        idp.faults.claims = {"act": ABSENT}
+        for user in ("alice", "bob"):
+            inflight = await arrive(running, idp.mint.token(user))
+            _, received = await call(running, inflight.handle)
+            assert "act" not in attached(received)
+            await inflight.end()
+    assert len([each for each in caplog.records if "has no `act`" in each.message]) == 1
 
 
 async def test_a_grant_for_an_assertion(tmp_path: Path) -> None:
