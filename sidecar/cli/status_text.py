@@ -21,7 +21,7 @@ MOST_SHOWN: Final = 20
 
 _CLOCK_SHOWN_SECONDS: Final = 2.0
 _WITHOUT: Final = "none"
-_DONE: Final = ("attached", "anonymous", "forwarded")
+_DONE: Final = ("attached", "own", "accompanied", "anonymous", "forwarded")
 
 
 def lines(status: Status) -> Iterator[str]:

@@ -88,6 +88,15 @@ def text(
     )
 
 
+def test_calls_that_got_through() -> None:
+    """Whoever's token they had, or none."""
+    calls = {"attached": 1, "own": 2, "accompanied": 3, "exchange_refused": 4}
+    (line,) = [
+        each for each in text(destinations=(destination("d", calls),)) if "destination d" in each
+    ]
+    assert line.endswith("1 attached, 2 own, 3 accompanied, refused or failed: 4 exchange_refused")
+
+
 def test_clients() -> None:
     """What asks for tokens, what it does not get, and how many are kept."""
     clients = (

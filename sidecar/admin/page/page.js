@@ -178,7 +178,7 @@ function draw() {
   charts.attributions.update(points, stacked(
     (step) => step.attributions,
     ([, , outcome]) => outcome,
-    (outcome) => ({ attached: "p3", anonymous: "p0" })[outcome] ?? null,
+    (outcome) => ({ attached: "p3", own: "p4", accompanied: "p2", anonymous: "p0" })[outcome] ?? null,
   ), length);
 }
 
