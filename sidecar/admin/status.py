@@ -130,7 +130,7 @@ class DestinationStatus(Struct, frozen=True, kw_only=True):
     mode: str
     """``observe``: calls go on whatever is decided, and *calls* says what would have come."""
     calls: dict[str, int] | None
-    """By outcome: ``attached``, ``own`` (the service's own token), ``accompanied`` (by a transaction
+    """By outcome: ``attached``, ``own`` (the service's own token), ``accompanied`` (a transaction
     token alone), ``anonymous``, ``forwarded`` or the reason of the refusal.
     ``None`` for destinations past the bound on metric labels, which are counted together."""
     circuit: str | None = None
