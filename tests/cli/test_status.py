@@ -157,7 +157,7 @@ def test_calls_without_a_carrier(sidecar: Run, tmp_path: Path) -> None:
             "decisions: 3 made, the latest 3 can be explained (`sidecar explain`)\n" in done.stdout
         )
         assert "\nconfiguration: " in done.stdout
-        assert f"{config}, read 0 s ago at 20" in done.stdout.replace("1 s ago", "0 s ago")
+        assert re.search(rf"{re.escape(str(config))}, read [0-9]+ s ago at 20", done.stdout)
         assert done.stdout.endswith(
             "\nwarning: calls without a carrier: 3, though profiles demands min_assurance strict\n"
         )
