@@ -108,7 +108,9 @@ async def test_calls_after_the_response(try_app: Try) -> None:
     report = await try_app("afterwards", **COMPAT)
     assert codes(report) == ["nothing_proved"]
     total = report.total
-    assert set(total.refused) == {"attribution_dead"}
+    # The table of ended handles has a fixed size: now and then one has the slot of another.
+    assert "attribution_dead" in total.refused
+    assert set(total.refused) <= {"attribution_dead", "attribution_unknown"}
     # A thread may be faster than the end of the answer it was started behind.
     assert (total.wrong, total.refusals + total.ok) == (0, total.requests)
     assert total.refusals > 0.8 * total.requests
