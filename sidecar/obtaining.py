@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from sidecar import settings
 from sidecar.config import model
 from sidecar.core.token_request import TokenRequest
-from sidecar.credentials.token_file import TokenFile
-from sidecar.credentials.token_source import TokenSource, generation_of
-from sidecar.credentials.transaction_source import TransactionSource
 from sidecar.outbound.token_choice import Source, TokenChoice, TokenChoices
 from sidecar.standing import Standing
 
 if TYPE_CHECKING:
     from sidecar.credentials.token_endpoint import TokenEndpoint
+    from sidecar.credentials.token_file import TokenFile
+    from sidecar.credentials.token_source import TokenSource
+    from sidecar.credentials.transaction_source import TransactionSource
+
+# Most pods relay tokens and need none of these sources: what is imported here takes memory in each.
 
 
 class Obtaining:
@@ -47,12 +49,14 @@ class Obtaining:
             ],
         )
 
-    def transactions(self, destination: model.Destination) -> TransactionSource | None:
+    def transactions(self, destination: model.Destination) -> "TransactionSource | None":
         """Return where its calls get a transaction token whose request came without one."""
         request = destination.transaction_request
         if request is None:
             return None
         standing = self._standing
+        from sidecar.credentials.transaction_source import TransactionSource
+
         return TransactionSource(
             request,
             tokens=standing.obtained,
@@ -98,7 +102,9 @@ class Obtaining:
             return self._asked(destination.name, settings.own_request(destination))
         return None
 
-    def _file(self, destination: str, path: str) -> TokenFile:
+    def _file(self, destination: str, path: str) -> "TokenFile":
+        from sidecar.credentials.token_file import TokenFile
+
         standing = self._standing
         return TokenFile(
             path,
@@ -107,7 +113,9 @@ class Obtaining:
             report=standing.metrics.token_exchanges(destination),
         )
 
-    def _asked(self, destination: str, request: TokenRequest) -> TokenSource:
+    def _asked(self, destination: str, request: TokenRequest) -> "TokenSource":
+        from sidecar.credentials.token_source import TokenSource, generation_of
+
         standing = self._standing
         client = self._config.clients[request.client]
         return TokenSource(
