@@ -184,6 +184,8 @@ def _place_environment(root: Root) -> None:
     there = root.inside(ENVIRONMENT)
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ENVIRONMENT, there, symlinks=True, ignore=ignore)
+    for module in (there / "lib").rglob("*.py"):
+        module.chmod(0o644)  # some are published as if they were programs
     for program in (there / "bin").iterdir():
         if program.name != "sidecar" and not program.name.startswith("python"):
             program.unlink()
