@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from sidecar.config import endpoints
-from sidecar.config.model import Address, Allow, Config, Introspection
+from sidecar.config.model import Address, Allow, Config, Destination, Introspection
 from sidecar.config.positions import under
 from sidecar.config.problems import Findings, Place, quoted
 from sidecar.config.reach import best_assurance
 from sidecar.config.reading import Draft, Located
 from sidecar.config.rule_checks import check_rules
+from sidecar.core.token_request import TokenRequest
 
 MAX_ROUTE_LABELS: Final = 200
 """Values of the metrics' ``route`` label; the routes over it share one."""
@@ -67,7 +68,7 @@ def check_attribution(draft: Draft, config: Config, findings: Findings) -> None:
 
 
 def check_destination_tokens(draft: Draft, config: Config, findings: Findings) -> None:
-    """Report callers' tokens that destinations are not known to take, and a borrowed identity."""
+    """Report tokens that destinations are not known to take or nobody gives, and borrowed ones."""
     ours: set[str] = set()
     for issuer in config.access_issuers.values():
         ours.update(issuer.audiences or ())
@@ -94,6 +95,28 @@ def check_destination_tokens(draft: Draft, config: Config, findings: Findings) -
                 "if the app has no carrier, an anonymous caller borrows that token"
             )
             findings.warn(located.place, under(located.path, "without_context"), message)
+        for request in _asked_for_itself(destination):
+            client = config.clients[request.client]
+            if client.auth == "none" and client.tls is None:
+                message = (
+                    f"the client {client.name} shows nobody who it is (`auth: none`), and is to "
+                    "get a token for itself: servers refuse that (RFC 6749, section 4.4)"
+                )
+                findings.warn(located.place, located.path, message)
+
+
+def _asked_for_itself(destination: Destination) -> Iterator[TokenRequest]:
+    """Yield the requests for which a client gets a token of its own, too."""
+    own = destination.without_context == "client_credentials"
+    if (request := destination.token_request) is not None and (own or _is_for_itself(request)):
+        yield request
+    for rule in destination.rules:
+        if (request := rule.token_request) is not None and _is_for_itself(request):
+            yield request
+
+
+def _is_for_itself(request: TokenRequest) -> bool:
+    return request.grant == "client_credentials" or request.actor == "client"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -249,3 +249,20 @@ def test_a_borrowed_identity(examined: Examine) -> None:
         found = examined(f"{START}inbound: {{rules: [{rules}]}}\n{text}", ENVIRONMENT)
         told = [line for line in lines(found.warnings) if "borrows that token" in line]
         assert bool(told) is expected, rules
+
+
+def test_a_public_client_has_no_token_of_its_own(examined: Examine) -> None:
+    """Said beforehand, where nothing but a refusal can come; an exchange for callers may do."""
+    start = START.replace("client_secret: '${SECRET}'", "auth: none")
+    for more, expected in (
+        ("token: client_credentials, token_request: {client: idp}", True),
+        ("token: exchange, token_request: {client: idp, actor: client}", True),
+        ("without_context: client_credentials, token_request: {client: idp}", True),
+        ("rules: [{paths: [/a], token: client_credentials, token_request: {client: idp}}]", True),
+        ("token: exchange, token_request: {client: idp}", False),
+    ):
+        text = f"outbound: {{destinations: {{d: {{{AT}, {more}}}}}}}\n"
+        found = examined(start + text)
+        assert found.errors == ()
+        told = [line for line in lines(found.warnings) if "shows nobody who it is" in line]
+        assert bool(told) is expected, more
